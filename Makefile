@@ -1,0 +1,79 @@
+# Every target sets up what it needs: `make test` works on a fresh clone. Nothing here needs more than python3, its venv
+# module and make; tests that want other tools (strace, loop devices) say "not run" where those are missing.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := -m pip install --quiet --disable-pip-version-check
+STAMP := .venv/.installed
+DEMO_STAMP := .demo/env/.installed
+# kills of `make crash`
+N ?= 300
+
+.DEFAULT_GOAL := help
+.PHONY: help venv check format test demo crash bench lock clean
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+## venv    .venv from requirements-dev.lock (hashes checked), with batchctl installed in it
+venv: $(STAMP)
+
+# Stamps are written last, so that an installation cut off midway is begun again.
+$(STAMP): requirements-dev.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP) --require-hashes -r requirements-dev.lock
+	$(BIN)/python $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEMO_STAMP): requirements-demo.lock
+	test -x .demo/env/bin/python || $(PYTHON) -m venv .demo/env
+	.demo/env/bin/python $(PIP) --require-hashes -r requirements-demo.lock
+	@touch $@
+
+## check   format, lint, types, import rules
+check: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+## format  rewrite files as ruff would have them
+format: venv
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only --quiet .
+
+## test    all tests
+test: venv
+	$(BIN)/python -m pytest
+
+## demo    real images, real model, kill -9 midway, resume, proof
+demo: venv $(DEMO_STAMP)
+	$(BIN)/python packaging/demo/demo.py --user-python .demo/env/bin/python
+
+## crash   N=300 random kills of real processes, each resumed to the end
+crash: venv
+	$(BIN)/python -m tests.crash.campaign --kills $(N)
+
+## bench   overhead against multiprocessing.Pool
+bench: venv
+	$(BIN)/python -m tests.bench.overhead
+
+# The compiler of lock files is a tool of this target alone. A lock keeps its pins unless it is removed first, and holds no
+# index address: hashes say what is wanted, the reader's pip says from where.
+COMPILE := .build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+MADE := \# Made by make lock; every file is pinned by hash, so any mirror will do.
+
+## lock    requirements*.lock anew from pyproject.toml and the demo's requirements.in
+lock:
+	test -x .build/lock/bin/pip-compile || { $(PYTHON) -m venv .build/lock && .build/lock/bin/python $(PIP) pip-tools; }
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(COMPILE) packaging/examples/digits/requirements.in -o requirements-demo.lock
+	@sed -i '1i # What batchctl itself runs on, which is what is inside the binary.\n$(MADE)' requirements.lock
+	@sed -i "1i # What batchctl runs on, and the tools that check, test and build it.\n$(MADE)" requirements-dev.lock
+	@sed -i "1i # The user's environment of the demo: what its scoring script needs, and nothing of batchctl.\n$(MADE)" requirements-demo.lock
+
+## clean   remove what these targets made
+clean:
+	rm -rf .venv .demo .build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache *.egg-info
+	find batchctl tests packaging build -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,96 @@
+"""`batchctl status`: how far a run is and what to type next, asked of OUT alone: no inputs, no spec, no coordinator."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchctl.cli.output import emit, emit_json
+from batchctl.errors import ExitCode, UsageError
+from batchctl.model.progress import Summary
+from batchctl.report.status import Liveness, Snapshot, liveness, lock_held, pid_alive, read_status
+from batchctl.report.status_text import status_dict, status_line, status_text
+from batchctl.report.summary import read_summary
+
+DESCRIPTION = """\
+Says how far the run in OUT is, whether it is running, finished, stopped or crashed, and what to type next. Works on a
+copied or moved OUT and without the inputs. --watch repeats it each second until the run ends."""
+
+EXAMPLES = ("batchctl status out", "batchctl status out --watch", "batchctl status out --json")
+
+WATCH_INTERVAL_S = 1.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", metavar="OUT", help="output folder of the run")
+    parser.add_argument("--json", action="store_true", help="print one JSON object (with --watch one a line)")
+    parser.add_argument("--watch", action="store_true", help="repeat each second until the run ends")
+
+
+def run(args: argparse.Namespace) -> int:
+    return show(args.out, as_json=args.json, watch=args.watch, sleep=time.sleep)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What OUT tells at one moment."""
+
+    snapshot: Snapshot | None
+    summary: Summary | None
+    verdict: Liveness
+
+
+def look(out: str) -> Look:
+    """Raises UsageError where OUT holds no run."""
+    folder = Path(out) / ".batchctl"
+    if not folder.is_dir():
+        what = "holds no run" if Path(out).is_dir() else "is no folder"
+        raise UsageError(f"{out} {what}", where=str(folder), remedy="give the OUT of a `batchctl run ... -o OUT`")
+    # The lock before the file: a run that ends in between is then called running once more, never crashed.
+    held = lock_held(folder / "lock")
+    snapshot = read_status(folder / "status.json")
+    verdict = liveness(snapshot, lock_held=held, pid_alive=pid_alive(snapshot))
+    return Look(snapshot, read_summary(folder / "summary.json"), verdict)
+
+
+def show(out: str, *, as_json: bool, watch: bool, sleep: Callable[[float], None]) -> int:
+    """Print it, once or each second until the run has ended; `sleep` is an argument for the tests."""
+    drawn = 0
+    redraws = watch and not as_json and sys.stdout.isatty()
+    while True:
+        seen = look(out)
+        goes_on = watch and seen.verdict is Liveness.RUNNING
+        if as_json:
+            emit_json(status_dict(seen.snapshot, seen.verdict, summary=seen.summary), compact=watch)
+        elif redraws:
+            drawn = _redraw(render(out, seen), drawn=drawn)
+        elif goes_on:
+            emit(status_line(seen.snapshot, seen.verdict, out=out))
+        else:
+            emit(render(out, seen))
+        if not goes_on:
+            return ExitCode.OK
+        sleep(WATCH_INTERVAL_S)
+
+
+def render(out: str, seen: Look) -> str:
+    return status_text(seen.snapshot, seen.verdict, out=out, summary=seen.summary, now=time.time())
+
+
+def _redraw(text: str, *, drawn: int) -> int:
+    """Draw `text` over the `drawn` lines of the last time; returns how many lines there are now.
+
+    Lines are cut to the width: a wrapped one would be two on the screen and one to us.
+    """
+    size = os.get_terminal_size(sys.stdout.fileno())
+    lines = [line[: size.columns - 1] for line in text.split("\n")]
+    if len(lines) > size.lines - 1:
+        hidden = len(lines) - (size.lines - 2)
+        lines = [*lines[: -hidden - 1], f"  ... {hidden} more lines ...", lines[-1]]
+    emit((f"\x1b[{drawn}F\x1b[J" if drawn else "") + "\n".join(lines))
+    return len(lines)

@@ -1,0 +1,74 @@
+"""The registry of sub-commands: name -> one line of help; `load` imports the one that was asked for.
+
+Each command is one file with the same four parts: help (its docstring-like texts), `arguments(parser)`, `run(args)` and
+`render...`. They are imported here, inside functions, and nowhere else: `status` must not pay for what `run` needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+HELP: Mapping[str, str] = MappingProxyType(
+    {
+        "run": "score the inputs; type it again to resume",
+        "status": "how far a run is, and what to type next",
+        "check": "every problem of a spec at once, and where each value comes from",
+        "plan": "what a run would do; writes nothing",
+        "inspect": "dump the checkpoint log, one JSON object a line",
+        "verify": "check every row, frame and item of a run",
+        "probe": "what this machine has and bears",
+    }
+)
+
+
+class Command(Protocol):
+    """What a command's module offers."""
+
+    @property
+    def DESCRIPTION(self) -> str:
+        """What it does, for its --help."""
+
+    @property
+    def EXAMPLES(self) -> tuple[str, ...]:
+        """Command lines that work."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the command's arguments. Those with an OUT call its destination `out`."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; returns the exit code, raises BatchctlError."""
+
+
+def load(name: str) -> Command:
+    """The module of the command `name`, which is one of HELP."""
+    # Plain import statements, so that the type checker, import-linter and PyInstaller see them.
+    if name == "run":
+        from batchctl.cli import cmd_run
+
+        return cmd_run
+    if name == "status":
+        from batchctl.cli import cmd_status
+
+        return cmd_status
+    if name == "check":
+        from batchctl.cli import cmd_check
+
+        return cmd_check
+    if name == "plan":
+        from batchctl.cli import cmd_plan
+
+        return cmd_plan
+    if name == "inspect":
+        from batchctl.cli import cmd_inspect
+
+        return cmd_inspect
+    if name == "verify":
+        from batchctl.cli import cmd_verify
+
+        return cmd_verify
+    from batchctl.cli import cmd_probe
+
+    return cmd_probe

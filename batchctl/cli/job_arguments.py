@@ -1,0 +1,70 @@
+"""The arguments that run, check and plan share: SPEC, INPUT and a flag for each setting of spec/fields.py."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from batchctl.spec.fields import FLAGS, SET_DEST, Flag
+from batchctl.spec.resolve import Loaded, Overrides, command_switches, load
+
+SETTINGS_TITLE = "settings (each also a key in batchctl.toml and BATCHCTL_<NAME> in the environment)"
+
+
+def add_job_arguments(parser: argparse.ArgumentParser, *, usage: str) -> None:
+    """SPEC, INPUT ... and the settings' flags. A flag that was not given is absent from the namespace.
+
+    `usage` is what follows the program's name in the usage line: argparse would list thirty flags there, and its
+    intermixed parsing stumbles over the per cent sign of one of them.
+    """
+    parser.usage = f"%(prog)s {usage}"
+    parser.add_argument(
+        "spec", metavar="SPEC", help="deployment.yml, batchctl.toml, score.py, or a folder that holds one of them"
+    )
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="*",
+        default=[],
+        help="folder, file, glob or @list.txt; - reads the list from standard input",
+    )
+    group = parser.add_argument_group(SETTINGS_TITLE)
+    for flag in FLAGS:
+        _add_flag(group, flag)
+
+
+def add_voice_arguments(parser: argparse.ArgumentParser, *, json_help: str, voices: bool = True) -> None:
+    """--json and, with `voices`, -q and -v; BATCHCTL_JSON, _QUIET and _VERBOSE say the same."""
+    parser.add_argument("--json", action="store_true", help=json_help)
+    if voices:
+        parser.add_argument("-q", "--quiet", action="store_true", help="no progress, no summary")
+        parser.add_argument("-v", "--verbose", action="store_true", help="also what workers do, and why so many")
+
+
+def _add_flag(group: argparse._ArgumentGroup, flag: Flag) -> None:
+    text = flag.help.replace("%", "%%")
+    if flag.switch:
+        group.add_argument(
+            flag.flag, dest=flag.dest, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text
+        )
+    elif flag.multiple:
+        group.add_argument(
+            flag.flag, dest=flag.dest, metavar=flag.metavar, action="append", default=argparse.SUPPRESS, help=text
+        )
+    else:
+        group.add_argument(flag.flag, dest=flag.dest, metavar=flag.metavar, default=argparse.SUPPRESS, help=text)
+
+
+def loaded_job(args: argparse.Namespace) -> tuple[Loaded, dict[str, bool]]:
+    """The spec with all that was typed over it, and json, quiet, verbose as typed or set in the environment."""
+    given = vars(args)
+    overrides = Overrides(flags=given, sets=tuple(given.get(SET_DEST, ())))
+    switches = {name: on or bool(given.get(name)) for name, on in command_switches().items()}
+    if given.get("verbose"):
+        switches["quiet"] = bool(given.get("quiet"))  # what was typed wins over the environment
+    return load(args.spec, overrides, inputs=args.inputs, out=given.get("out")), switches
+
+
+def standard_input(inputs: list[str]) -> bytes | None:
+    """Standard input, read to its end, where an INPUT asks for it (`-`, `@-`); None otherwise."""
+    return sys.stdin.buffer.read() if "-" in inputs or "@-" in inputs else None

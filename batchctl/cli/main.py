@@ -1,0 +1,161 @@
+"""The entry: argv -> one command -> exit code. The only place that turns errors into text and an exit status.
+
+    batchctl: error: what is wrong
+      where: the file, line and key, or the flag
+      fix: what to type
+
+Nothing of ours ever ends in a traceback: what we did not expect goes into a crash file, and exit code 1 names it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from batchctl import __version__
+from batchctl.cli import commands
+from batchctl.cli.crash import write_crash_file
+from batchctl.cli.output import ReaderGoneError, emit
+from batchctl.errors import EXIT_CODE_MEANING, BatchctlError, ExitCode, ResumeRefusedError, SpecError, UsageError
+from batchctl.report.wording import plural, printable, printable_block
+
+READER_GONE = 141  # what a shell reports for a program that SIGPIPE ended: 128 + 13
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `batchctl argv...` and return its exit code; never raises, KeyboardInterrupt included."""
+    typed = list(sys.argv[1:] if argv is None else argv)
+    args = argparse.Namespace()
+    try:
+        _make_streams_safe()
+        return _dispatch(typed, args)
+    except BatchctlError as error:
+        _say(error_text(error))
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        _say("batchctl: interrupted")
+        return int(ExitCode.INTERRUPTED)
+    except ReaderGoneError:
+        return READER_GONE
+    except Exception as error:  # noqa: BLE001 - the last line of defence: what nobody expected becomes a file
+        path = write_crash_file(error, typed, out=getattr(args, "out", None))
+        fix = "please report it with that file" if path else "please report it"
+        internal = BatchctlError(f"internal error: {type(error).__name__}: {error}", where=path, remedy=fix)
+        _say(error_text(internal))
+        return int(ExitCode.INTERNAL)
+
+
+def _dispatch(typed: list[str], args: argparse.Namespace) -> int:
+    first = typed[0] if typed else ""
+    if first in ("--version", "-V"):
+        emit(f"batchctl {__version__}")
+        return ExitCode.OK
+    if first in ("-h", "--help", "help") and (len(typed) == 1 or typed[1] not in commands.HELP):
+        emit(_overview())
+        return ExitCode.OK
+    if first == "help":
+        typed = [typed[1], "--help"]
+    if not typed:
+        _say(_overview())
+        return ExitCode.USAGE
+    if typed[0] not in commands.HELP:
+        raise UsageError(f"no such command: {typed[0]}", remedy=f"one of {', '.join(commands.HELP)}; batchctl --help")
+    command = commands.load(typed[0])
+    parser = _parser(typed[0], command)
+    if "-h" in typed or "--help" in typed:
+        # argparse would print the help itself and leave by SystemExit.
+        emit(parser.format_help().rstrip("\n"))
+        return ExitCode.OK
+    # Intermixed: `run score.py -o OUT data/` is what people type, with INPUT after the flags.
+    args.typed = tuple(typed)
+    parser.parse_intermixed_args(typed[1:], args)
+    return command.run(args)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our way of saying what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, remedy=f"{self.prog} --help")
+
+
+def _parser(name: str, command: commands.Command) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"batchctl {name}",
+        description=command.DESCRIPTION,
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in command.EXAMPLES) + "\n\n" + exit_codes_text(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # an abbreviation that works today would be ambiguous tomorrow
+    )
+    command.arguments(parser)
+    return parser
+
+
+def _overview() -> str:
+    lines = [
+        "usage: batchctl COMMAND ...",
+        "",
+        "Scores a folder of files with a scoring script, crash-safe: the same command again resumes.",
+        "",
+        "commands:",
+        *(f"  {name:<9} {line}" for name, line in commands.HELP.items()),
+        "",
+        "options:",
+        "  -h, --help     this text; batchctl COMMAND --help for a command's",
+        "  -V, --version  the version",
+        "",
+        exit_codes_text(),
+    ]
+    return "\n".join(lines)
+
+
+def exit_codes_text() -> str:
+    """The table of exit codes, for help texts."""
+    return "\n".join(["exit codes:", *(f"  {int(code):<4} {text}" for code, text in EXIT_CODE_MEANING.items())])
+
+
+def error_text(error: BatchctlError) -> str:
+    """An error as it is shown: what, then where and fix on lines of their own. Escaped for terminals."""
+    details: tuple[str, ...] = ()
+    message = error.message
+    if isinstance(error, SpecError):
+        details = error.problems
+        message = f"the job spec has {plural(len(details), 'problem')}"
+    elif isinstance(error, ResumeRefusedError):
+        details = error.differences
+    first, _, rest = message.partition("\n")
+    lines = [f"batchctl: error: {printable(first)}"]
+    if rest:
+        lines.append(printable_block(rest.rstrip("\n"), indent="  "))
+    lines += [printable_block(detail, indent="  ") for detail in details]
+    if error.where:
+        lines.append(f"  where: {printable(error.where)}")
+    if error.remedy:
+        lines.append(f"  fix: {printable(error.remedy)}")
+    return "\n".join(lines)
+
+
+def _say(text: str) -> None:
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):  # gone, closed, or None: it was closed before we were started
+        pass  # nobody is there to be told; the exit code still tells
+
+
+def _make_streams_safe() -> None:
+    # A caller may have closed one of the three; the next file that we open would take its number, and whatever prints
+    # there would print into it. Opening takes the lowest free number, so the order matters.
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    # A locale without the character, or a name that is not UTF-8, must cost an escape and not the program.
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # absent where a test has put a StringIO
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

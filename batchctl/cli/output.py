@@ -1,0 +1,40 @@
+"""Standard output: data and JSON, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from batchctl.errors import StorageError
+
+
+class ReaderGoneError(Exception):
+    """Whoever read our standard output has left (`| head`): no error of ours, and nothing more to say."""
+
+
+def emit(text: str) -> None:
+    """Print `text` and a line break on standard output and flush. Raises ReaderGoneError, StorageError."""
+    if sys.stdout is None:  # closed before we were started
+        raise StorageError("standard output is closed", remedy="redirect it to a file or to /dev/null")
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        raise ReaderGoneError from None
+    except OSError as error:
+        _silence_stdout()
+        raise StorageError(f"standard output cannot be written: {error.strerror}", remedy="free some space") from error
+
+
+def emit_json(value: object, *, compact: bool = False) -> None:
+    """One JSON object; `compact`: on one line. ASCII only, so that no locale and no file name can break it."""
+    emit(json.dumps(value, separators=(",", ":")) if compact else json.dumps(value, indent=2))
+
+
+def _silence_stdout() -> None:
+    # The interpreter flushes standard output once more at exit and would print an error of its own.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

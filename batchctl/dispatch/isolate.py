@@ -1,0 +1,88 @@
+"""Isolation: find the guilty items of a mini-batch by halving what failed, again and again.
+
+A part is a range of item numbers; the plan never changes. The attempt number of a part goes on where its parent's
+stopped: it counts how often *these items* were handed out and began to run. A mini-batch of 8 that failed 4 times
+becomes two parts of 4 with attempt 5; if one fails, its two parts of 2 have attempt 6. So (first item, attempt) is
+never used twice within an epoch for different ranges, and an outcome names its lease without doubt.
+"""
+
+from __future__ import annotations
+
+from batchctl.dispatch.retry import same_cause
+from batchctl.errors import CorruptionError
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Failure
+
+WAITING, LEASED, SCORED = range(3)
+
+
+class Part:
+    """A range of items with a history: charged before, returned before, or less than its mini-batch. Mutable.
+
+    `charges` counts charged failures of exactly this range, `repeats` the uncharged returns since it was last charged
+    (in this epoch: they are not in the log), `attempt` is the number of the next lease.
+    """
+
+    __slots__ = ("attempt", "batch", "charges", "count", "failure", "first", "repeated", "repeats", "state")
+
+    def __init__(self, batch: int, first: int, *, count: int, attempt: int = 1) -> None:
+        self.batch = batch
+        self.first = first
+        self.count = count
+        self.attempt = attempt
+        self.charges = 0
+        self.repeats = 0
+        self.repeated = False
+        self.failure: Failure | None = None
+        self.state = WAITING
+
+    @property
+    def end(self) -> int:
+        return self.first + self.count
+
+    def charge(self, failure: Failure) -> None:
+        """An attempt counts against this range; the next one has the next number."""
+        self.charges += 1
+        self.attempt += 1
+        self.repeats = 0
+        self.repeated = same_cause(self.failure, failure)
+        self.failure = failure
+
+    def lease(self) -> Lease:
+        return Lease(self.batch, self.first, self.count, self.attempt)
+
+
+def halves(part: Part) -> tuple[Part, Part]:
+    """The two halves of a failed part of at least two items; the first is the larger one."""
+    middle = (part.count + 1) // 2
+    return (
+        Part(part.batch, part.first, count=middle, attempt=part.attempt),
+        Part(part.batch, part.first + middle, count=part.count - middle, attempt=part.attempt),
+    )
+
+
+def carve(parts: dict[int, Part], first: int, *, count: int) -> Part:
+    """Take items [first, first + count) out of `parts` (by first item); what is left of the parts that it cuts stays.
+
+    The range that the log names is authoritative: the policy of the epoch that wrote it may have split otherwise than
+    today's would. A part that is met exactly keeps its history; a cut one is in isolation and starts anew.
+    CorruptionError, and nothing changed, where any of the items is not outstanding: two outcomes for one item.
+    """
+    end = first + count
+    exact = parts.get(first)
+    if exact is not None and exact.count == count:
+        del parts[first]
+        return exact
+    cut = [part for part in parts.values() if part.first < end and part.end > first]
+    if sum(min(end, part.end) - max(first, part.first) for part in cut) != count:
+        raise CorruptionError(
+            f"the checkpoint log holds two outcomes for one item of items {first} to {end - 1}",
+            remedy="`batchctl inspect OUT` prints the log; `--fresh` starts over",
+        )
+    for part in cut:
+        del parts[part.first]
+        if part.first < first:
+            parts[part.first] = Part(part.batch, part.first, count=first - part.first, attempt=part.attempt)
+        if part.end > end:
+            parts[end] = Part(part.batch, end, count=part.end - end, attempt=part.attempt)
+    return Part(cut[0].batch, first, count=count, attempt=max(part.attempt for part in cut))

@@ -1,0 +1,1 @@
+"""Where workers live: the pool of slots and what drives it."""

@@ -1,0 +1,138 @@
+"""The interface of an engine: what owns workers, wherever they live.
+
+An engine starts workers in slots, carries leases to them and tells what became of them as events (`model.events`).
+It decides nothing: who gets which lease, what a failure costs and when a run ends is decided by its caller. All calls
+come from one thread (the coordinator's main thread), except `wake`, which any thread or signal handler may call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from batchctl.model.events import Event
+from batchctl.model.job import OutputAction, OutputFormat
+from batchctl.model.lease import Lease
+from batchctl.model.node import Slot
+from batchctl.model.progress import WorkerView
+
+
+class LogSink(Protocol):
+    """Where a worker's output goes; never raises."""
+
+    def feed(self, data: bytes) -> None:
+        """Take what the worker printed."""
+        ...
+
+    def tail(self, size: int) -> str:
+        """The last `size` bytes, as text, for a message."""
+        ...
+
+    def close(self) -> None:
+        """No more will come."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineJob:
+    """All that workers need to know. Folders are absolute and exist; durations in seconds.
+
+    `environment` is the script's (values are never written to disk by the engine). `timeout` covers `run()` only.
+    """
+
+    run_id: str
+    epoch: int
+    plan: Path
+    script: Path
+    code: Path
+    out: Path
+    spill: Path
+    stage: Path
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    logging_level: str
+    output_format: OutputFormat
+    output_action: OutputAction
+    timeout: float
+    init_timeout: float
+    preload: tuple[str, ...] = ()
+    log_sink: Callable[[int, int], LogSink] = field(kw_only=True)
+
+
+class Arity(NamedTuple):
+    """How many positional arguments a function takes at least and at most (None: any number)."""
+
+    least: int
+    most: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptFacts:
+    """What the user's interpreter says of itself and of the script, without running the script."""
+
+    executable: str
+    python: str
+    pandas: str
+    numpy: str
+    missing: tuple[str, ...]  # top-level names that the script imports and this interpreter lacks
+    syntax_error: str  # "line 3: invalid syntax", or ""
+    functions: Mapping[str, Arity | None]  # of init, run, shutdown, as far as reading tells; None: not found
+    dynamic: bool  # names may come from elsewhere: absence proves nothing
+
+
+class Engine(Protocol):
+    """Owns workers. After `EngineLost` all workers are gone and the engine is ready for `start_worker` again."""
+
+    def open(self) -> None:
+        """Start what must run before workers can (the fork server); returns before it is up. Raises UsageError."""
+        ...
+
+    def facts(self, script: Path, code: Path) -> ScriptFacts:
+        """Ask the interpreter about the script; waits for the answer. Raises UsageError when it cannot be had."""
+        ...
+
+    def configure(self, job: EngineJob) -> None:
+        """Say what is to be run; before the first `start_worker`."""
+        ...
+
+    def start_worker(self, slot: Slot) -> int:
+        """Begin a worker in an empty slot and return its incarnation; WorkerReady or InitFailed will follow."""
+        ...
+
+    def send(self, slot: int, leases: Sequence[Lease]) -> None:
+        """Hand leases to a ready worker, in order. Each comes back as scored, failed or returned, exactly once."""
+        ...
+
+    def take_back(self, slot: int) -> tuple[Lease, ...]:
+        """Take back the leases that the worker has not started; they are the caller's again at once."""
+        ...
+
+    def in_hand(self, slot: int) -> int:
+        """Leases that are with the worker now."""
+        ...
+
+    def stop_worker(self, slot: int) -> None:
+        """Let the worker finish what it has, call `shutdown()` and leave; WorkerGone(expected=True) follows."""
+        ...
+
+    def kill_worker(self, slot: int) -> None:
+        """Kill the worker and its process group now; what it had is returned, uncharged."""
+        ...
+
+    def poll(self, timeout: float) -> list[Event]:
+        """What happened since the last call; waits up to `timeout` seconds for something to happen."""
+        ...
+
+    def wake(self) -> None:
+        """Make a `poll` that is under way (or the next one) return at once. Safe from threads and signal handlers."""
+        ...
+
+    def workers(self) -> tuple[WorkerView, ...]:
+        """What each worker is doing, by its shared page."""
+        ...
+
+    def close(self) -> None:
+        """Kill whatever is left and give everything back. Never raises; may be called twice."""
+        ...

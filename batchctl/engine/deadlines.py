@@ -1,0 +1,72 @@
+"""Deadlines and how a late worker is ended: its stacks are dumped, its group is asked to go, then killed.
+
+    late -> DUMP_SIGNAL to the worker (the dump goes to its log) -> SIGTERM to its group -> 1 s -> SIGKILL
+
+A stopped process handles nothing, so it is killed at once. Judged by the shared page, on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from batchctl import processes
+from batchctl.engine.worker import Phase, Worker
+from batchctl.guest import page, wire
+
+_DUMP_NS = 50_000_000  # what a stack dump may take before the group is asked to go
+_TERM_NS = 1_000_000_000
+
+
+class Deadlines:
+    """Watches the workers of a pool; `check` is called at least every 100 ms. Timeouts in seconds, 0 for none."""
+
+    def __init__(self, timeout: float, init_timeout: float) -> None:
+        self._timeout_ns = int(timeout * 1e9)
+        self._init_timeout_ns = int(init_timeout * 1e9)
+        self._dumped: dict[int, int] = {}  # incarnation -> when its stacks were asked for
+        self._termed: dict[int, int] = {}
+
+    def check(self, worker: Worker, now_ns: int) -> None:
+        """Take the next step against this worker if one is due."""
+        if worker.incarnation in self._dumped:
+            self._go_on(worker, now_ns)
+        elif (
+            worker.pid
+            and worker.phase in (Phase.STARTING, Phase.READY, Phase.STOPPING)
+            and self._is_late(worker, now_ns)
+        ):
+            worker.phase = Phase.LATE
+            self._dumped[worker.incarnation] = now_ns
+            if processes.is_stopped(worker.pid):
+                worker.kill(signal.SIGKILL)
+                self._termed[worker.incarnation] = now_ns
+            else:
+                processes.kill_process(worker.pid, wire.DUMP_SIGNAL)
+
+    def reason(self, worker: Worker) -> str:
+        """Why it was killed, in words."""
+        if not worker.ready:
+            return f"init() took longer than init_timeout ({self._init_timeout_ns / 1e9:g} s)"
+        return f"run() took longer than timeout ({self._timeout_ns / 1e9:g} s)"
+
+    def forget(self, worker: Worker) -> None:
+        """The worker is gone."""
+        self._dumped.pop(worker.incarnation, None)
+        self._termed.pop(worker.incarnation, None)
+
+    def _is_late(self, worker: Worker, now_ns: int) -> bool:
+        if not worker.ready:
+            return bool(self._init_timeout_ns) and now_ns - worker.started_ns > self._init_timeout_ns
+        if not self._timeout_ns:
+            return False
+        picture = worker.page.look()
+        return picture.state == page.RUN and now_ns - picture.start_ns > self._timeout_ns
+
+    def _go_on(self, worker: Worker, now_ns: int) -> None:
+        termed = self._termed.get(worker.incarnation)
+        if termed is None:
+            if now_ns - self._dumped[worker.incarnation] >= _DUMP_NS:
+                self._termed[worker.incarnation] = now_ns
+                worker.kill(signal.SIGTERM)
+        elif now_ns - termed >= _TERM_NS:
+            worker.kill(signal.SIGKILL)

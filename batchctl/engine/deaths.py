@@ -1,0 +1,23 @@
+"""How a process died, in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def describe_status(status: int, *, ours: str = "") -> str:
+    """A wait status in words: exit code or signal, and the likely cause. `ours`: why we killed it, if we did."""
+    if os.WIFEXITED(status):
+        return f"exited with code {os.WEXITSTATUS(status)}"
+    number = os.WTERMSIG(status)
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    if ours:
+        return f"killed by {name} ({ours})"
+    if number == signal.SIGKILL:
+        return f"killed by {name} from outside (suspected: out of memory, see the kernel log)"
+    core = ", core dumped" if os.WCOREDUMP(status) else ""
+    return f"killed by {name}{core}"

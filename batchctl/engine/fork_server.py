@@ -1,0 +1,141 @@
+"""The fork server as the pool sees it: one process in the user's interpreter that makes workers for us.
+
+It is started from the coordinator's main thread and dies with it (parent-death signal). Requests and answers are wire
+frames over one socket pair; three descriptors ride along with each request for a worker. Its death is known by its
+reaping (we are its parent), never by the end of the stream.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from batchctl import processes
+from batchctl.errors import UsageError
+from batchctl.guest import wire
+
+_HELLO_LIMIT_S = 60.0
+_READ = 1 << 16
+
+
+class ForkServer:
+    """One fork server process. `pid` is 0 once it is gone."""
+
+    def __init__(self, python: str, guest: Path, *, run_id: str) -> None:
+        self._argv = [python, str(guest)]
+        self._run_id = run_id
+        self._decoder = wire.Decoder()
+        self._early: list[wire.Frame] = []
+        self._said_hello = False
+        self.pid = 0
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.channel = ours
+        self.errors, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(write_end, True)
+        env = processes.child_environment({processes.RUN_ID_VARIABLE: run_id})
+        argv = [*self._argv, "serve", str(theirs.fileno()), str(os.getpid())]
+        try:
+            self.pid = processes.spawn(argv, env, pass_fds=(theirs.fileno(),), stderr=write_end)
+        except OSError as error:
+            self.close()
+            raise UsageError(f"cannot start the interpreter: {error.strerror}", where=python) from error
+        finally:
+            theirs.close()
+            os.close(write_end)
+
+    def send(self, kind: int, fields: Mapping[str, Any], *, fds: Sequence[int] = (), body: bytes = b"") -> None:
+        """One request. A server that has died meanwhile is not an error here: its death will be reported."""
+        data = wire.encode_json(kind, 0, 0, dict(fields), body)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            if fds:
+                ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+                sent = self.channel.sendmsg([data], ancillary)
+                data = data[sent:]
+            if data:
+                self.channel.sendall(data)
+
+    def receive(self) -> list[wire.Frame]:
+        """Frames that have arrived; never blocks. Raises wire.ProtocolError."""
+        found, self._early = self._early, []
+        while True:
+            try:
+                data = self.channel.recv(_READ, socket.MSG_DONTWAIT)
+            except (BlockingIOError, ConnectionResetError):
+                break
+            if not data:
+                break
+            found.extend(self._decoder.feed(data))
+        if not self._said_hello:
+            self._said_hello = any(frame.kind == wire.HELLO for frame in found)
+        return [frame for frame in found if frame.kind != wire.HELLO]
+
+    def wait_for(self, kind: int, *, seconds: float = _HELLO_LIMIT_S) -> dict[str, Any]:
+        """Wait for an answer of this kind; other frames are kept for `receive`. Raises UsageError when none comes."""
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self.channel, select.POLLIN)
+        while True:
+            frames = self.receive()
+            for index, frame in enumerate(frames):
+                if frame.kind == kind:
+                    self._early = frames[:index] + frames[index + 1 :]
+                    return frame.json()
+                if frame.kind == wire.SERVER_FAILED:
+                    raise UsageError(
+                        f"the interpreter could not do it: {frame.json().get('message')}", where=self._argv[0]
+                    )
+            self._early = frames
+            left = deadline - time.monotonic()
+            if left <= 0 or (self._ended() and not self.channel_has_data(poll)):
+                raise UsageError(
+                    self._why_silent(), where=self._argv[0], remedy="give another interpreter with --python"
+                )
+            poll.poll(min(left, 0.2) * 1000)
+
+    def channel_has_data(self, poll: select.poll) -> bool:
+        """Is there anything left to read?"""
+        for _fd, bits in poll.poll(0):
+            if bits & select.POLLIN:
+                try:
+                    return bool(self.channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+                except OSError:
+                    return False
+        return False
+
+    def read_errors(self) -> bytes:
+        """What the server itself printed since the last call; never blocks."""
+        try:
+            return os.read(self.errors, _READ)
+        except OSError:
+            return b""
+
+    def _ended(self) -> bool:
+        if self.pid:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            if found:
+                self.pid, self._status = 0, status
+        return not self.pid
+
+    def _why_silent(self) -> str:
+        said = self.read_errors().decode(errors="replace").strip()
+        what = "the interpreter did not answer" if self.pid else "the interpreter ended at once"
+        return f"{what}: {said[-2000:]}" if said else what
+
+    def close(self) -> None:
+        """Kill the server if it lives and close the channel; workers die with it. May be called twice."""
+        if self.pid:
+            processes.kill_process(self.pid, 9)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.pid, 0)
+            self.pid = 0
+        self.channel.close()
+        if self.errors >= 0:
+            os.close(self.errors)
+            self.errors = -1

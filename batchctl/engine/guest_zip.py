@@ -1,0 +1,52 @@
+"""The guest as one zip: built from our own files, the same bytes every time, copied into the run directory.
+
+The user's interpreter runs it as `PYTHON guest.pyz`. Its modules sit under `_batchctl_guest`, a name that nothing of
+the user's carries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import batchctl.guest
+from batchctl.errors import StorageError
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_PACKAGE = "_batchctl_guest"
+_ENTRY = "entry.py"
+
+
+@cache
+def guest_zip() -> bytes:
+    """The zip's bytes: stored uncompressed, sorted names, fixed dates."""
+    folder = Path(batchctl.guest.__file__).parent
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.glob("*.py")):
+            name = "__main__.py" if path.name == _ENTRY else f"{_PACKAGE}/{path.name}"
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), path.read_bytes())
+    return target.getvalue()
+
+
+def place_guest(path: Path) -> None:
+    """Have exactly our zip at `path`: an equal file is left, anything else is replaced by rename.
+
+    Not synced: a torn copy has another digest and is replaced at the next start. Raises StorageError.
+    """
+    wanted = guest_zip()
+    try:
+        if path.is_file() and hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(wanted).digest():
+            return
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.unlink(missing_ok=True)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as handle:
+            handle.write(wanted)
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write the guest: {error.strerror}", where=str(path)) from error

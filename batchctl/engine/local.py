@@ -1,0 +1,107 @@
+"""The local engine: the pool of this machine, driven in the coordinator's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from batchctl import processes
+from batchctl.engine.base import Arity, EngineJob, ScriptFacts
+from batchctl.engine.fork_server import ForkServer
+from batchctl.engine.guest_zip import place_guest
+from batchctl.engine.pool import Pool
+from batchctl.errors import UsageError
+from batchctl.guest import wire
+from batchctl.model.events import Event
+from batchctl.model.lease import Lease
+from batchctl.model.node import Slot
+from batchctl.model.progress import WorkerView
+
+
+class LocalEngine:
+    """See engine.base.Engine. `guest` is where the guest's zip is kept; `python` an absolute path."""
+
+    def __init__(self, python: str, guest: Path, *, run_id: str) -> None:
+        self._python = python
+        self._guest = guest
+        self._run_id = run_id
+        self._opened: Pool | None = None
+
+    def open(self) -> None:
+        """See Engine.open."""
+        place_guest(self._guest)
+        processes.become_subreaper()
+        self._opened = Pool(lambda: ForkServer(self._python, self._guest, run_id=self._run_id))
+
+    @property
+    def _pool(self) -> Pool:
+        if self._opened is None:
+            raise AssertionError("the engine is not open")
+        return self._opened
+
+    def facts(self, script: Path, code: Path) -> ScriptFacts:
+        """See Engine.facts."""
+        server = self._pool.server
+        server.send(wire.FACTS, {"script": str(script), "code": str(code)})
+        said = server.wait_for(wire.FACTS_FOUND)
+        error = said.get("syntax_error")
+        try:
+            return ScriptFacts(
+                executable=str(said["executable"]),
+                python=str(said["python"]),
+                pandas=str(said["pandas"]),
+                numpy=str(said["numpy"]),
+                missing=tuple(str(name) for name in said["missing"]),
+                syntax_error=f"line {error['line']}: {error['message']}" if error else "",
+                functions={str(k): Arity(*v) if v else None for k, v in said["functions"].items()},
+                dynamic=bool(said["dynamic"]),
+            )
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise UsageError("the interpreter answered nonsense", where=self._python) from problem
+
+    def configure(self, job: EngineJob) -> None:
+        """See Engine.configure."""
+        self._pool.configure(job)
+
+    def start_worker(self, slot: Slot) -> int:
+        """See Engine.start_worker."""
+        return self._pool.start_worker(slot)
+
+    def send(self, slot: int, leases: Sequence[Lease]) -> None:
+        """See Engine.send."""
+        self._pool.send(slot, leases)
+
+    def take_back(self, slot: int) -> tuple[Lease, ...]:
+        """See Engine.take_back."""
+        return self._pool.take_back(slot)
+
+    def in_hand(self, slot: int) -> int:
+        """See Engine.in_hand."""
+        return self._pool.in_hand(slot)
+
+    def stop_worker(self, slot: int) -> None:
+        """See Engine.stop_worker."""
+        self._pool.stop_worker(slot)
+
+    def kill_worker(self, slot: int) -> None:
+        """See Engine.kill_worker."""
+        self._pool.kill_worker(slot)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """See Engine.poll."""
+        return self._pool.poll(timeout)
+
+    def wake(self) -> None:
+        """See Engine.wake."""
+        if self._opened is not None:
+            self._opened.wake()
+
+    def workers(self) -> tuple[WorkerView, ...]:
+        """See Engine.workers."""
+        return self._opened.workers() if self._opened is not None else ()
+
+    def close(self) -> None:
+        """See Engine.close."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None

@@ -1,0 +1,318 @@
+"""The pool of slots on one machine: a fork server, the workers it made, and one loop that hears them all.
+
+    conductor -> Pool.send -> channel -> worker
+    conductor <- events    <- Pool.poll <- channel | log pipe | shared page | fork server's reports
+
+One component: `engine/local` drives it in the coordinator's own process. Everything that a worker says is fenced by
+(epoch, incarnation, serial). Death is the fork server's report or, where that died itself, its own reaping.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from batchctl import processes
+from batchctl.engine.base import EngineJob
+from batchctl.engine.deadlines import Deadlines
+from batchctl.engine.deaths import describe_status
+from batchctl.engine.fork_server import ForkServer
+from batchctl.engine.worker import Phase, Worker
+from batchctl.guest import page, wire
+from batchctl.model.events import EngineLost, Event, GuestWarned, InitFailed, WorkerForked, WorkerGone
+from batchctl.model.lease import Lease
+from batchctl.model.node import Slot
+from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.progress import WorkerView
+
+_TICK_S = 0.1  # deadlines are looked at this often
+_TICK_NS = int(_TICK_S * 1e9)
+_OOM_SCORE = 500  # the kernel is to take a worker, never the coordinator
+
+
+class Pool:
+    """Workers by slot. Not thread-safe, except `wake`."""
+
+    def __init__(self, make_server: Callable[[], ForkServer]) -> None:
+        self._make_server = make_server
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._workers: dict[int, Worker] = {}  # by slot
+        self._by_fd: dict[int, Worker] = {}
+        self._events: list[Event] = []  # found outside of poll
+        self._incarnation = 0
+        self._next_tick = 0
+        self._job: EngineJob | None = None
+        self._deadlines = Deadlines(0, 0)
+        self.server = self._adopt(make_server())
+
+    def _adopt(self, server: ForkServer) -> ForkServer:
+        for fd in (server.channel.fileno(), server.errors):
+            self._epoll.register(fd, select.EPOLLIN)
+        return server
+
+    def configure(self, job: EngineJob) -> None:
+        """What every worker will be told."""
+        self._job = job
+        self._deadlines = Deadlines(job.timeout, job.init_timeout)
+        self._tell_job(job)
+
+    def _tell_job(self, job: EngineJob) -> None:
+        fields = {
+            "run_id": job.run_id,
+            "epoch": job.epoch,
+            "plan": str(job.plan),
+            "script": str(job.script),
+            "code": str(job.code),
+            "argv": list(job.arguments),
+            "env": dict(job.environment),
+            "logging_level": job.logging_level,
+            "output_format": str(job.output_format),
+            "output_action": str(job.output_action),
+            "spill": str(job.spill),
+            "stage": str(job.stage),
+            "out": str(job.out),
+            "preload": list(job.preload),
+            "timeout": job.timeout,
+        }
+        self.server.send(wire.JOB, fields)
+
+    def start_worker(self, slot: Slot) -> int:
+        """See Engine.start_worker."""
+        job = self._job
+        if job is None or slot.index in self._workers:
+            raise AssertionError(f"slot {slot.index} is not free to start a worker")
+        self._incarnation += 1
+        sink = job.log_sink(slot.index, self._incarnation)
+        worker = Worker(slot, job.epoch, self._incarnation, log_sink=sink, started_ns=page.now_ns())
+        home = Path(job.stage) / f"worker-{slot.index}.{self._incarnation}"
+        fields = {
+            "slot": slot.index,
+            "incarnation": worker.incarnation,
+            "epoch": job.epoch,
+            "cpus": list(slot.cpus),
+            "threads": slot.threads,
+            "gpu": slot.gpu,
+            "oom_score_adj": _OOM_SCORE,
+            "home": str(home),
+        }
+        self.server.send(wire.FORK, fields, fds=worker.ends.fds())
+        worker.ends.close()
+        self._workers[slot.index] = worker
+        for fd in (worker.channel.fileno(), worker.log):
+            self._by_fd[fd] = worker
+            self._epoll.register(fd, select.EPOLLIN)
+        return worker.incarnation
+
+    def send(self, slot: int, leases: Sequence[Lease]) -> None:
+        """See Engine.send."""
+        worker = self._workers[slot]
+        try:
+            worker.send(list(leases))
+        except wire.ProtocolError:
+            worker.kill(signal.SIGKILL)
+
+    def take_back(self, slot: int) -> tuple[Lease, ...]:
+        """See Engine.take_back."""
+        worker = self._workers.get(slot)
+        return worker.take_back() if worker else ()
+
+    def in_hand(self, slot: int) -> int:
+        """See Engine.in_hand."""
+        worker = self._workers.get(slot)
+        return len(worker.outstanding) if worker else 0
+
+    def stop_worker(self, slot: int) -> None:
+        """See Engine.stop_worker."""
+        worker = self._workers.get(slot)
+        if worker is None:
+            return
+        if worker.phase is Phase.READY:
+            worker.tell_to_stop()
+        elif worker.phase is Phase.STARTING:  # nothing to finish, and init() may take an hour
+            self.kill_worker(slot)
+
+    def kill_worker(self, slot: int) -> None:
+        """See Engine.kill_worker."""
+        worker = self._workers.get(slot)
+        if worker is not None:
+            worker.phase = Phase.KILLED
+            worker.kill(signal.SIGKILL)
+
+    def wake(self) -> None:
+        """See Engine.wake."""
+        with contextlib.suppress(OSError):
+            os.eventfd_write(self._wake, 1)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """See Engine.poll."""
+        events, self._events = self._events, []
+        now = page.now_ns()
+        tick_due = max(0.0, (self._next_tick - now) / 1e9)
+        wait = 0.0 if events else min(timeout, tick_due)
+        server_spoke = False
+        for fd, _bits in self._epoll.poll(wait):
+            worker = self._by_fd.get(fd)
+            if worker is not None:
+                if fd == worker.log:
+                    self._read_log(worker)
+                else:
+                    self._read_channel(worker, events)
+            elif fd == self._wake:
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self._wake)
+            elif fd == self.server.errors:
+                self._read_server_errors(events)
+            else:
+                server_spoke = True
+        if server_spoke:  # after the channels: what a worker sent before it died counts
+            self._read_server(events)
+        now = page.now_ns()
+        if now >= self._next_tick:
+            self._next_tick = now + _TICK_NS
+            self._tick(now, events)
+        return events
+
+    def _read_log(self, worker: Worker) -> None:
+        if not worker.read_log():
+            with contextlib.suppress(OSError):  # closed by everybody over there: no more to hear
+                self._epoll.unregister(worker.log)
+
+    def _read_channel(self, worker: Worker, events: list[Event]) -> None:
+        try:
+            alive = worker.read_channel(events)
+        except wire.ProtocolError as error:
+            events.append(GuestWarned(worker.slot.index, worker.incarnation, f"the worker broke the protocol: {error}"))
+            worker.kill(signal.SIGKILL)
+            alive = False
+        if not alive:  # its death will be reported; until then the closed channel must not spin us
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(worker.channel.fileno())
+
+    def _read_server_errors(self, events: list[Event]) -> None:
+        said = self.server.read_errors()
+        if said:
+            events.append(GuestWarned(-1, 0, said.decode(errors="replace").strip()))
+        else:
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(self.server.errors)
+
+    def _read_server(self, events: list[Event]) -> None:
+        frames = self.server.receive()
+        if not frames:
+            self._tick_server(events)
+        for frame in frames:
+            said = frame.json()
+            if frame.kind == wire.FORKED:
+                worker = self._workers.get(said["slot"])
+                if worker is not None and worker.incarnation == said["incarnation"]:
+                    worker.pid = said["pid"]
+                    events.append(WorkerForked(worker.slot.index, worker.incarnation, worker.pid))
+                    if worker.phase is Phase.KILLED:  # the order came before we knew whom to kill
+                        worker.kill(signal.SIGKILL)
+            elif frame.kind == wire.EXITED:
+                worker = self._workers.get(said["slot"])
+                if worker is not None and worker.incarnation == said["incarnation"]:
+                    self._bury(worker, said["status"], events)
+            elif frame.kind in (wire.SERVER_FAILED, wire.PRELOAD_REFUSED):
+                self._complain(frame.kind, said, events)
+
+    def _complain(self, kind: int, said: dict[str, object], events: list[Event]) -> None:
+        if kind == wire.PRELOAD_REFUSED:
+            text = f"preload of {said.get('module')} refused: {said.get('reason')}; each worker imports it for itself"
+            events.append(GuestWarned(-1, 0, text))
+            return
+        slot, incarnation = said.get("slot"), said.get("incarnation")
+        worker = self._workers.get(slot) if isinstance(slot, int) else None
+        if worker is not None and worker.incarnation == incarnation:  # the fork itself failed
+            failure = Failure(
+                FailureKind.FAILED, str(said.get("error")), str(said.get("message")), str(said.get("traceback"))
+            )
+            self._remove(worker)
+            events.append(InitFailed(worker.slot.index, worker.incarnation, failure))
+            events.append(WorkerGone(worker.slot.index, worker.incarnation, False, str(said.get("message"))))
+        else:
+            events.append(GuestWarned(-1, 0, f"fork server: {said.get('error')}: {said.get('message')}"))
+
+    def _bury(self, worker: Worker, status: int, events: list[Event]) -> None:
+        worker.kill(signal.SIGKILL)  # children that it left in its group
+        ours = self._deadlines.reason(worker) if worker.phase is Phase.LATE else ""
+        if worker.phase is Phase.KILLED:
+            ours = "on the coordinator's order"
+        cause = ours if worker.phase is Phase.LATE else describe_status(status, ours=ours)
+        expected = worker.phase in (Phase.STOPPING, Phase.KILLED)
+        worker.conclude(events, cause=cause, charge=worker.phase is not Phase.KILLED)
+        self._remove(worker)
+        events.append(WorkerGone(worker.slot.index, worker.incarnation, expected, cause))
+
+    def _remove(self, worker: Worker) -> None:
+        self._deadlines.forget(worker)
+        del self._workers[worker.slot.index]
+        for fd in (worker.channel.fileno(), worker.log):
+            self._by_fd.pop(fd, None)
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(fd)
+        worker.close()
+
+    def _tick(self, now: int, events: list[Event]) -> None:
+        for worker in list(self._workers.values()):
+            self._deadlines.check(worker, now)
+        self._tick_server(events)
+
+    def _tick_server(self, events: list[Event]) -> None:
+        for pid, status in processes.reap_children():
+            if pid == self.server.pid:
+                self.server.pid = 0
+                self._replace_server(describe_status(status), events)
+
+    def _replace_server(self, cause: str, events: list[Event]) -> None:
+        """Its workers have died with it (parent-death signal). Nobody is charged; a new one stands ready on return."""
+        for worker in list(self._workers.values()):
+            worker.kill(signal.SIGKILL)
+        for worker in list(self._workers.values()):
+            expected = worker.phase in (Phase.STOPPING, Phase.KILLED)
+            worker.phase = Phase.KILLED
+            worker.conclude(events, cause=cause, charge=False)
+            self._remove(worker)
+            events.append(WorkerGone(worker.slot.index, worker.incarnation, expected, f"the fork server {cause}"))
+        for fd in (self.server.channel.fileno(), self.server.errors):
+            with contextlib.suppress(OSError):
+                self._epoll.unregister(fd)
+        self.server.close()
+        self.server = self._adopt(self._make_server())
+        if self._job is not None:
+            self._tell_job(self._job)
+        events.append(EngineLost(f"the fork server {cause}"))
+
+    def workers(self) -> tuple[WorkerView, ...]:
+        """See Engine.workers."""
+        now = page.now_ns()
+        found = []
+        for worker in self._workers.values():
+            picture = worker.page.look()
+            lease = worker.outstanding.get(picture.serial) if picture.state in (page.RUN, page.RENDER) else None
+            since = max(0, now - (picture.start_ns or worker.started_ns)) / 1e9
+            name = page.STATE_NAMES[picture.state]
+            slot = worker.slot
+            batch = lease.batch if lease else None
+            found.append(
+                WorkerView(slot.index, worker.incarnation, worker.pid, name, batch, since, slot.cpus, slot.gpu)
+            )
+        return tuple(found)
+
+    def close(self) -> None:
+        """Kill and give back everything. May be called twice."""
+        for worker in list(self._workers.values()):
+            worker.kill(signal.SIGKILL)
+        self.server.close()
+        processes.reap_children()
+        for worker in list(self._workers.values()):
+            self._remove(worker)
+        if not self._epoll.closed:
+            self._epoll.close()
+            os.close(self._wake)

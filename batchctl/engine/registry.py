@@ -1,0 +1,19 @@
+"""The engines there are, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from batchctl.engine.base import Engine
+from batchctl.engine.local import LocalEngine
+
+
+class MakeEngine(Protocol):
+    """How an engine is made: with the user's interpreter, the place for the guest, and the run's id."""
+
+    def __call__(self, python: str, guest: Path, *, run_id: str) -> Engine: ...
+
+
+ENGINES: dict[str, MakeEngine | Callable[..., Engine]] = {"local": LocalEngine}

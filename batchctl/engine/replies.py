@@ -1,0 +1,114 @@
+"""What a worker answers, checked against the leases in its hands and turned into events.
+
+Nothing is believed: a result has to fit the lease that its serial names, lengths have to add up, names to be plain.
+Anything else is a ProtocolError, after which the worker is replaced. Answers to leases taken back are dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from batchctl.guest import wire
+from batchctl.model.events import ColumnsSeen, Event, GuestWarned, LeaseFailed, LeaseScored
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
+
+# The guest caps these too; here they keep a broken worker from filling the log.
+_ERROR_CAP, _MESSAGE_CAP, _TRACEBACK_CAP = 300, 10_000, 70_000
+
+
+class Replies:
+    """Reads the answers of one incarnation. `outstanding` (serial -> lease) is shared with the worker's near side."""
+
+    def __init__(self, slot: int, incarnation: int, outstanding: dict[int, Lease]) -> None:
+        self._slot = slot
+        self._incarnation = incarnation
+        self._outstanding = outstanding
+        self.init_failure: Failure | None = None
+        self.said_bye = False
+
+    def take_scored(self, frame: wire.Frame, events: list[Event]) -> None:
+        """The hot path: many results in one frame."""
+        slot, incarnation, outstanding, body = self._slot, self._incarnation, self._outstanding, frame.body
+        at = 0
+        for serial, batch, first, count, attempt, length, crc, n_rows, ok, run_ns in wire.scored_records(frame.head):
+            end = at + length
+            lease = outstanding.pop(serial, None)
+            if lease is not None:
+                if lease != (batch, first, count, attempt) or end > len(body) or ok > count:
+                    raise wire.ProtocolError("a result that fits no lease")
+                scored = Scored(lease, body[at:end], length, crc, n_rows, ok, count - ok, run_ns)
+                events.append(LeaseScored(slot, incarnation, scored))
+            at = end
+        if at != len(body):
+            raise wire.ProtocolError("rows that belong to no result")
+
+    def take_other(self, frame: wire.Frame, events: list[Event]) -> None:
+        """Everything that is rare."""
+        slot, incarnation = self._slot, self._incarnation
+        try:
+            match frame.kind:
+                case wire.SCORED_LONG:
+                    self._take_long(frame, events)
+                case wire.FAILED:
+                    said = frame.json()
+                    lease = self._outstanding.pop(int(said["serial"]), None)
+                    if lease is not None:
+                        events.append(LeaseFailed(slot, incarnation, lease, _failure(said), int(said["run_ns"])))
+                case wire.INIT_FAILED:
+                    self.init_failure = _failure(frame.json())
+                case wire.COLUMNS:
+                    events.append(ColumnsSeen(slot, incarnation, frame.body))
+                case wire.NOTE:
+                    events.append(GuestWarned(slot, incarnation, str(frame.json()["text"])))
+                case wire.BYE:
+                    self.said_bye = True
+                case wire.VOIDED:
+                    pass  # handed on already when it was taken back
+                case _:
+                    raise wire.ProtocolError(f"an unknown frame kind {frame.kind}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise wire.ProtocolError(f"frame kind {frame.kind} with a malformed head") from error
+
+    def _take_long(self, frame: wire.Frame, events: list[Event]) -> None:
+        said = frame.json()
+        lease = self._outstanding.pop(int(said["serial"]), None)
+        if lease is None:
+            return
+        spill, staged, length, ok = str(said["spill"]), str(said["staged"]), int(said["length"]), int(said["ok"])
+        if tuple(said["lease"]) != lease or not 0 <= ok <= lease.count or "/" in spill or "/" in staged:
+            raise wire.ProtocolError("a result that fits no lease")
+        if not spill and length != len(frame.body):
+            raise wire.ProtocolError("a result whose rows are not all there")
+        scored = Scored(
+            lease,
+            frame.body,
+            length,
+            int(said["crc"]),
+            int(said["n_rows"]),
+            ok,
+            lease.count - ok,
+            int(said["run_ns"]),
+            spill,
+            staged,
+            tuple(StagedFile(str(path), int(size)) for path, size in said["files"]),
+        )
+        events.append(LeaseScored(self._slot, self._incarnation, scored))
+
+
+def init_seconds(frame: wire.Frame) -> float:
+    """How long `init()` took, from a READY frame."""
+    try:
+        return float(frame.json()["init_s"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise wire.ProtocolError("READY with a malformed head") from error
+
+
+def _failure(said: Mapping[str, Any]) -> Failure:
+    return Failure(
+        FailureKind.FAILED,
+        str(said["error"])[:_ERROR_CAP],
+        str(said["message"])[:_MESSAGE_CAP],
+        str(said.get("traceback", ""))[:_TRACEBACK_CAP],
+    )

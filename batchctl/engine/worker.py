@@ -1,0 +1,220 @@
+"""A worker process as the pool sees it: its channel, its shared page, its log pipe and the leases in its hands."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import socket
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from batchctl import processes
+from batchctl.engine.base import LogSink
+from batchctl.engine.replies import Replies, init_seconds
+from batchctl.guest import page, wire
+from batchctl.model.events import Event, InitFailed, LeaseFailed, LeasesReturned, WorkerReady
+from batchctl.model.lease import Lease
+from batchctl.model.node import Slot
+from batchctl.model.outcome import Failure, FailureKind
+
+_READ = 1 << 20
+_LOG_READ = 1 << 16
+_LOG_READS_PER_ROUND = 4  # a worker that floods its log must not starve the others
+_PIPE_SIZE = 1 << 20
+
+
+class Phase(Enum):
+    """Where a worker is in its life."""
+
+    STARTING = auto()  # asked for; not passed init() yet
+    READY = auto()
+    STOPPING = auto()  # told to stop; finishes what it has
+    KILLED = auto()  # killed on somebody's order; nobody is charged
+    LATE = auto()  # killed because a deadline passed
+
+
+@dataclass(slots=True)
+class Ends:
+    """The far ends of a worker's descriptors, until they have travelled to the fork server."""
+
+    channel: socket.socket
+    page: int
+    log: int
+
+    def fds(self) -> tuple[int, int, int]:
+        """In the order in which the fork server takes them."""
+        return (self.channel.fileno(), self.page, self.log)
+
+    def close(self) -> None:
+        self.channel.close()
+        os.close(self.page)
+        os.close(self.log)
+
+
+class Worker:
+    """The near side of one incarnation. Its methods turn what arrives into events; they kill nothing by themselves."""
+
+    def __init__(self, slot: Slot, epoch: int, incarnation: int, *, log_sink: LogSink, started_ns: int) -> None:
+        self.slot = slot
+        self.epoch = epoch
+        self.incarnation = incarnation
+        self.pid = 0
+        self.phase = Phase.STARTING
+        self.started_ns = started_ns
+        self.ready = False  # passed init()
+        self.outstanding: dict[int, Lease] = {}
+        self._next_serial = 1
+        self._decoder = wire.Decoder()
+        self._replies = Replies(slot.index, incarnation, self.outstanding)
+        self._log_sink = log_sink
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        self.channel = ours
+        memory = os.memfd_create("batchctl-worker", os.MFD_CLOEXEC)
+        os.ftruncate(memory, page.SIZE)
+        self.page = page.Page(memory)
+        self.log, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(write_end, True)
+        _enlarge(self.log)
+        self.ends = Ends(theirs, memory, write_end)
+
+    def send(self, leases: list[Lease] | tuple[Lease, ...]) -> None:
+        """Put leases into the worker's hands. A dead worker is not an error: they will be returned."""
+        serial = self._next_serial
+        pack = wire.LEASE_RECORD.pack
+        records = []
+        for lease in leases:
+            self.outstanding[serial] = lease
+            records.append(pack(serial, *lease))
+            serial += 1
+        self._next_serial = serial
+        self._write(wire.encode(wire.LEASES, self.epoch, self.incarnation, b"".join(records)))
+
+    def tell_to_stop(self) -> None:
+        """Let it finish and leave."""
+        self.phase = Phase.STOPPING
+        self._write(wire.encode_json(wire.STOP, self.epoch, self.incarnation, {}))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            sent = self.channel.send(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        if sent != len(data):  # a few hundred bytes into an empty socket buffer: only a broken peer gets us here
+            raise wire.ProtocolError("the channel is full")
+
+    def take_back(self) -> tuple[Lease, ...]:
+        """The leases it has not started, by its page; they are void from now on.
+
+        A worker that starts one at this very moment runs it in vain: its answer is no longer expected and is dropped.
+        """
+        reached = self.page.look().serial
+        waiting = [serial for serial in self.outstanding if serial > reached]
+        if not waiting:
+            return ()
+        self.page.void(waiting[0], self._next_serial)
+        return tuple(self.outstanding.pop(serial) for serial in waiting)
+
+    def read_channel(self, events: list[Event]) -> bool:
+        """Turn what has arrived into events; False at the end of the stream, which proves nothing about the worker.
+
+        Raises wire.ProtocolError: then the worker is not to be trusted.
+        """
+        try:
+            data = self.channel.recv(_READ)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            return False
+        if not data:
+            return False
+        replies = self._replies
+        for frame in self._decoder.feed(data):
+            if frame.epoch != self.epoch or frame.incarnation != self.incarnation:
+                raise wire.ProtocolError("a frame of another incarnation")
+            if frame.kind == wire.SCORED:
+                replies.take_scored(frame, events)
+            elif frame.kind == wire.READY:
+                self._take_ready(frame, events)
+            else:
+                replies.take_other(frame, events)
+        return True
+
+    def _take_ready(self, frame: wire.Frame, events: list[Event]) -> None:
+        if self.phase is Phase.STARTING:
+            self.phase = Phase.READY
+        self.ready = True
+        events.append(WorkerReady(self.slot.index, self.incarnation, self.pid, init_seconds(frame)))
+
+    def drain_channel(self, events: list[Event]) -> None:
+        """After its death: everything that it had sent. What cannot be understood any more is left out."""
+        with contextlib.suppress(OSError, wire.ProtocolError):
+            while self.channel.recv(1, socket.MSG_PEEK):
+                self.read_channel(events)
+
+    def read_log(self) -> bool:
+        """Take some of what it printed; False at the end of the stream."""
+        for _ in range(_LOG_READS_PER_ROUND):
+            try:
+                data = os.read(self.log, _LOG_READ)
+            except OSError:
+                return True
+            if not data:
+                return False
+            self._log_sink.feed(data)
+        return True
+
+    def log_tail(self, size: int) -> str:
+        """The end of its output, for a message."""
+        return self._log_sink.tail(size)
+
+    def conclude(self, events: list[Event], *, cause: str, charge: bool) -> None:
+        """It is dead: say what became of its leases. `charge`: a death in `run` counts as an attempt."""
+        for _ in range(_PIPE_SIZE // _LOG_READ):  # at most what the pipe can hold; a stray child may go on writing
+            if not (_readable(self.log) and self.read_log()):
+                break
+        self.drain_channel(events)
+        picture = self.page.look()
+        slot, incarnation = self.slot.index, self.incarnation
+        told = self._replies.init_failure
+        if told is not None or (not self.ready and self.phase in (Phase.STARTING, Phase.LATE)):
+            kind = FailureKind.TIMED_OUT if self.phase is Phase.LATE else FailureKind.LOST
+            silent = Failure(kind, "WorkerDied", f"in init(): {cause}", self.log_tail(4000))
+            events.append(InitFailed(slot, incarnation, told or silent))
+        if charge and picture.state == page.RUN:
+            lease = self.outstanding.pop(picture.serial, None)
+            if lease is not None:
+                late = self.phase is Phase.LATE
+                kind = FailureKind.TIMED_OUT if late else FailureKind.LOST
+                failure = Failure(kind, "TimedOut" if late else "WorkerDied", cause, self.log_tail(4000))
+                events.append(LeaseFailed(slot, incarnation, lease, failure, page.now_ns() - picture.start_ns))
+        for unsent in (True, False):
+            found = tuple(v for k, v in self.outstanding.items() if (k <= picture.serial) is unsent)
+            if found:
+                events.append(LeasesReturned(slot, incarnation, found, unsent))
+        self.outstanding.clear()
+
+    def kill(self, number: int) -> None:
+        """Signal the worker's whole group."""
+        if self.pid:
+            processes.kill_group(self.pid, number)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self.channel.close()
+        self.page.close()
+        os.close(self.log)
+        self._log_sink.close()
+
+
+def _readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return any(bits & select.POLLIN for _fd, bits in poll.poll(0))
+
+
+def _enlarge(fd: int) -> None:
+    with contextlib.suppress(OSError):  # over the user's pipe quota: the small one works too
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)

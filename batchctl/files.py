@@ -1,0 +1,271 @@
+"""The only door to durable disk: `Disk` says in prose what each operation promises, `RealDisk` keeps it.
+
+Durable means: survives a power cut right after the call returned. Nothing here is durable unless its docstring says so.
+Errors: `NoSpaceError` where the file system is full (never from a sync), `StorageError` for all else; both name the
+path. A symbolic link in the last component is never followed, and descriptors are never inherited. The operations keep
+no state and may run on any thread; what open files promise is said in `handles.py`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+import shutil
+import stat as stat_bits
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from batchctl.errors import StorageError
+from batchctl.handles import AppendFile, FileLock, ReadFile, RealAppendFile, RealFileLock, RealReadFile, storage_error
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_RENAME_NOREPLACE = 1
+_AT_FDCWD = -100
+
+
+class FileKind(StrEnum):
+    """What a directory entry is; links are never followed to find out."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "link"
+    OTHER = "other"
+
+
+class Stat(NamedTuple):
+    """A directory entry: kind, size in bytes, permission bits, owner."""
+
+    kind: FileKind
+    size: int
+    mode: int
+    uid: int
+
+
+class Disk(Protocol):
+    """The operations that promises are made of. Paths are absolute."""
+
+    def open_append(self, path: Path, *, create: bool = False) -> AppendFile:
+        """Open for appending; `create`: a new file (0600), `StorageError` where the name exists. The entry is durable
+        after `sync_dir` of its folder."""
+
+    def open_read(self, path: Path) -> ReadFile:
+        """Open a regular file; `StorageError` for a link or anything else."""
+
+    def read(self, path: Path) -> bytes:
+        """The whole file."""
+
+    def map(self, path: Path) -> memoryview:
+        """The whole file mapped read-only. Only for files that nobody truncates while the view lives."""
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename over whatever is there, atomically. Durable after `sync_dir` of both folders."""
+
+    def rename_new(self, source: Path, target: Path) -> bool:
+        """Rename unless `target` exists (then False, nothing done). Durable after `sync_dir` of the target's folder;
+        the old name may come back with a power cut until its own folder is synced."""
+
+    def sync_dir(self, path: Path) -> None:
+        """Entries created, renamed or removed in this folder are durable on return."""
+
+    def sync_file(self, path: Path) -> None:
+        """A file that somebody else wrote: bytes, size and mode are durable on return (its entry is not)."""
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or link; one that is not there is fine. Durable after `sync_dir`."""
+
+    def remove_tree(self, path: Path) -> None:
+        """Remove a folder with all in it, following no link; one that is not there is fine."""
+
+    def listdir(self, path: Path) -> list[str]:
+        """Names in a folder, sorted; empty where there is no folder."""
+
+    def mkdir(self, path: Path, *, mode: int = 0o777) -> bool:
+        """Create a folder; False where the name exists. Durable after `sync_dir` of its parent."""
+
+    def stat(self, path: Path) -> Stat | None:
+        """What the name is, links not followed; None where there is none."""
+
+    def lock(self, path: Path) -> FileLock | None:
+        """Take the lock on this file (created 0600 where missing) without waiting; None: another process has it."""
+
+    def free_space(self, path: Path) -> int:
+        """Bytes that this user may still write on the file system of this folder."""
+
+
+def write_whole(disk: Disk, path: Path, *, chunks: Iterable[bytes]) -> None:
+    """Replace a file as a whole: on return the new content is durable; a crash leaves the old one or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    disk.remove(temporary)
+    handle = disk.open_append(temporary, create=True)
+    try:
+        for chunk in chunks:
+            handle.append(chunk)
+        handle.datasync()  # before the rename: else the name may outlive a cut that its content does not
+    finally:
+        handle.close()
+    disk.replace(temporary, path)
+    disk.sync_dir(path.parent)
+
+
+def make_dirs(disk: Disk, path: Path) -> None:
+    """Create `path` and its missing parents; on return all their entries are durable.
+
+    Parents that exist are synced too: a run killed between creating and syncing them leaves folders that look settled.
+    A parent that we may not open is none that we created.
+    """
+    for folder in (*reversed(path.parents), path):
+        if disk.stat(folder) is None:
+            disk.mkdir(folder)
+    for folder in path.parents:
+        try:
+            disk.sync_dir(folder)
+        except StorageError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in {
+                errno.EACCES,
+                errno.EPERM,
+                errno.EROFS,
+                errno.EINVAL,
+            }:
+                raise
+
+
+class RealDisk:
+    """`Disk` on the machine's own file systems."""
+
+    def open_append(self, path: Path, *, create: bool = False) -> AppendFile:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        return RealAppendFile(path, self._open(path, flags))
+
+    def open_read(self, path: Path) -> ReadFile:
+        return RealReadFile(path, self._open(path, _READ | os.O_NONBLOCK))  # a planted FIFO must not hang us
+
+    def _open(self, path: Path, flags: int) -> int:
+        try:
+            return os.open(path, flags, 0o600)
+        except OSError as cause:
+            raise storage_error("open", path, cause=cause) from cause
+
+    def read(self, path: Path) -> bytes:
+        with self.open_read(path) as source:
+            return source.pread(0, source.size) if source.size else b""
+
+    def map(self, path: Path) -> memoryview:
+        with RealReadFile(path, self._open(path, _READ | os.O_NONBLOCK)) as source:
+            return memoryview(mmap.mmap(source.fd, 0, prot=mmap.PROT_READ) if source.size else b"")
+
+    def replace(self, source: Path, target: Path) -> None:
+        with _door("rename", target):
+            os.replace(source, target)
+
+    def rename_new(self, source: Path, target: Path) -> bool:
+        with _door("rename", target):
+            try:
+                if not _renameat2(source, target):
+                    os.link(source, target, follow_symlinks=False)
+                    os.unlink(source)
+            except FileExistsError:
+                return False
+        return True
+
+    def sync_dir(self, path: Path) -> None:
+        self._sync(path, _READ | os.O_DIRECTORY)
+
+    def sync_file(self, path: Path) -> None:
+        self._sync(path, _READ | os.O_NONBLOCK)
+
+    def _sync(self, path: Path, flags: int) -> None:
+        fd = self._open(path, flags)
+        try:
+            os.fsync(fd)
+        except OSError as cause:
+            raise StorageError(f"cannot sync {path}: {cause.strerror}", where=str(path)) from cause
+        finally:
+            os.close(fd)
+
+    def remove(self, path: Path) -> None:
+        with _door("remove", path):
+            path.unlink(missing_ok=True)
+
+    def remove_tree(self, path: Path) -> None:
+        with _door("remove", path):
+            try:
+                shutil.rmtree(path)
+            except FileNotFoundError:
+                pass
+
+    def listdir(self, path: Path) -> list[str]:
+        with _door("list", path):
+            try:
+                return sorted(os.listdir(path))
+            except FileNotFoundError:
+                return []
+
+    def mkdir(self, path: Path, *, mode: int = 0o777) -> bool:
+        with _door("create", path):
+            try:
+                os.mkdir(path, mode)
+            except FileExistsError:
+                return False
+        return True
+
+    def stat(self, path: Path) -> Stat | None:
+        with _door("stat", path):
+            try:
+                found = os.lstat(path)
+            except FileNotFoundError:
+                return None
+        kind = _KINDS.get(stat_bits.S_IFMT(found.st_mode), FileKind.OTHER)
+        return Stat(kind, found.st_size, stat_bits.S_IMODE(found.st_mode), found.st_uid)
+
+    def lock(self, path: Path) -> FileLock | None:
+        fd = self._open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as cause:
+            os.close(fd)
+            if isinstance(cause, BlockingIOError):
+                return None
+            raise storage_error("lock", path, cause=cause) from cause
+        return RealFileLock(fd)
+
+    def free_space(self, path: Path) -> int:
+        with _door("stat", path):
+            found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
+
+_KINDS = {
+    stat_bits.S_IFREG: FileKind.FILE,
+    stat_bits.S_IFDIR: FileKind.DIRECTORY,
+    stat_bits.S_IFLNK: FileKind.LINK,
+}
+
+
+@contextmanager
+def _door(doing: str, path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into ours."""
+    try:
+        yield
+    except OSError as cause:
+        raise storage_error(doing, path, cause=cause) from cause
+
+
+def _renameat2(source: Path, target: Path) -> bool:
+    """False where the C library or the file system does not know how to rename without replacing."""
+    import ctypes
+
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    if call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+        return False
+    raise OSError(number, os.strerror(number), str(target))

@@ -1,0 +1,5 @@
+"""Our code inside the user's Python: standard library only, Python 3.8 and newer.
+
+The host imports from here only `wire`, `page` and `plan_map` (the formats that both sides read). Everything else runs
+in the user's interpreter, shipped as one zip (`guest.pyz`). Nothing here imports the host.
+"""

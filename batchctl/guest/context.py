@@ -1,0 +1,20 @@
+"""What `run(mini_batch, mini_batch_context)` gets as its second argument."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+
+class MiniBatchContext:
+    """`minibatch_index`: number of the mini-batch in the plan (of a part: its parent's). `partition_key_value`: {}
+    here.
+
+    `dataset` exists for scripts that look at it and is always None.
+    """
+
+    __slots__ = ("dataset", "minibatch_index", "partition_key_value")
+
+    def __init__(self, minibatch_index: int) -> None:
+        self.minibatch_index = minibatch_index
+        self.partition_key_value: Dict[str, str] = {}
+        self.dataset = None

@@ -1,0 +1,151 @@
+"""What this interpreter is, and whether the script's imports resolve in it: by reading, nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import platform
+import sys
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+
+_FUNCTIONS = ("init", "run", "shutdown")
+_CATCHES_IMPORT = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
+
+
+def find_facts(script: str, code: str) -> Dict[str, Any]:
+    """The body of FACTS_FOUND (docs/wire.md). Changes sys.path: to be called in a throw-away child."""
+    # Pulls in the email package: 15 ms that a fork server which is not asked need not pay.
+    from importlib import metadata
+
+    ours = os.path.abspath(sys.argv[0])
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != ours]
+    installed = {}
+    for name in ("pandas", "numpy"):
+        try:
+            installed[name] = metadata.version(name) or ""
+        except Exception:  # not installed, or its metadata is damaged: no version to speak of
+            installed[name] = ""
+    sys.path[:0] = list(dict.fromkeys([code, os.path.dirname(script)]))
+    facts: Dict[str, Any] = {
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "prefix": sys.prefix,
+        "implementation": platform.python_implementation(),
+        "pandas": installed["pandas"],
+        "numpy": installed["numpy"],
+        "missing": [],
+        "syntax_error": None,
+        "functions": dict.fromkeys(_FUNCTIONS),
+        "dynamic": False,
+    }
+    tree, problem = _parse(script)
+    if tree is None:
+        facts["syntax_error"] = problem
+        return facts
+    facts["functions"], facts["dynamic"] = _functions(tree)
+    facts["missing"] = _missing(tree, code)
+    return facts
+
+
+def _parse(path: str) -> Tuple[Optional[ast.Module], Optional[Dict[str, Any]]]:
+    try:
+        with open(path, "rb") as handle:
+            return ast.parse(handle.read(), path), None
+    except SyntaxError as error:
+        return None, {"line": error.lineno or 0, "message": error.msg or "invalid syntax"}
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nesting that the parser gives up on
+        return None, {"line": 0, "message": str(error) or type(error).__name__}
+
+
+def _missing(tree: ast.Module, code: str) -> List[str]:
+    """Top-level names that the script, or a module of the code folder that it imports, imports in vain."""
+    missing: Set[str] = set()
+    siblings: List[str] = []
+    names = sorted(set(_imports(tree.body)))
+    for name in names:
+        origin = _origin(name)
+        if origin is None:
+            missing.add(name)
+        elif origin.startswith(code + os.sep):
+            siblings.append(origin)
+    for path in siblings:
+        below, _problem = _parse(path)
+        if below is not None:
+            missing.update(name for name in _imports(below.body) if _origin(name) is None)
+    return sorted(missing)
+
+
+def _origin(name: str) -> Optional[str]:
+    """The file (or "") that a top-level name would be imported from; None where there is none."""
+    try:
+        found = importlib.util.find_spec(name)
+    except (ValueError, ImportError, AttributeError):  # ValueError: loaded already, in an odd way
+        return "" if name in sys.modules else None
+    return None if found is None else found.origin or ""
+
+
+def _imports(body: List[ast.stmt]) -> Iterator[str]:
+    """Top-level names imported anywhere in `body`, except where failing is provided for or only type checkers look."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name.partition(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            if node.module and not node.level:
+                yield node.module.partition(".")[0]
+        elif isinstance(node, ast.If) and _is_type_checking(node.test):
+            yield from _imports(node.orelse)
+        elif isinstance(node, ast.Try) and any(_catches_import(handler) for handler in node.handlers):
+            yield from _imports(node.finalbody)  # handlers and else are the other way round the same question
+        else:
+            for field in ("body", "orelse", "finalbody"):
+                below = getattr(node, field, None)
+                if isinstance(below, list):
+                    yield from _imports(below)
+            for handler in getattr(node, "handlers", ()):
+                yield from _imports(handler.body)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+def _catches_import(handler: ast.ExceptHandler) -> bool:
+    if handler.type is None:
+        return True
+    return any(isinstance(node, ast.Name) and node.id in _CATCHES_IMPORT for node in ast.walk(handler.type))
+
+
+def _functions(tree: ast.Module) -> Tuple[Dict[str, Optional[List[Optional[int]]]], bool]:
+    """[fewest, most] arguments by position of each function (most: None for *args); whether reading may be misled."""
+    found: Dict[str, Optional[List[Optional[int]]]] = dict.fromkeys(_FUNCTIONS)
+    dynamic = False
+    waiting: List[ast.stmt] = list(tree.body)
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if node.name in found:
+                found[node.name] = _arity(node.args)
+                dynamic = dynamic or bool(node.decorator_list)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound = [(alias.asname or alias.name).partition(".")[0] for alias in node.names]
+            dynamic = dynamic or "*" in bound or any(name in found for name in bound)
+        elif isinstance(node, ast.ClassDef):
+            dynamic = dynamic or node.name in found
+        else:
+            for name in ast.walk(node):
+                if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store) and name.id in found:
+                    dynamic = True
+            for field in ("body", "orelse", "finalbody"):
+                waiting += getattr(node, field, None) or []
+            for handler in getattr(node, "handlers", ()):
+                waiting += handler.body
+    return found, dynamic
+
+
+def _arity(arguments: ast.arguments) -> List[Optional[int]]:
+    positional = len(arguments.posonlyargs) + len(arguments.args)
+    return [positional - len(arguments.defaults), None if arguments.vararg else positional]

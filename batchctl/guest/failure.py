@@ -1,0 +1,62 @@
+"""Errors as data: class name, message and traceback text, capped, with our own frames cut off the top.
+
+Nothing here raises, whatever the user's exception does in `__str__`; nothing keeps the exception or its frames alive.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from types import TracebackType
+from typing import Dict, Optional
+
+MESSAGE_CAP = 8 << 10
+TRACEBACK_CAP = 64 << 10
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class ContractError(Exception):
+    """The script does not keep the contract (no `run`, wrong arity, wrong return type); the message says how."""
+
+
+def describe(error: BaseException) -> Dict[str, str]:
+    """{"error", "message", "traceback"} of an exception that was caught."""
+    if isinstance(error, ContractError):
+        return {"error": "ContractError", "message": cap(str(error), MESSAGE_CAP), "traceback": ""}
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = "%s.%s" % (kind.__module__, name)
+    try:
+        message = str(error)
+    except BaseException as second:
+        message = "<its message cannot be had: __str__ raised %s>" % type(second).__name__
+    return {"error": name, "message": cap(message, MESSAGE_CAP), "traceback": cap(_text(error), TRACEBACK_CAP)}
+
+
+def _text(error: BaseException) -> str:
+    try:
+        lines = traceback.format_exception(type(error), error, _cut(error.__traceback__))
+        return "".join(lines)
+    except BaseException as second:
+        return "<its traceback cannot be had: %s>\n" % type(second).__name__
+
+
+def _cut(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+    """The traceback from the first frame that is neither ours nor the import system's."""
+    at = trace
+    while at is not None:
+        path = at.tb_frame.f_code.co_filename
+        if not path.startswith(_OURS) and not path.startswith("<frozen importlib"):
+            return at
+        at = at.tb_next
+    return None
+
+
+def cap(text: str, most: int) -> str:
+    """`text` in at most `most` characters; of one that is longer, head and tail with a mark between them."""
+    if len(text) <= most:
+        return text
+    mark = "\n... %d characters left out ...\n" % (len(text) - most)
+    half = (most - len(mark)) // 2
+    return text[:half] + mark + text[-half:]

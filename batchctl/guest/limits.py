@@ -1,0 +1,113 @@
+"""What a fresh process does to itself: group, parent-death signal, cpus, thread caps, descriptors.
+
+Everything that a machine may refuse is soft: it comes back as a sentence for the user. Only a vanished parent is fatal.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import signal
+from typing import Container, List, MutableMapping, Optional, Sequence
+
+from . import wire
+
+_PR_SET_PDEATHSIG = 1
+# A script that closes descriptors 0-20, as daemons do, must not close ours.
+HIGH_FD = 200
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+try:
+    import ctypes
+
+    _libc: Optional[ctypes.CDLL] = ctypes.CDLL(None, use_errno=True)
+except (ImportError, OSError):  # a Python built without libffi: orphans then end when they find their channel closed
+    _libc = None
+
+
+def die_with(parent: int) -> None:
+    """Ask to be killed when `parent` dies, and leave at once if it is gone already (asked in that order: no gap)."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(wire.EXIT_NO_POOL)
+
+
+def own_group() -> None:
+    """Become the leader of a process group; a terminal's Ctrl-C then reaches only the coordinator."""
+    try:
+        os.setpgid(0, 0)
+    except OSError:  # already a session leader, which is a group's leader too
+        pass
+
+
+def plain_signals() -> None:
+    """Signal handling as a script expects it, whatever was inherited."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def move_high(fd: int) -> int:
+    """A close-on-exec copy of `fd` at 200 or above (as high as the limit allows); `fd` itself is closed."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = HIGH_FD if soft == resource.RLIM_INFINITY else max(3, min(HIGH_FD, soft - 16))
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+    os.close(fd)
+    return moved
+
+
+def close_others(keep: Container[int]) -> None:
+    """Close every descriptor that is not in `keep`: other workers' and the server's own."""
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd not in keep:
+            try:
+                os.close(fd)
+            except OSError:  # the one that listed the folder
+                pass
+
+
+def cap_threads(environment: MutableMapping[str, str], threads: int) -> None:
+    """Set the caps that numeric libraries read when they are loaded; whatever the user has set stands."""
+    if threads > 0:
+        for name in THREAD_VARIABLES:
+            environment.setdefault(name, str(threads))
+
+
+def pin(cpus: Sequence[int]) -> List[str]:
+    """Run on these cpus only; none named: anywhere. Returns what went wrong, in words."""
+    if not cpus:
+        return []
+    try:
+        os.sched_setaffinity(0, cpus)
+    except (OSError, ValueError) as error:
+        return ["this worker is not pinned to cpus %s: %s" % (",".join(map(str, cpus)), error)]
+    return []
+
+
+def prefer_for_oom(score: Optional[int]) -> List[str]:
+    """Let the kernel take a worker before the coordinator when memory runs out."""
+    if score is None:
+        return []
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as handle:
+            handle.write("%d\n" % score)
+    except OSError as error:
+        return ["oom_score_adj is not set: %s" % error]
+    return []
+
+
+def mask_gpu(environment: MutableMapping[str, str], gpu: Optional[str]) -> None:
+    """Show one GPU by its uuid, or none (""); None leaves the mask as it is."""
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = gpu

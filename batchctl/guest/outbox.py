@@ -1,0 +1,78 @@
+"""What a worker has to say, gathered so that short mini-batches do not cost a system call each.
+
+Results linger until `linger_bytes` or `linger_ms` have gathered, or until the worker would have to wait; everything
+else leaves at once, behind the results that precede it. Results that were still here when the worker died are run
+again by the pool, uncharged.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any, Dict, List
+
+from . import wire
+
+
+class Outbox:
+    """Writes frames to the pool. `count` results are waiting. A pool that is gone ends this process quietly."""
+
+    def __init__(
+        self, channel: socket.socket, *, epoch: int, incarnation: int, linger_ms: float, linger_bytes: int
+    ) -> None:
+        self._channel = channel
+        self._epoch = epoch
+        self._incarnation = incarnation
+        self._linger_ns = int(linger_ms * 1_000_000)
+        self._linger_bytes = linger_bytes
+        self._records: List[bytes] = []
+        self._rows: List[bytes] = []
+        self._bytes = 0
+        self._since = 0
+        self._noted: Dict[str, bool] = {}
+        self.count = 0
+
+    def add(self, record: bytes, rows: bytes, *, start_ns: int, end_ns: int) -> bool:
+        """One result and when its `run` was; True when it is time to flush (at once after a long `run`)."""
+        self._records.append(record)
+        self._rows.append(rows)
+        self.count += 1
+        if self.count == 1:
+            self._since = start_ns
+            self._bytes = len(rows)
+        else:
+            self._bytes += len(rows)
+        return self._bytes >= self._linger_bytes or end_ns - self._since >= self._linger_ns
+
+    def flush(self) -> None:
+        """Send the waiting results as one frame."""
+        if not self.count:
+            return
+        frame = wire.encode(wire.SCORED, self._epoch, self._incarnation, b"".join(self._records), b"".join(self._rows))
+        self._records.clear()
+        self._rows.clear()
+        self.count = 0
+        self._send(frame)
+
+    def say(self, kind: int, fields: Dict[str, Any], body: bytes = b"") -> None:
+        """Send the waiting results and then this, now. wire.ProtocolError, and nothing sent, if it is too large."""
+        frame = wire.encode_json(kind, self._epoch, self._incarnation, fields, body)
+        self.flush()
+        self._send(frame)
+
+    def columns(self, header: bytes) -> None:
+        """The rows that follow have this csv header."""
+        self.flush()
+        self._send(wire.encode(wire.COLUMNS, self._epoch, self._incarnation, b"{}", header))
+
+    def note(self, kind: str, text: str) -> None:
+        """Tell the user, once per kind."""
+        if kind not in self._noted:
+            self._noted[kind] = True
+            self.say(wire.NOTE, {"kind": kind, "text": text})
+
+    def _send(self, frame: bytes) -> None:
+        try:
+            self._channel.sendall(frame)
+        except OSError:  # EPIPE: the pool is gone; EBADF: the script closed our descriptor. Nobody can be told.
+            os._exit(wire.EXIT_NO_POOL)

@@ -1,0 +1,119 @@
+"""The plan file as host and guest map it: items and mini-batches, without an object per item.
+
+    header   magic "BCTLPLAN" | format u32 | flags u32 | folders u32 | runs u32 | items u32 | batches u32
+             | total input bytes u64 | section offsets u64 * 8 | file length u64 | CRC-32 u32 (of the whole file with
+             this field zero) | zero u32
+    sections, each starting at a multiple of 8, little-endian:
+      0 folder offsets  u32 * (folders + 1)   into section 1
+      1 folder bytes                          absolute paths, no trailing slash except the root itself
+      2 run firsts      u32 * (runs + 1)      a run is a stretch of items of one folder; the last entry is `items`
+      3 run folders     u32 * runs
+      4 name offsets    u32 * (items + 1)     into section 5
+      5 name bytes                            base names as the file system has them
+      6 sizes           u64 * items           then, directly behind, mtime_ns i64 * items
+      7 batch firsts    u32 * (batches + 1)   first item of each mini-batch; the last entry is `items`
+
+The path of an item is folder + "/" + name, decoded with the file system's encoding (surrogateescape).
+"""
+
+from __future__ import annotations
+
+import bisect
+import mmap
+import os
+import struct
+import sys
+from typing import List
+
+MAGIC = b"BCTLPLAN"
+FORMAT = 1
+HEADER = struct.Struct("<8sIIIIIIQ8QQII")
+SECTIONS = 8
+CRC_OFFSET = HEADER.size - 8
+
+_ENCODING = sys.getfilesystemencoding()
+_ERRORS = sys.getfilesystemencodeerrors()
+
+
+class PlanDamaged(Exception):
+    """The file is not a plan of this format, or its lengths contradict each other."""
+
+
+class PlanMap:
+    """A plan file, mapped read-only. Cheap to open; safe to inherit through fork. The CRC is checked by the host.
+
+    `view` is the whole file; the other public columns are views into it, as drawn above. They stay valid as long as
+    this object does.
+    """
+
+    def __init__(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            length = os.fstat(fd).st_size
+            if length < HEADER.size:
+                raise PlanDamaged("%s: too short for a plan" % path)
+            self._map = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+        finally:
+            os.close(fd)
+        found = HEADER.unpack_from(self._map, 0)
+        magic, version, self.flags, folders, runs, self.items, self.batches, self.total_bytes = found[:8]
+        if magic != MAGIC or version != FORMAT:
+            raise PlanDamaged("%s: not a plan of format %d" % (path, FORMAT))
+        at = list(found[8 : 8 + SECTIONS])
+        self.crc = found[8 + SECTIONS + 1]
+        if found[8 + SECTIONS] != length or any(o > length or o % 8 for o in at) or at != sorted(at):
+            raise PlanDamaged("%s: lengths contradict each other" % path)
+        self.view = view = memoryview(self._map)
+        self.folders, self.runs = folders, runs
+        try:
+            self.folder_at = view[at[0] : at[0] + 4 * (folders + 1)].cast("I")
+            self.run_firsts = view[at[2] : at[2] + 4 * (runs + 1)].cast("I")
+            self.run_folders = view[at[3] : at[3] + 4 * runs].cast("I")
+            self.name_at = view[at[4] : at[4] + 4 * (self.items + 1)].cast("I")
+            self.sizes = view[at[6] : at[6] + 8 * self.items].cast("Q")
+            self.mtimes = view[at[6] + 8 * self.items : at[6] + 16 * self.items].cast("q")
+            self.batch_firsts = view[at[7] : at[7] + 4 * (self.batches + 1)].cast("I")
+            ends = (self.folder_at[folders], self.run_firsts[runs], self.name_at[self.items])
+            if ends[1] != self.items or self.batch_firsts[self.batches] != self.items:
+                raise PlanDamaged("%s: counts contradict each other" % path)
+            if at[1] + ends[0] > length or at[5] + ends[2] > length:
+                raise PlanDamaged("%s: names lie outside the file" % path)
+            # A short column would otherwise answer with an IndexError much later.
+            if len(self.mtimes) != self.items or len(self.run_folders) != runs:
+                raise PlanDamaged("%s: sections lie outside the file" % path)
+            self.folder_bytes = view[at[1] : at[1] + ends[0]]
+            self.name_bytes = view[at[5] : at[5] + ends[2]]
+        except (IndexError, TypeError, ValueError) as error:
+            raise PlanDamaged("%s: sections lie outside the file" % path) from error
+
+    def paths(self, first: int, count: int) -> List[str]:
+        """Absolute paths of items first .. first + count - 1, a fresh list of str."""
+        found: List[str] = []
+        firsts, encoding, errors = self.run_firsts, _ENCODING, _ERRORS
+        run = bisect.bisect_right(firsts, first) - 1
+        end = first + count
+        while first < end:
+            stop = min(end, firsts[run + 1])
+            folder = self.run_folders[run]
+            prefix = str(self.folder_bytes[self.folder_at[folder] : self.folder_at[folder + 1]], encoding, errors)
+            if prefix != "/":
+                prefix += "/"
+            # One slice and one list of offsets for the run's share: half the time of an index and a slice per item.
+            cuts = self.name_at[first : stop + 1].tolist()
+            names, base, low = bytes(self.name_bytes[cuts[0] : cuts[-1]]), cuts[0], 0
+            for cut in cuts[1:]:
+                high = cut - base
+                found.append(prefix + names[low:high].decode(encoding, errors))
+                low = high
+            first, run = stop, run + 1
+        return found
+
+    def close(self) -> None:
+        """Unmap. No column may be used afterwards; a view that somebody still holds keeps the mapping alive."""
+        columns = (self.folder_at, self.run_firsts, self.run_folders, self.name_at, self.sizes, self.mtimes)
+        for view in (*columns, self.batch_firsts, self.folder_bytes, self.name_bytes, self.view):
+            view.release()
+        try:
+            self._map.close()
+        except BufferError:  # unmapped when that view goes
+            pass

@@ -1,0 +1,195 @@
+"""Results become bytes: one text form per output format, the same under every interpreter and every pandas.
+
+    azure   list: format(element) + "\\n"; DataFrame: to_csv(header=None, index=None, sep=" "), keywords from
+            parallel_run_step.settings.json in the code folder laid over
+    csv     RFC 4180 with "\\n" line ends. DataFrame: its own to_csv without index and header. A list of dicts: a column
+            per key of the first one, missing keys empty, keys beyond them an error. Any other list: one column
+            `prediction`. None and NaN are empty fields, all else is str(). `header` holds the header line.
+    jsonl   one compact JSON object a line. DataFrame: {column: value}; a dict as it is; all else {"prediction": value}.
+            null stands for None, NaN, NaT and the infinities, which JSON cannot say (pandas does the same).
+
+UTF-8; undecodable bytes in file names travel through as they are (azure, csv) or as JSON escapes (jsonl). A number of
+rows is the number of elements or frame rows, whatever line breaks they hold. pandas and numpy are never imported here:
+a result can only be of their types when the script has imported them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from types import GeneratorType
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+
+from .failure import ContractError
+from .json_rows import jsonl
+
+AZURE = "azure"
+CSV = "csv"
+JSONL = "jsonl"
+SETTINGS_FILE = "parallel_run_step.settings.json"
+# What would send the text elsewhere or make it bytes is not the script's to choose.
+_NOT_OVERRIDABLE = ("path_or_buf", "mode", "encoding", "errors", "compression", "storage_options")
+_STR = {str}
+
+
+def accept(result: Any, note: Callable[[str, str], None]) -> Any:
+    """The result as a list or DataFrame. ContractError for what the contract refuses; `note(kind, text)` for oddities.
+
+    Called inside the timed `run`: materialising a generator is the script's own work.
+    """
+    if isinstance(result, list):
+        return result
+    if isinstance(result, tuple):
+        return list(result)
+    if isinstance(result, GeneratorType):
+        text = "run() is a generator; its elements were taken as the rows. Azure ML refuses that: return a list"
+        note("generator", text)
+        return list(result)
+    if _is(result, "pandas", "DataFrame"):
+        return result
+    for module, name in (("numpy", "ndarray"), ("pandas", "Series")):
+        if _is(result, module, name) and getattr(result, "ndim", 0) >= 1:
+            text = "run() returned a %s.%s; its elements were taken as the rows. Azure ML refuses that: return a list"
+            note(name, text % (module, name))
+            return list(result)
+    raise ContractError(
+        "run() should return a list or a DataFrame with one element or row per item that succeeded; it returned %s"
+        % ("None (is a return statement missing?)" if result is None else "a value of type " + type(result).__name__)
+    )
+
+
+def _is(result: object, module: str, name: str) -> bool:
+    kind = getattr(sys.modules.get(module), name, None)
+    return isinstance(kind, type) and isinstance(result, kind)
+
+
+class Renderer:
+    """Turns accepted results into bytes. `header`: the header line (line end included) of the last rows; csv only."""
+
+    def __init__(self, output_format: str, output_action: str, code: str) -> None:
+        self.header = b""
+        self._frame_columns: Optional[List[Any]] = None
+        self._options: Dict[str, Any] = {}
+        if output_action == "summary_only":
+            self.render: Callable[[Any], bytes] = _nothing
+        elif output_format == AZURE:
+            self._options = {"header": False, "index": False, "sep": " "}
+            self._options.update(to_csv_overrides(code))
+            self.render = self._azure
+        elif output_format == CSV:
+            self.render = self._csv
+        elif output_format == JSONL:
+            self.render = _jsonl
+        else:
+            raise ContractError("output format %r is none of azure, csv, jsonl" % output_format)
+
+    def _azure(self, result: Any) -> bytes:
+        if type(result) is not list and not isinstance(result, list):
+            return _encode(result.to_csv(**self._options)) if len(result) else b""
+        if not result:
+            return b""
+        if _STR.issuperset(map(type, result)):  # exactly str: format() of a subclass may say something else
+            return _encode("\n".join(result) + "\n")
+        return _encode("".join(["{}\n".format(element) for element in result]))
+
+    def _csv(self, result: Any) -> bytes:
+        if type(result) is not list and not isinstance(result, list):
+            return self._csv_frame(result)
+        if not result:
+            return b""
+        if isinstance(result[0], dict):
+            return self._csv_dicts(result)
+        self._frame_columns, self.header = None, b"prediction\n"
+        if _STR.issuperset(map(type, result)) and "" not in result:
+            text = "\n".join(result)
+            if not ("," in text or '"' in text or "\r" in text or text.count("\n") >= len(result)):
+                return _encode(text + "\n")
+        return _encode("".join([_line((_cell(element),)) for element in result]))
+
+    def _csv_frame(self, frame: Any) -> bytes:
+        if not len(frame):
+            return b""
+        columns = list(frame.columns)
+        if columns != self._frame_columns:
+            self.header = _encode(_line([str(name) for name in columns]))
+            self._frame_columns = columns
+        return _encode(frame.to_csv(index=False, header=False))
+
+    def _csv_dicts(self, rows: Sequence[Any]) -> bytes:
+        self._frame_columns = None
+        columns = list(rows[0])
+        known = set(columns)
+        lines = []
+        for row in rows:
+            if not isinstance(row, dict):
+                text = "run() returned a list whose first element is a dict and that also holds a %s"
+                raise ContractError(text % type(row).__name__)
+            if not known.issuperset(row):
+                _refuse_keys(row, known)
+            lines.append(_line([_cell(row.get(name)) for name in columns]))
+        self.header = _encode(_line([str(name) for name in columns]))
+        return _encode("".join(lines))
+
+
+def to_csv_overrides(code: str) -> Dict[str, Any]:
+    """Keywords for DataFrame.to_csv from the code folder's settings file; {} without one, ContractError if damaged."""
+    path = os.path.join(code, SETTINGS_FILE)
+    try:
+        with open(path, encoding="utf-8") as handle:
+            found = json.load(handle)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ContractError("%s: %s" % (path, error)) from error
+    chosen = found
+    for key in ("append_row", "pandas.DataFrame.to_csv"):
+        chosen = chosen.get(key, {}) if isinstance(chosen, dict) else None
+    if not isinstance(chosen, dict):
+        raise ContractError('%s: it should look like {"append_row": {"pandas.DataFrame.to_csv": {"sep": ","}}}' % path)
+    return {name: value for name, value in chosen.items() if name not in _NOT_OVERRIDABLE}
+
+
+def _nothing(_result: Any) -> bytes:
+    return b""
+
+
+def _jsonl(result: Any) -> bytes:
+    return jsonl(result, is_frame=not isinstance(result, list))
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _cell(value: Any) -> str:
+    if type(value) is str:
+        return value
+    if value is None or _is_missing(value):
+        return ""
+    return str(value)
+
+
+def _is_missing(value: Any) -> bool:
+    """NaN of any float type, NaT, pandas.NA: the values that do not equal themselves, or cannot say."""
+    try:
+        return bool(value != value)  # noqa: PLR0124 (what math.isnan asks, for any type)
+    except Exception:  # an array's truth is ambiguous, pandas.NA's undefined; only the latter is missing
+        return type(value).__name__ == "NAType"
+
+
+def _line(fields: Sequence[str]) -> str:
+    """One csv line; our own quoting, because the csv module's treatment of a lone carriage return changed in 3.13."""
+    if len(fields) == 1 and not fields[0]:
+        return '""\n'  # an empty line would be no record
+    quoted = []
+    for field in fields:
+        if "," in field or '"' in field or "\n" in field or "\r" in field:
+            field = '"' + field.replace('"', '""') + '"'
+        quoted.append(field)
+    return ",".join(quoted) + "\n"
+
+
+def _refuse_keys(row: Dict[Any, Any], known: Set[Any]) -> None:
+    extra = ", ".join(sorted(repr(name) for name in row if name not in known))
+    raise ContractError("run() returned a list of dicts with other keys than its first one has: %s" % extra)

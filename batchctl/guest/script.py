@@ -1,0 +1,124 @@
+"""The scoring script as a module in this process, and its three functions behind one calling convention."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import keyword
+import logging
+import os
+import sys
+import types
+from typing import Any, Callable, List, Optional
+
+from .failure import ContractError
+
+
+class Script:
+    """The imported script. `run` takes (mini_batch) or, where `with_context`, (mini_batch, context)."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        name = os.path.basename(str(module.__file__))
+        run = getattr(module, "run", None)
+        if not callable(run):
+            raise ContractError("%s defines no function run(mini_batch)" % name)
+        if inspect.iscoroutinefunction(run):
+            raise ContractError("%s: run must be a plain function, not `async def`" % name)
+        self.run: Callable[..., Any] = run
+        self.with_context = takes(run, "run", name, most=2, least=1) == 2
+        self.init = self._optional(module, "init", name)
+        self.shutdown = self._optional(module, "shutdown", name)
+
+    @staticmethod
+    def _optional(module: types.ModuleType, function: str, name: str) -> Optional[Callable[[], Any]]:
+        found = getattr(module, function, None)
+        if found is None:
+            return None
+        if not callable(found):
+            raise ContractError("%s: %s is a %s, not a function" % (name, function, type(found).__name__))
+        takes(found, function, name, most=0, least=0)
+        return found  # type: ignore[no-any-return]
+
+
+def takes(function: Callable[..., Any], called: str, name: str, *, most: int, least: int) -> int:
+    """How many arguments, of at most `most`, can be passed by position; ContractError where they do not fit."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # built in: nothing to read, so the plain call is tried
+        return least
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p.name for p in positional if p.default is p.empty]
+    needed += [p.name for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
+    room = most if any(p.kind == p.VAR_POSITIONAL for p in parameters) else len(positional)
+    if len(needed) > most or room < least or any(p.kind == p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
+        given = ("run(mini_batch) or run(mini_batch, context)", "%s()" % called)[most == 0]
+        raise ContractError("%s: %s(%s) cannot be called as %s" % (name, called, ", ".join(needed), given))
+    return min(room, most)
+
+
+def load(script: str, code: str, argv: List[str], logging_level: str) -> types.ModuleType:
+    """Import the script under its dotted name relative to `code`, with sys.path, sys.argv and logging as it expects
+    them.
+
+    Raises whatever the script raises. The zip that we came from leaves sys.path; our modules stay known only under
+    their own, underscored package.
+    """
+    ours = os.path.abspath(sys.argv[0])
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != ours]
+    folders = [code]
+    if os.path.dirname(script) != code:
+        folders.append(os.path.dirname(script))
+    # The interpreter read PYTHONPATH before the job's environment was known.
+    folders += [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    sys.path[:] = folders + [entry for entry in sys.path if entry not in folders]
+    sys.path_importer_cache.pop(code, None)
+    importlib.invalidate_caches()
+    sys.argv[:] = [script, *argv]
+    # A script that looks at __main__, or a library that pickles from it, finds a blank one and not our entry.
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    level = getattr(logging, logging_level.upper(), None)
+    logging.basicConfig(
+        stream=sys.stdout,
+        level=level if isinstance(level, int) else logging.INFO,
+        format="%(asctime)s|%(levelname)s|%(process)d|%(name)s|%(message)s",
+    )
+    name = _module_name(script, code)
+    spec = importlib.util.spec_from_file_location(name, script)
+    if spec is None or spec.loader is None:
+        raise ContractError("%s: a scoring script is a .py file" % script)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    # A script may replace itself in sys.modules, as any module may.
+    found = sys.modules.get(name, module)
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, found)
+    return found
+
+
+def _module_name(script: str, code: str) -> str:
+    """`sub/score.py` is sub.score, its parent packages imported; what cannot be so named gets a flat name of ours."""
+    words = os.path.splitext(os.path.relpath(script, code))[0].split(os.sep)
+    flat = "_script_" + "".join(c if c.isalnum() else "_" for c in words[-1])
+    if not all(word.isidentifier() and not keyword.iskeyword(word) for word in words):
+        return flat
+    name, folder = "", code
+    for word in words[:-1]:
+        name, folder = (name + "." + word).lstrip("."), os.path.join(folder, word)
+        try:
+            parent = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            return flat
+        # A folder called like an installed package: that one was imported, and the script is no part of it.
+        if not any(os.path.realpath(entry) == os.path.realpath(folder) for entry in getattr(parent, "__path__", ())):
+            return flat
+    name = (name + "." + words[-1]).lstrip(".")
+    return flat if name in sys.modules else name  # json.py must not become the json that everybody else has imported

@@ -1,0 +1,204 @@
+"""The fork server: one single-threaded process per run that holds our code (and what `preload` names) and forks
+workers.
+
+    PYTHON guest.pyz serve CONTROL_FD PARENT_PID
+
+The control socket carries wire frames both ways; the three descriptors of a FORK (channel, page, log) come by
+SCM_RIGHTS with the bytes of that frame, first in first out. Requests are answered in order:
+
+    JOB      nothing (or PRELOAD_REFUSED); must come before the first FORK. Again: replaces the configuration
+    FORK     FORKED, and EXITED when that worker has ended
+    FACTS    FACTS_FOUND
+    QUIT     kills what is left, reports it, and leaves with 0
+    any      SERVER_FAILED where the request could not be carried out; the server goes on
+
+Every worker leads its own process group. When it ends, whatever it left in that group is killed before the report,
+while the zombie still keeps the group's number from being used again. When the control socket closes, the server kills
+every group and leaves: no worker outlives its pool. SIGINT and SIGHUP are ignored: the coordinator decides.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from collections import deque
+from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
+
+from . import limits, preload, wire
+from .config import Fork, Job, fork_of, job_of
+from .facts import find_facts
+from .failure import describe
+from .throwaway import ask_child
+from .worker import Descriptors, live
+
+_FDS_PER_FORK = 3
+_READ = 256 << 10
+
+
+class _Worker(NamedTuple):
+    slot: int
+    incarnation: int
+    epoch: int
+
+
+class Server:
+    """Serves one control socket until QUIT or end of file."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._decoder = wire.Decoder()
+        self._fds: Deque[int] = deque()
+        self._job: Optional[Job] = None
+        self._workers: Dict[int, _Worker] = {}
+        self._quitting = False
+        # Wakes poll() when a child has ended; non-blocking at both ends, as set_wakeup_fd demands.
+        self._wake, waker = socket.socketpair()
+        self._wake.setblocking(False)
+        waker.setblocking(False)
+        self._waker = waker
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+
+    def serve(self) -> int:
+        """The exit code."""
+        self._say(wire.HELLO, {"pid": os.getpid(), "python": sys.version.split()[0], "executable": sys.executable})
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        while not self._quitting:
+            for fd, _events in poll.poll():
+                if fd == self._wake.fileno():
+                    self._drain_wake()
+                elif not self._receive():
+                    self._kill_all()
+                    return 0
+            self._reap()
+        self._kill_all()
+        while self._workers:
+            self._reap(block=True)
+        return 0
+
+    def _receive(self) -> bool:
+        data, ancillary, _flags, _address = self._control.recvmsg(
+            _READ, socket.CMSG_SPACE(64 * _FDS_PER_FORK * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds = array.array("i")
+                fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+                self._fds.extend(fds)
+        if not data:
+            return False
+        for frame in self._decoder.feed(data):
+            try:
+                self._answer(frame)
+            except wire.ProtocolError:
+                raise
+            except Exception as error:
+                self._say(wire.SERVER_FAILED, dict(describe(error), request=frame.kind))
+        return True
+
+    def _answer(self, frame: wire.Frame) -> None:
+        if frame.kind == wire.JOB:
+            self._job = job_of(frame)
+            for name, reason in preload.load(self._job):
+                self._say(wire.PRELOAD_REFUSED, {"module": name, "reason": reason})
+            # What exists now is shared with every worker; a collection in a worker must not touch (and so copy) it.
+            gc.collect()
+            gc.freeze()
+        elif frame.kind == wire.FORK:
+            self._fork(fork_of(frame))
+        elif frame.kind == wire.FACTS:
+            asked = frame.json()
+            script, code = str(asked["script"]), str(asked["code"])
+            self._say(wire.FACTS_FOUND, ask_child(lambda: find_facts(script, code)))
+        elif frame.kind == wire.QUIT:
+            self._quitting = True
+        else:
+            raise wire.ProtocolError("the fork server does not expect frames of kind %d" % frame.kind)
+
+    def _fork(self, fork: Fork) -> None:
+        if len(self._fds) < _FDS_PER_FORK:
+            raise wire.ProtocolError("FORK came without its descriptors")
+        descriptors = Descriptors(*[self._fds.popleft() for _ in range(_FDS_PER_FORK)])
+        try:
+            if self._job is None:
+                raise wire.ProtocolError("FORK before JOB")
+            server = os.getpid()
+            pid = os.fork()
+            if pid == 0:
+                live(self._job, fork, descriptors, server=server)
+        finally:
+            for fd in descriptors:
+                os.close(fd)
+        try:
+            os.setpgid(pid, pid)  # here too: whoever comes first, the group exists before anybody is told of it
+        except OSError:  # it has exited, or it did so itself
+            pass
+        self._workers[pid] = _Worker(fork.slot, fork.incarnation, fork.epoch)
+        self._say(wire.FORKED, {"slot": fork.slot, "incarnation": fork.incarnation, "pid": pid}, fork)
+
+    def _reap(self, *, block: bool = False) -> None:
+        """Report every child that has ended."""
+        while self._workers:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | (0 if block else os.WNOHANG))
+            if found is None:
+                return
+            pid = found.si_pid
+            worker = self._workers.pop(pid, None)
+            if worker is not None:
+                _kill_group(pid)
+            _pid, status = os.waitpid(pid, 0)
+            if worker is not None:
+                exited = {"slot": worker.slot, "incarnation": worker.incarnation, "pid": pid, "status": status}
+                self._say(wire.EXITED, exited, worker)
+
+    def _kill_all(self) -> None:
+        for pid in self._workers:
+            _kill_group(pid)
+
+    def _drain_wake(self) -> None:
+        try:
+            while self._wake.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _say(self, kind: int, fields: Dict[str, Any], about: Any = None) -> None:
+        epoch, incarnation = (about.epoch, about.incarnation) if about is not None else (0, 0)
+        try:
+            self._control.sendall(wire.encode_json(kind, epoch, incarnation, fields))
+        except BrokenPipeError:  # end of file follows on the next read
+            pass
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # empty, or what is left in it has changed its user
+        pass
+
+
+def main(arguments: List[str]) -> int:
+    """`serve CONTROL_FD PARENT_PID`; the exit code."""
+    try:
+        command, control_fd, parent = arguments
+        fds: Tuple[int, int] = int(control_fd), int(parent)
+        if command != "serve":
+            raise ValueError(command)
+    except ValueError:
+        sys.stderr.write("usage: guest.pyz serve CONTROL_FD PARENT_PID (batchctl starts it; it is no use by hand)\n")
+        return 2
+    limits.own_group()
+    limits.die_with(fds[1])
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    control = socket.socket(fileno=fds[0])
+    control.setblocking(True)
+    control.set_inheritable(False)
+    return Server(control).serve()

@@ -1,0 +1,184 @@
+"""A forked worker, from its first instruction to its last: become a worker, import the script, init(), loop,
+shutdown().
+
+Its channel speaks frames, its standard output and error are the pool's log pipe: what users print never meets the
+protocol.
+"""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import io
+import os
+import socket
+import sys
+import time
+from typing import Dict, List, MutableMapping, NamedTuple, Optional
+
+from . import limits, wire
+from . import page as pages
+from .config import Fork, Job
+from .failure import describe
+from .harvest import Harvest
+from .loop import Loop
+from .outbox import Outbox
+from .rows import Renderer
+from .script import Script, load
+
+
+class Descriptors(NamedTuple):
+    """What travels with a FORK frame."""
+
+    channel: int
+    page: int
+    log: int
+
+
+def live(job: Job, fork: Fork, descriptors: Descriptors, *, server: int) -> None:
+    """The whole life of the worker. Returns never: the process leaves by os._exit, past the fork server's frames."""
+    status = wire.EXIT_BROKEN
+    try:
+        status = _live(job, fork, descriptors, server)
+    except BaseException as error:
+        _last_words(describe(error)["traceback"])
+    finally:
+        os._exit(status)
+
+
+def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
+    limits.own_group()
+    limits.die_with(server)
+    limits.plain_signals()
+    channel_fd, dump_fd = _arrange_descriptors(descriptors)
+    page = pages.Page(descriptors.page)
+    page.put(pages.STARTING, 0, time.monotonic_ns())
+    limits.close_others({0, 1, 2, channel_fd, dump_fd})
+    channel = socket.socket(fileno=channel_fd)
+    channel.setblocking(True)
+    faulthandler.enable(file=dump_fd)
+    faulthandler.register(wire.DUMP_SIGNAL, file=dump_fd, all_threads=True)
+
+    outbox = Outbox(
+        channel,
+        epoch=fork.epoch,
+        incarnation=fork.incarnation,
+        linger_ms=job.linger_ms,
+        linger_bytes=job.linger_bytes,
+    )
+    trouble = limits.pin(fork.cpus) + limits.prefer_for_oom(fork.oom_score_adj)
+    work, out = os.path.join(fork.home, "cwd"), os.path.join(fork.home, "out")
+    for folder in (work, out):
+        os.makedirs(folder, 0o700, exist_ok=True)
+    os.chdir(work)
+    _set_environment(os.environ, job, fork, out)
+    for text in trouble:
+        outbox.note(text.split(":")[0], text)
+
+    harvest = Harvest(out, job.stage, outbox.note)
+    started = _start_script(job, page, outbox, harvest)
+    if started is None:
+        return wire.EXIT_INIT_FAILED
+    loop = Loop(job, started, channel=channel, page=page, outbox=outbox, harvest=harvest, incarnation=fork.incarnation)
+
+    def in_grandchild() -> None:
+        # The script forked: its child must never speak for this worker, and if it comes back out of run() it must
+        # leave.
+        loop.stray = True
+        channel.close()
+
+    os.register_at_fork(after_in_child=in_grandchild)
+    if not loop.serve():
+        return wire.EXIT_NO_POOL
+    _shut_down(started, page, outbox)
+    outbox.say(wire.BYE, {})
+    return 0
+
+
+def _arrange_descriptors(descriptors: Descriptors) -> List[int]:
+    """Standard streams onto the log pipe and /dev/null; the channel and a copy of the log out of the script's reach."""
+    dump_fd = limits.move_high(os.dup(descriptors.log))
+    channel_fd = limits.move_high(descriptors.channel)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.dup2(descriptors.log, 1)
+    os.dup2(descriptors.log, 2)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    # A pipe is block-buffered by default: the last words before a crash would be lost. A print of a name that is not
+    # UTF-8 must not fail an item.
+    sys.stdin, sys.stdout, sys.stderr = _stream(0, "r"), _stream(1, "w"), _stream(2, "w")
+    sys.__stdout__, sys.__stderr__, sys.__stdin__ = sys.stdout, sys.stderr, sys.stdin  # type: ignore[misc]
+    return [channel_fd, dump_fd]
+
+
+def _stream(fd: int, mode: str) -> io.TextIOWrapper:
+    raw = io.FileIO(fd, mode, closefd=False)
+    buffer = io.BufferedWriter(raw) if mode == "w" else io.BufferedReader(raw)
+    return io.TextIOWrapper(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _set_environment(environment: MutableMapping[str, str], job: Job, fork: Fork, out: str) -> None:
+    environment.update(job.env)
+    limits.cap_threads(environment, fork.threads)
+    limits.mask_gpu(environment, fork.gpu)
+    environment["AZUREML_BI_OUTPUT_PATH"] = out
+
+
+def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) -> Optional[Script]:
+    """Import, check and init() the script and say READY; None after INIT_FAILED was said."""
+    phase = "import"
+    began = time.monotonic_ns()
+    try:
+        page.put(pages.INIT, 0, began)
+        module = load(job.script, job.code, job.argv, job.logging_level)
+        phase = "contract"
+        script = Script(module)
+        Renderer(job.output_format, job.output_action, job.code)  # a damaged settings file shows now
+        phase = "init"
+        imported = time.monotonic_ns()
+        if script.init is not None:
+            script.init()
+        harvest.after_init()
+    except BaseException as error:
+        fields: Dict[str, object] = {"kind": "failed", "phase": phase}
+        fields.update(describe(error))
+        _flush_streams()
+        outbox.say(wire.INIT_FAILED, fields)
+        return None
+    now = time.monotonic_ns()
+    page.put(pages.IDLE, 0, now)
+    outbox.say(wire.READY, {"init_s": (now - began) / 1e9, "import_s": (imported - began) / 1e9})
+    return script
+
+
+def _shut_down(script: Script, page: pages.Page, outbox: Outbox) -> None:
+    """shutdown(), then what the script registered with atexit; neither can harm results that the pool has already."""
+    page.put(pages.SHUTDOWN, 0, time.monotonic_ns())
+    for name, function in (("shutdown()", script.shutdown), ("an atexit function", atexit._run_exitfuncs)):
+        if function is None:
+            continue
+        try:
+            function()
+        except BaseException as error:
+            found = describe(error)
+            text = "%s raised %s: %s" % (name, found["error"], found["message"])
+            outbox.say(wire.NOTE, {"kind": "shutdown", "text": text, "traceback": found["traceback"]})
+    _flush_streams()
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # the script closed it
+            pass
+
+
+def _last_words(text: str) -> None:
+    """A fault of ours, into the worker's log; where that is closed too, nowhere."""
+    try:
+        sys.stderr.write("batchctl: a worker broke down\n" + text)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass

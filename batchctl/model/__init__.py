@@ -1,0 +1,1 @@
+"""Frozen records shared by all rooms. No behaviour beyond what the data itself says; no I/O."""

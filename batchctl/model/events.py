@@ -1,0 +1,119 @@
+"""What engines report: a closed vocabulary, past tense. Adding one must break every place that must decide.
+
+Data moves right; only these come back. `slot` is the slot's index, `incarnation` counts the workers of a run from 1 and
+is never used twice in an epoch: what an old incarnation still says has been dropped by the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Failure, Scored
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerForked:
+    """A worker process exists (it has not imported the script yet)."""
+
+    slot: int
+    incarnation: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """A worker passed `init()` and takes leases."""
+
+    slot: int
+    incarnation: int
+    pid: int
+    init_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class InitFailed:
+    """A worker never got through import and `init()`: it raised, died, or passed `init_timeout`. The worker is gone."""
+
+    slot: int
+    incarnation: int
+    failure: Failure
+
+
+class LeaseScored(NamedTuple):
+    """`run` succeeded and its rows are rendered. NamedTuple for the hot path."""
+
+    slot: int
+    incarnation: int
+    scored: Scored
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseFailed:
+    """An attempt is to be charged: user code raised, the worker died in `run`, or the deadline passed."""
+
+    slot: int
+    incarnation: int
+    lease: Lease
+    failure: Failure
+    run_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeasesReturned:
+    """Leases that came to nothing through no fault of theirs: not charged. `unsent`: `run` had returned already."""
+
+    slot: int
+    incarnation: int
+    leases: tuple[Lease, ...]
+    unsent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnsSeen:
+    """The rows that follow from this worker have this header (csv only)."""
+
+    slot: int
+    incarnation: int
+    header: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """A worker process ended. `expected`: we stopped it. `cause` says how in words (signal, exit code, likely OOM)."""
+
+    slot: int
+    incarnation: int
+    expected: bool
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestWarned:
+    """The guest has something to tell the user (an accepted but unusual return type, more rows than items)."""
+
+    slot: int
+    incarnation: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The fork server died; every worker with it; nobody is charged and the engine has started anew."""
+
+    cause: str
+
+
+Event = (
+    WorkerForked
+    | WorkerReady
+    | InitFailed
+    | LeaseScored
+    | LeaseFailed
+    | LeasesReturned
+    | ColumnsSeen
+    | WorkerGone
+    | GuestWarned
+    | EngineLost
+)

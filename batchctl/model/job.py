@@ -1,0 +1,99 @@
+"""The job spec: the fully resolved request. Immutable; nobody passes dicts inward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+
+class Dialect(StrEnum):
+    """The file format a job spec came in."""
+
+    AZURE = "azure"
+    NATIVE = "native"
+    SCRIPT = "script"
+    MLFLOW = "mlflow"
+
+
+class OutputAction(StrEnum):
+    """What becomes of returned rows."""
+
+    APPEND_ROW = "append_row"
+    SUMMARY_ONLY = "summary_only"
+
+
+class OutputFormat(StrEnum):
+    """How rows become bytes; docs/formats.md fixes the text form of each."""
+
+    AZURE = "azure"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+class Order(StrEnum):
+    """Order of the final file."""
+
+    PLAN = "plan"
+    COMPLETION = "completion"
+
+
+class Grouping(StrEnum):
+    """Which items may share a mini-batch: those of one directory (azure) or neighbours in path order (native)."""
+
+    DIRECTORY = "directory"
+    PATH = "path"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorThreshold:
+    """Failed items tolerated: `count` (-1: any number) or `percent` of all items; exactly one is set."""
+
+    count: int | None = -1
+    percent: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.percent:g}%" if self.percent is not None else str(self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One run's request, resolved (flag > environment > file > default). Durations in seconds, sizes in bytes.
+
+    `sources` maps each field name to where its value came from, in words ("deployment.yml:14 settings.mini_batch_size",
+    "--timeout", "BATCHCTL_WORKERS", "default"). `notes` are things said once to the user: keys ignored and why.
+    """
+
+    dialect: Dialect
+    spec_path: Path  # the file given as SPEC, absolute
+    name: str
+    script: Path  # absolute
+    code: Path  # absolute folder made importable
+    inputs: tuple[str, ...]  # INPUT arguments as given (folder, file, glob, @list, @-)
+    out: Path | None  # OUT, absolute; None for check and plan
+    model: Path | None = None
+    python: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # values are nobody else's to see
+    arguments: tuple[str, ...] = ()  # the script's own argv
+    preload: tuple[str, ...] = ()
+    mini_batch_size: int = 10
+    grouping: Grouping = Grouping.PATH
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    output_action: OutputAction = OutputAction.APPEND_ROW
+    output_format: OutputFormat = OutputFormat.CSV
+    output_file_name: str = "predictions.csv"
+    order: Order = Order.PLAN
+    max_retries: int = 3
+    timeout: float = 30.0
+    init_timeout: float = 3600.0
+    error_threshold: ErrorThreshold = ErrorThreshold()
+    isolate: bool = True
+    workers: int | None = None  # None: sized automatically
+    threads: int | None = None  # cpus per worker; None: derived
+    logging_level: str = "info"
+    grace: float = 60.0
+    pause_max: float = 3600.0
+    sources: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

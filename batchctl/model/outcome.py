@@ -1,0 +1,60 @@
+"""What an attempt produced, as data: rows or a failure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from batchctl.model.lease import Lease
+
+
+class FailureKind(StrEnum):
+    """How an attempt came to nothing; three words, counted apart."""
+
+    FAILED = "failed"  # user code raised, or returned what the contract does not allow
+    LOST = "lost"  # the worker died in run()
+    TIMED_OUT = "timed_out"  # the deadline passed
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt (or an `init()`) came to nothing: kind, class name, message and traceback text, all capped."""
+
+    kind: FailureKind
+    error: str
+    message: str
+    traceback: str = ""
+
+    @property
+    def cause(self) -> tuple[str, str, str]:
+        """Equal causes in a row end the retrying early; failures are grouped by it."""
+        return (self.kind.value, self.error, self.message)
+
+
+class StagedFile(NamedTuple):
+    """A file the script wrote: `path` relative to OUT (bytes as the file system has them), size in bytes."""
+
+    path: str
+    size: int
+
+
+class Scored(NamedTuple):
+    """A successful attempt: its rendered rows and its counts. NamedTuple for the hot path.
+
+    `rows` is empty and `spill` names a file in the run directory's spill folder where rows passed 1 MiB. `length` is
+    the byte length of the rows in either case, `crc` their CRC-32 (zlib, seed 0). `ok + failed == lease.count`: missing
+    elements are failed items and are not retried. `staged` names the folder under stage/ that holds `files`.
+    """
+
+    lease: Lease
+    rows: bytes
+    length: int
+    crc: int
+    n_rows: int
+    ok: int
+    failed: int
+    run_ns: int
+    spill: str = ""
+    staged: str = ""
+    files: tuple[StagedFile, ...] = ()

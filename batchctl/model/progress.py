@@ -1,0 +1,116 @@
+"""How far a run is and how it ended: what people and machines read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """What the coordinator is doing."""
+
+    LISTING = "listing"
+    STARTING = "starting"  # workers are in init()
+    RUNNING = "running"
+    DRAINING = "draining"
+    PAUSED = "paused"  # storage is full
+    FINISHING = "finishing"
+    FINISHED = "finished"
+    STOPPED = "stopped"  # resumable
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One slot as the shared page shows it; `batch` is the mini-batch in run(), `since_s` how long in that state."""
+
+    slot: int
+    incarnation: int
+    pid: int
+    state: str
+    batch: int | None
+    since_s: float
+    cpus: tuple[int, ...]
+    gpu: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A moment of a run. Items done = succeeded + failed (quarantined and missing ones), committed ones only."""
+
+    run_id: str
+    state: RunState
+    epoch: int
+    pid: int
+    items: int
+    items_done: int
+    items_failed: int
+    batches: int
+    batches_done: int
+    rows: int
+    elapsed_s: float  # of this epoch
+    rate: float  # items per second of late; 0.0 when unknown
+    eta_s: float | None
+    workers: tuple[WorkerView, ...] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CauseGroup:
+    """Failures of one cause: how many items and attempts, one example with its file and traceback."""
+
+    kind: str
+    error: str
+    message: str
+    items: int
+    attempts: int
+    example_path: str
+    example_traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt, a row of attempts.csv. `status`: scored, failed, lost, timed_out, returned."""
+
+    batch: int
+    first: int
+    count: int
+    attempt: int
+    slot: int
+    incarnation: int
+    succeeded: int
+    failed: int
+    rows: int
+    run_s: float
+    status: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of a run, for the terminal and for summary.json. `next_command` is what to type next, or ""."""
+
+    run_id: str
+    name: str
+    state: RunState
+    exit_code: int
+    items: int
+    items_succeeded: int
+    items_failed: int
+    items_quarantined: int
+    batches: int
+    attempts: int
+    attempts_failed: int
+    attempts_lost: int
+    attempts_timed_out: int
+    rows: int
+    duration_s: float
+    epochs: int
+    workers: int
+    output: str  # path of the final file, of .partial, or "" (summary_only)
+    error_threshold: str
+    causes: tuple[CauseGroup, ...] = ()
+    notes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()  # sizing, in words
+    next_command: str = ""

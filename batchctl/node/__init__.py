@@ -1,0 +1,1 @@
+"""What this machine is (`probe`: /proc, /sys, the NVIDIA driver) and what it bears (`sizing`, `pinning`: pure)."""

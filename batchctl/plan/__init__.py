@@ -1,0 +1,1 @@
+"""Which files go into which mini-batches, frozen and encoded."""

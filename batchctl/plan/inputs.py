@@ -1,0 +1,231 @@
+"""INPUT arguments -> stretches of items in plan order. The rules are written down in docs/plan.md.
+
+An INPUT is a folder, a file, a glob, `@list` or `@-` / `-` (the list from standard input, handed in as bytes).
+INPUTs follow each other as given; a file mentioned again later keeps its first place (encode.py drops the second).
+Whatever is named outright (a file, a line of a list) must be a regular file: a typo should not become a failed item.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+
+from batchctl.errors import UsageError
+from batchctl.model.job import Grouping
+from batchctl.plan.display import display_name
+from batchctl.plan.lists import Named, absolute, first_mentions, folder_of, gathered, list_lines
+from batchctl.plan.patterns import Filters, Glob, is_glob
+from batchctl.plan.stretch import Findings, Noticed, Stretch
+from batchctl.plan.walk import CHUNK, MTIME, SIZE, OutGuard, Walk
+
+_MODE = itemgetter(0)
+
+
+@dataclass(frozen=True, slots=True)
+class InputRequest:
+    """What to list. `folder` is the current folder; `standard_input` is what `-` stands for (None: not given)."""
+
+    inputs: tuple[str, ...]
+    folder: Path
+    grouping: Grouping = Grouping.PATH
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    out: Path | None = None
+    standard_input: bytes | None = None
+
+
+class Listing:
+    """One enumeration. `stretches` may be iterated once; `findings` are complete when it ends.
+
+    Raises UsageError: an INPUT that does not exist or cannot be listed, that lies in OUT, a list naming what is not a
+    regular file, a glob that matches nothing. No items at all is judged by the caller (`nothing`), which has counted.
+    """
+
+    def __init__(self, request: InputRequest) -> None:
+        self.request = request
+        self.findings = Findings()
+        self._filters = Filters(request.include, request.exclude)
+        self._filtering = bool(request.include or request.exclude)
+        self._folder = os.fsencode(request.folder)
+        self._out = OutGuard.of(request.out)
+        self._allowed: set[bytes] = set()  # folders known to lie outside OUT
+
+    def nothing(self) -> UsageError:
+        """The refusal for a listing that gave no item."""
+        where = ", ".join(display_name(given) for given in self.request.inputs)
+        filters = str(self._filters)
+        if self.findings.filtered:
+            reason = f"{self.findings.filtered} file(s) turned away by {filters}"
+        else:
+            reason = "; ".join((*self.findings.notes(), *self.findings.warnings())) or "no files there"
+        return UsageError(
+            f"no input items: {reason}",
+            where=where,
+            remedy="check the folder" + (" and --include/--exclude" if filters else ""),
+        )
+
+    def stretches(self) -> Iterator[Stretch]:
+        named: list[tuple[bytes, bytes]] = []  # neighbouring file INPUTs: (path, what filters look at)
+        walked: set[bytes] = set()
+        for source, given in enumerate(self.request.inputs):
+            path = absolute(os.fsencode(given), folder=self._folder)
+            if given == "-" or given.startswith("@"):
+                yield from self._flush(named, source=source)
+                yield from self._listed(given, source=source)
+                continue
+            mode = self._mode(path, given)
+            if mode is None:
+                yield from self._flush(named, source=source)
+                yield from self._globbed(given, source=source)
+            elif stat.S_ISDIR(mode):
+                yield from self._flush(named, source=source)
+                if path not in walked:
+                    walked.add(path)
+                    yield from self._walked(path, source=source)
+            elif stat.S_ISREG(mode):
+                named.append((path, os.fsencode(os.path.basename(given))))  # noqa: PTH119  bytes
+            else:
+                raise UsageError("INPUT is neither a regular file nor a folder", where=display_name(given))
+        yield from self._flush(named, source=len(self.request.inputs))
+
+    def _mode(self, path: bytes, given: str) -> int | None:
+        """The type of what exists there; None for a glob, which only counts where nothing has that very name."""
+        try:
+            return os.stat(path).st_mode  # noqa: PTH116  bytes
+        except OSError as error:
+            if is_glob(given) and isinstance(error, FileNotFoundError | NotADirectoryError):
+                return None
+            raise UsageError(
+                f"INPUT cannot be read: {error.strerror}",
+                where=display_name(given),
+                remedy="name a folder, a file, a quoted glob, @list.txt or - (a list from standard input)",
+            ) from error
+
+    def _outside_out(self, folder: bytes, given: str) -> None:
+        if self._out is None or folder in self._allowed:
+            return
+        if self._out.holds(folder):
+            raise UsageError(
+                "INPUT lies in the output folder: results would become inputs",
+                where=display_name(given),
+                remedy="choose another folder with -o",
+            )
+        self._allowed.add(folder)
+
+    def _walked(self, root: bytes, *, source: int, glob: Glob | None = None) -> Iterator[Stretch]:
+        given = glob.pattern if glob else self.request.inputs[source]
+        self._outside_out(root, given)
+        choosers = (glob, self._filters) if glob else (self._filters,)
+        walk = Walk(
+            root,
+            self.findings,
+            source=source,
+            grouping=self.request.grouping,
+            choosers=choosers,
+            out=self._out,
+        )
+        found = False
+        for stretch in walk.stretches():
+            if stretch.names:
+                found = True
+                yield stretch
+        if not found and glob:
+            raise UsageError(
+                "glob matches no item",
+                where=display_name(given),
+                remedy=f"check its spelling ({self._filters})" if str(self._filters) else "check its spelling",
+            )
+        if not found:
+            self.findings.empty.add(root)
+
+    def _globbed(self, given: str, *, source: int) -> Iterator[Stretch]:
+        glob = Glob(given)
+        root = absolute(os.fsencode(glob.root), folder=self._folder)
+        if not os.path.isdir(root):  # noqa: PTH112  bytes
+            raise UsageError("glob matches no item: its folder does not exist", where=display_name(given))
+        yield from self._walked(root, source=source, glob=glob)
+
+    def _listed(self, given: str, *, source: int) -> Iterator[Stretch]:
+        if given in ("-", "@-"):
+            if self.request.standard_input is None:
+                raise UsageError("INPUT - needs a list on standard input", where=given)
+            content = self.request.standard_input
+        else:
+            try:
+                content = (self.request.folder / given[1:]).read_bytes()
+            except OSError as error:
+                raise UsageError(
+                    f"list cannot be read: {error.strerror}",
+                    where=display_name(given),
+                    remedy="@FILE is a list of paths; a file whose name begins with @ is written ./@...",
+                ) from error
+        folder = self._folder
+
+        def named() -> Iterator[Named]:
+            return ((absolute(line, folder=folder), line) for line in list_lines(content))
+
+        yield from self._files(named, given, source=source)
+
+    def _flush(self, named: list[tuple[bytes, bytes]], *, source: int) -> Iterator[Stretch]:
+        """File INPUTs that follow each other are one list, so that a directory's files share mini-batches."""
+        if named:
+            yield from self._files(lambda: iter(named), "INPUT", source=source - 1)
+            named.clear()
+
+    def _files(self, named: Callable[[], Iterator[Named]], given: str, *, source: int) -> Iterator[Stretch]:
+        """Files named outright."""
+        bad = Noticed()
+        named = first_mentions(named, self.findings)
+        files = gathered(named) if self.request.grouping is Grouping.DIRECTORY else named()
+        for folder, group in groupby(files, key=lambda pair: folder_of(pair[0])):
+            self._outside_out(folder, given)
+            while block := list(islice(group, CHUNK)):
+                if self._filtering:
+                    block = [pair for pair in block if self._chosen(pair[1])]
+                stretch = self._looked_at([path for path, _ in block], folder, source=source, bad=bad)
+                if stretch.names:
+                    yield stretch
+        if bad.count:
+            raise UsageError(
+                f"{bad.count} path(s) are missing or not regular files: {bad}",
+                where=display_name(given),
+                remedy="correct the list (find -type f writes a good one); nothing was started",
+            )
+
+    @staticmethod
+    def _looked_at(paths: list[bytes], folder: bytes, *, source: int, bad: Noticed) -> Stretch:
+        """Files of one folder with sizes and times; those missing or not regular go to `bad`."""
+        try:
+            found = list(map(os.stat, paths))
+        except OSError:
+            found = []
+        if len(found) != len(paths) or not all(map(stat.S_ISREG, map(_MODE, found))):
+            found, kept = [], []
+            for path in paths:
+                try:
+                    one = os.stat(path)  # noqa: PTH116  bytes
+                except OSError:
+                    bad.add(path)
+                    continue
+                if stat.S_ISREG(one.st_mode):
+                    found.append(one)
+                    kept.append(path)
+                else:
+                    bad.add(path)
+            paths = kept
+        cut = len(folder.rstrip(b"/")) + 1
+        return Stretch(source, folder, [path[cut:] for path in paths], list(map(SIZE, found)), list(map(MTIME, found)))
+
+    def _chosen(self, seen_as: bytes) -> bool:
+        if not self._filtering:
+            return True
+        folder, slash, name = seen_as.removeprefix(b"./").lstrip(b"/").rpartition(b"/")
+        if self._filters.choose(os.fsdecode(folder + slash), [name]):
+            return True
+        self.findings.filtered += 1
+        return False

@@ -1,0 +1,123 @@
+"""Digests of files that a run depends on: path, size, modification time, SHA-256 of each.
+
+A file whose path, size and mtime_ns are those of an earlier manifest keeps its digest unread, so that a resume does
+not hash a model of many gigabytes again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from batchctl.errors import UsageError
+from batchctl.plan.display import display_name
+
+SKIPPED_FOLDERS = frozenset({"__pycache__", ".git"})
+SKIPPED_SUFFIXES = (".pyc",)
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """One file. `path` is relative to what was digested, undecodable bytes written `\\xNN`."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"path": self.path, "size": self.size, "mtime_ns": self.mtime_ns, "sha256": self.sha256}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Self:
+        return cls(str(found["path"]), int(found["size"]), int(found["mtime_ns"]), str(found["sha256"]))
+
+
+Manifest = tuple[FileDigest, ...]
+
+
+def _relative(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123  names may not be UTF-8; str by surrogateescape all the way
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_files(root: Path, relative: Iterable[str], *, old: Manifest = ()) -> Manifest:
+    """Digest `root / name` for each name, sorted by path. Raises UsageError naming the file that cannot be read."""
+    known = {digest.path: digest for digest in old}
+    found = []
+    for name in relative:
+        path = os.path.join(root, name) if name else str(root)  # noqa: PTH118  as above
+        shown = _relative(name or root.name)
+        try:
+            now = os.stat(path)  # noqa: PTH116
+            before = known.get(shown)
+            if before is not None and (before.size, before.mtime_ns) == (now.st_size, now.st_mtime_ns):
+                found.append(before)
+            elif stat.S_ISREG(now.st_mode):
+                found.append(FileDigest(shown, now.st_size, now.st_mtime_ns, _sha256(path)))
+        except OSError as error:
+            raise UsageError(f"cannot be read: {error.strerror}", where=display_name(path)) from error
+    return tuple(sorted(found, key=lambda digest: digest.path))
+
+
+def _files(root: Path, *, skip: frozenset[str], keep: Callable[[str], bool]) -> Iterator[str]:
+    """Relative names of the files below `root`; links followed, loops and the folders of `skip` (resolved) not."""
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"cannot list folder: {error.strerror}", where=display_name(str(error.filename))) from error
+
+    skipped_names = {os.path.basename(path) for path in skip}  # noqa: PTH119
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
+        entered = os.stat(folder)  # noqa: PTH116
+        if (entered.st_dev, entered.st_ino) in seen:  # a loop, or a second way to what is digested already
+            folders.clear()
+            continue
+        seen.add((entered.st_dev, entered.st_ino))
+        inside = os.path.relpath(folder, root)
+        prefix = "" if inside == "." else inside + "/"
+        # Sorted, so that of two ways to one folder the same one is taken on every machine.
+        folders[:] = sorted(
+            name for name in folders if name not in SKIPPED_FOLDERS and os.path.realpath(f"{folder}/{name}") not in skip
+        )
+        for name in files:
+            path = f"{folder}/{name}"
+            if name in skipped_names and os.path.realpath(path) in skip:
+                continue
+            # FIFOs, sockets and dangling links have no content to compare.
+            if keep(name) and os.path.isfile(path):  # noqa: PTH113
+                yield prefix + name
+
+
+def digest_code(code: Path, *, skip: Sequence[Path] = (), old: Manifest = ()) -> Manifest:
+    """The code folder without `__pycache__`, `.git`, `*.pyc` and the files and folders of `skip` (OUT, INPUTs, model).
+
+    Where the code folder itself is one of `skip` or lies in one (a script among its inputs), only modules (`*.py`)
+    count: data that is input is judged by the plan.
+    """
+    resolved = frozenset(os.path.realpath(path) for path in skip)
+    real = os.path.realpath(code)
+    among = any(real == path or real.startswith(path.rstrip("/") + "/") for path in resolved)
+
+    def keep(name: str) -> bool:
+        return name.endswith(".py") if among else not name.endswith(SKIPPED_SUFFIXES)
+
+    return digest_files(code, _files(code, skip=resolved, keep=keep), old=old)
+
+
+def digest_model(model: Path | None, *, old: Manifest = ()) -> Manifest:
+    """The model: one file, or every file of a folder."""
+    if model is None:
+        return ()
+    if not model.is_dir():
+        return digest_files(model, [""], old=old)
+    return digest_files(model, _files(model, skip=frozenset(), keep=lambda name: True), old=old)

@@ -1,0 +1,242 @@
+"""Walking one folder: regular files in plan order, chunk by chunk, with size and modification time.
+
+Grouping.PATH    bytes of the relative path: depth first, a folder sorted as if its name ended with "/".
+Grouping.DIRECTORY  the files of a folder, then its sub-folders in the same order.
+
+Measured (200,000 files, warm ext4): of 2.9 us a file, 2.0 are the stat; the kind comes from the directory entry.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter, itemgetter
+
+from batchctl.errors import UsageError
+from batchctl.model.job import Grouping
+from batchctl.plan.display import display_name
+from batchctl.plan.names import NameSorter
+from batchctl.plan.patterns import Chooser
+from batchctl.plan.stretch import Findings, Stretch
+
+CHUNK = 2048  # items looked at together: about 1 MB of stat results
+SIZE = itemgetter(6)
+MTIME = attrgetter("st_mtime_ns")
+_LONGEST = 4095  # PATH_MAX less its NUL: `run()` gets absolute paths and could not open longer ones
+_GONE = (errno.ENOENT, errno.ENOTDIR)
+
+Identity = tuple[int, int]  # st_dev, st_ino
+
+
+def identity(path: bytes) -> Identity:
+    found = os.stat(path)  # noqa: PTH116  names are bytes all the way
+    return found.st_dev, found.st_ino
+
+
+def refuse(path: bytes, error: OSError) -> UsageError:
+    """A folder that cannot be listed must not silently lose items."""
+    entry = f" ({display_name(os.fsdecode(error.filename))})" if error.filename not in (None, path) else ""
+    return UsageError(
+        f"cannot list folder: {error.strerror}{entry}",
+        where=display_name(os.fsdecode(path)),
+        remedy="make it readable, or leave it out: --exclude 'FOLDER/**' (FOLDER relative to the INPUT)",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OutGuard:
+    """The output folder, which no walk enters. `identity` is None while it does not exist."""
+
+    path: bytes  # resolved
+    identity: Identity | None
+
+    @classmethod
+    def of(cls, out: os.PathLike[str] | None) -> OutGuard | None:
+        if out is None:
+            return None
+        path = os.path.realpath(os.fsencode(out))
+        try:
+            return cls(path, identity(path))
+        except OSError:
+            return cls(path, None)
+
+    def holds(self, folder: bytes) -> bool:
+        """Whether the folder is the output folder or lies in it."""
+        real = os.path.realpath(folder)
+        return real == self.path or real.startswith(self.path.rstrip(b"/") + b"/")
+
+
+def _kind(entry: os.DirEntry[bytes]) -> str:
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+        return "dangling" if entry.is_symlink() and not os.path.exists(entry.path) else "special"  # noqa: PTH110  bytes
+    except OSError as error:
+        if error.errno in (errno.ELOOP, *_GONE):
+            return "dangling"
+        raise
+
+
+def look(folder: bytes, names: list[bytes], *, source: int, findings: Findings) -> Stretch:
+    """The names with sizes and times, links followed; those gone meanwhile are noticed and dropped."""
+    if len(folder) + 1 + max(map(len, names)) > _LONGEST:
+        raise UsageError("paths in this folder are longer than 4,095 bytes", where=display_name(os.fsdecode(folder)))
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise refuse(folder, error) from error
+    stat = os.stat
+    try:
+        found = [stat(name, dir_fd=handle) for name in names]
+    except OSError:
+        found, kept = [], []
+        for name in names:
+            try:
+                found.append(stat(name, dir_fd=handle))
+                kept.append(name)
+            except OSError as error:
+                if error.errno not in (*_GONE, errno.ELOOP):
+                    raise refuse(folder, error) from error
+                findings.vanished.add(os.path.join(folder, name))  # noqa: PTH118  bytes
+        names = kept
+    finally:
+        os.close(handle)
+    return Stretch(source, folder, names, list(map(SIZE, found)), list(map(MTIME, found)))
+
+
+class Walk:
+    """One folder INPUT. Iterate `stretches` once; findings are complete when it ends."""
+
+    def __init__(
+        self,
+        root: bytes,
+        findings: Findings,
+        *,
+        source: int,
+        grouping: Grouping,
+        choosers: Sequence[Chooser],
+        out: OutGuard | None,
+    ) -> None:
+        self._root, self._findings, self._source = root, findings, source
+        self._by_path = grouping is Grouping.PATH
+        self._choosers, self._out = choosers, out
+        self._above = frozenset(self._parents(os.path.realpath(root)))
+
+    @staticmethod
+    def _parents(path: bytes) -> Iterator[Identity]:
+        """Folders above the root: a link up to one of them leads back into the root, so it is a loop too."""
+        while path != b"/":
+            path = os.path.dirname(path)  # noqa: PTH120  bytes
+            try:
+                yield identity(path)
+            except OSError:  # above a mount that hides it: nothing to compare with
+                return
+
+    def stretches(self) -> Iterator[Stretch]:
+        # A stack of generators, not recursion: a path may be 2,000 folders deep.
+        stack: list[tuple[bytes, Identity, Iterator[list[bytes] | bytes]]] = []
+        entered: bytes | None = self._root
+        while True:
+            if entered is not None:
+                me = self._enter(entered, {here for _, here, _ in stack})
+                if me is not None:
+                    stack.append((entered, me, self._content(entered)))
+            if not stack:
+                return
+            folder, _, content = stack[-1]
+            step = next(content, None)
+            entered = None
+            if step is None:
+                stack.pop()
+            elif isinstance(step, bytes):
+                entered = folder.rstrip(b"/") + b"/" + step
+            else:
+                yield look(folder, step, source=self._source, findings=self._findings)
+
+    def _enter(self, folder: bytes, ancestors: set[Identity]) -> Identity | None:
+        try:
+            me = identity(folder)
+        except OSError as error:
+            raise refuse(folder, error) from error
+        if folder != self._root and (me in ancestors or me in self._above):
+            self._findings.loops.add(folder)
+            return None
+        if self._out is not None and me == self._out.identity:
+            self._findings.left_out.add(folder)
+            return None
+        return me
+
+    def _content(self, folder: bytes) -> Iterator[list[bytes] | bytes]:
+        """What lies in a folder, in plan order: lists of file names, and names of sub-folders to enter."""
+        sorter = NameSorter()
+        folders: list[bytes] = []
+        relative = self._relative(folder)
+        try:
+            with os.scandir(folder) as entries:
+                while block := list(islice(entries, CHUNK)):
+                    sorter.add(self._files(folder, relative, block, folders))
+        except OSError as error:
+            raise refuse(folder, error) from error
+        folders = [f for f in folders if all(c.enters(f"{relative}{os.fsdecode(f)}/") for c in self._choosers)]
+        folders.sort(key=lambda name: name + b"/")
+        following = iter(folders) if self._by_path else iter(())
+        ahead = next(following, None)
+        for part in sorter.parts():
+            at = 0
+            while ahead is not None:
+                # Exact, because no file of this folder has the same name and "/" is in none.
+                cut = bisect_left(part, ahead + b"/", at)
+                yield from self._chunks(part, at, cut)
+                at = cut
+                if cut == len(part):
+                    break  # it may belong behind names of the next part
+                yield ahead
+                ahead = next(following, None)
+            yield from self._chunks(part, at, len(part))
+        if ahead is not None:
+            yield ahead
+        yield from following if self._by_path else folders
+
+    @staticmethod
+    def _chunks(names: list[bytes], low: int, high: int) -> Iterator[list[bytes]]:
+        for at in range(low, high, CHUNK):
+            yield names[at : min(at + CHUNK, high)]
+
+    def _relative(self, folder: bytes) -> str:
+        below = folder[len(self._root) :].lstrip(b"/")
+        return os.fsdecode(below) + "/" if below else ""
+
+    def _files(
+        self, folder: bytes, relative: str, block: list[os.DirEntry[bytes]], folders: list[bytes]
+    ) -> list[bytes]:
+        """Names of the chosen regular files of a block of entries; sub-folders are appended to `folders`."""
+        try:
+            names = [entry.name for entry in block if entry.is_file()]
+        except OSError:  # a link in a circle
+            names = []
+        if len(names) != len(block):
+            names = self._sorted_out(block, folders)
+        for chooser in self._choosers:
+            chosen = chooser.choose(relative, names)
+            if chooser.counted:
+                self._findings.filtered += len(names) - len(chosen)
+            names = chosen
+        return names
+
+    def _sorted_out(self, block: list[os.DirEntry[bytes]], folders: list[bytes]) -> list[bytes]:
+        names = []
+        for entry in block:
+            kind = _kind(entry)
+            if kind == "file":
+                names.append(entry.name)
+            elif kind == "folder":
+                folders.append(entry.name)
+            else:
+                (self._findings.dangling if kind == "dangling" else self._findings.special).add(entry.path)
+        return names

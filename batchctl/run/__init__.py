@@ -1,0 +1,1 @@
+"""Wiring: starts a run, conducts it, drains it and names its outcome."""

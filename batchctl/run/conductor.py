@@ -1,0 +1,341 @@
+"""The loop: events in, decisions from `dispatch`, leases out, outcomes into the journal.
+
+    engine.poll -> events -> file queue / crew -> journal -> (flusher thread) -> committed -> counts -> threshold
+
+Everything here happens on the coordinator's main thread. Only what is committed counts. A run winds down in one of two
+ways: a *drain* finishes what is leased (until `grace`), an *abort* kills the workers; both commit what came back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from batchctl.dispatch.file_queue import FileQueue
+from batchctl.dispatch.slot_health import InitDecision
+from batchctl.dispatch.threshold import Standing, judge
+from batchctl.engine.base import Engine
+from batchctl.errors import BatchctlError, InitFailedError
+from batchctl.model.events import (
+    ColumnsSeen,
+    EngineLost,
+    Event,
+    GuestWarned,
+    InitFailed,
+    LeaseFailed,
+    LeaseScored,
+    LeasesReturned,
+    WorkerForked,
+    WorkerGone,
+    WorkerReady,
+)
+from batchctl.model.job import JobSpec
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Failure, FailureKind, Scored
+from batchctl.model.progress import RunState
+from batchctl.run.crew import Crew
+from batchctl.run.journal import Journal
+from batchctl.run.signals import StopSignals
+from batchctl.run.telling import Teller
+from batchctl.store.commit import Group
+from batchctl.store.publish import FilesRefusedError
+
+_DISMISS_S = 30.0  # what shutdown() may take when all is done
+_SERVERS_LOST_IN_A_ROW = 3
+_MAX_WAIT_S = 0.25
+
+
+class Ending(StrEnum):
+    """Why the loop was left."""
+
+    ALL_DONE = "all done"  # every item is committed or quarantined
+    THRESHOLD = "threshold"
+    STOPPED = "stopped"  # SIGTERM
+    INTERRUPTED = "interrupted"  # Ctrl-C
+
+
+class Phase(StrEnum):
+    """How the loop is going."""
+
+    RUNNING = "running"
+    DRAINING = "draining"
+    ABORTING = "aborting"
+
+
+@dataclass(frozen=True, slots=True)
+class Conducted:
+    """How the loop ended, and in words why."""
+
+    ending: Ending
+    reason: str
+
+
+ChangedInputs = Callable[[Sequence[Lease]], BatchctlError | None]
+
+
+class Conductor:
+    """Runs one epoch. `changed` (resumes only) looks at the inputs of leases before they are handed out."""
+
+    def __init__(
+        self,
+        *,
+        spec: JobSpec,
+        engine: Engine,
+        queue: FileQueue,
+        crew: Crew,
+        journal: Journal,
+        teller: Teller,
+        signals: StopSignals,
+        columns: bytes,
+        changed: ChangedInputs | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._spec = spec
+        self._engine = engine
+        self._queue = queue
+        self._crew = crew
+        self._journal = journal
+        self._teller = teller
+        self._signals = signals
+        self._columns = columns
+        self._changed = changed
+        self._clock = clock
+        self._phase = Phase.RUNNING
+        self._why: Conducted | BatchctlError | None = None
+        self._deadline = 0.0
+        self._slot_columns: dict[int, bytes] = {}  # by incarnation
+        self._servers_lost = 0
+        self._signals_seen = 0
+
+    def run(self) -> Conducted:
+        """Until every item is done or the run is stopped. Raises BatchctlError when it cannot go on."""
+        self._teller.state = RunState.STARTING
+        if not self._queue.finished:
+            self._crew.start()
+        while not self._is_over():
+            now = self._clock()
+            for event in self._engine.poll(self._wait_s(now)):
+                self._take(event)
+            self._pump()
+            self._heed_signals()
+            if self._phase is Phase.RUNNING:
+                self._grant()
+            self._teller.tick()
+        self._dismiss()
+        if isinstance(self._why, BatchctlError):
+            raise self._why
+        return self._why or Conducted(Ending.ALL_DONE, "")
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _is_over(self) -> bool:
+        if self._phase is Phase.RUNNING:
+            return self._queue.finished and self._journal.empty
+        if self._phase is Phase.DRAINING and self._clock() >= self._deadline:
+            self._abort()
+        if self._journal.paused_since is not None:
+            self._journal.give_up_pause()
+        held = self._crew.in_hand if self._phase is Phase.DRAINING else self._crew.live
+        return not held and self._journal.empty
+
+    def _stop(self, why: Conducted | BatchctlError, *, drain: bool) -> None:
+        """Wind down. The first reason stands."""
+        if self._why is None:
+            self._why = why
+        if not drain:
+            self._abort()
+        elif self._phase is Phase.RUNNING:
+            self._phase = Phase.DRAINING
+            self._teller.state = RunState.DRAINING
+            self._deadline = self._clock() + self._spec.grace
+            self._crew.replace = False
+            self._crew.withdraw()  # they stay unfinished: the next epoch leases them
+
+    def _abort(self) -> None:
+        if self._phase is not Phase.ABORTING:
+            self._phase = Phase.ABORTING
+            self._teller.state = RunState.DRAINING
+            self._crew.kill()
+
+    def _heed_signals(self) -> None:
+        if self._signals.count == self._signals_seen or self._signals.first is None:
+            return
+        self._signals_seen = self._signals.count
+        name = self._signals.first.name
+        ending = Ending.INTERRUPTED if name == "SIGINT" else Ending.STOPPED
+        if self._phase is Phase.RUNNING:
+            self._teller.note(
+                f"{name}: finishing what is under way (at most {self._spec.grace:g} s; once more to stop now)"
+            )
+            self._stop(Conducted(ending, f"stopped by {name}"), drain=True)
+        elif self._signals.count > 1:
+            self._abort()
+
+    def _dismiss(self) -> None:
+        """Let the workers call `shutdown()`; whatever is left after a while is killed."""
+        self._crew.dismiss()
+        deadline = self._clock() + (_DISMISS_S if self._phase is Phase.RUNNING else 5.0)
+        killed = False
+        while self._crew.live:
+            for event in self._engine.poll(0.1):
+                self._take(event)
+            if self._clock() >= deadline or self._signals.count > max(1, self._signals_seen):
+                if killed:
+                    break
+                self._teller.note("some workers did not leave in time and were killed", level="warning")
+                self._crew.kill()
+                killed, deadline = True, self._clock() + 5.0
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case LeaseScored(slot, incarnation, scored):
+                self._take_scored(slot, incarnation, scored)
+            case LeaseFailed(slot, incarnation, lease, failure, run_ns):
+                self._charge(slot, incarnation, lease, failure, run_ns)
+            case LeasesReturned(slot, incarnation, leases, unsent):
+                self._take_returned(slot, incarnation, leases, unsent)
+            case ColumnsSeen(_, incarnation, header):
+                self._slot_columns[incarnation] = header
+            case WorkerReady():
+                self._crew.passed_init(event)
+                self._teller.worker_ready(event)
+            case InitFailed():
+                self._take_init_failed(event)
+            case WorkerGone():
+                self._slot_columns.pop(event.incarnation, None)
+                self._teller.worker_gone(event)
+                self._crew.gone(event)
+            case GuestWarned(slot, _, text):
+                self._teller.warn(slot, text)
+            case EngineLost(cause):
+                self._take_engine_lost(cause)
+            case WorkerForked():
+                pass
+
+    def _take_scored(self, slot: int, incarnation: int, scored: Scored) -> None:
+        self._servers_lost = 0
+        lease = scored.lease
+        if scored.length and incarnation in self._slot_columns:
+            problem = self._check_columns(self._slot_columns[incarnation])
+            if problem is not None:
+                self._charge(slot, incarnation, lease, problem, scored.run_ns)
+                return
+        if not self._queue.scored(lease):
+            return  # an answer that nobody waits for any more
+        self._crew.scored(slot, scored.run_ns)
+        self._journal.add_scored(scored)
+        self._teller.scored(slot, incarnation, scored)
+
+    def _check_columns(self, header: bytes) -> Failure | None:
+        """The first rows of a run fix its columns; others fail their mini-batch instead of shifting cells."""
+        if not self._columns:
+            self._columns = header
+            self._journal.set_columns(header)
+        if header == self._columns:
+            return None
+        told = f"the columns are {_told(header)}; those of the run are {_told(self._columns)}"
+        return Failure(FailureKind.FAILED, "ColumnsChanged", told)
+
+    def _charge(self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int) -> None:
+        died = failure.kind is not FailureKind.FAILED
+        self._crew.charged(slot, run_ns, died=died)
+        verdict = self._queue.failed(lease, failure)
+        if verdict is not None:
+            self._journal.add_records(verdict.records)
+            self._teller.charged(slot, incarnation, lease, failure, run_ns, verdict)
+
+    def _take_returned(self, slot: int, incarnation: int, leases: Sequence[Lease], unsent: bool) -> None:
+        for verdict in self._queue.returned(leases, began=unsent):
+            self._journal.add_records(verdict.records)
+            lease, failure = verdict.records[0].lease, verdict.records[0].failure
+            self._teller.charged(slot, incarnation, lease, failure, 0, verdict)
+
+    def _take_init_failed(self, event: InitFailed) -> None:
+        decision = self._crew.failed_init(event)
+        self._teller.init_failed(event)
+        if decision is InitDecision.END_RUN:
+            failure = event.failure
+            text = f"init() failed: {failure.error}: {failure.message}"
+            if failure.traceback:
+                text += "\n" + failure.traceback.rstrip()
+            error = InitFailedError(text, where=str(self._spec.script), remedy="mend the script and run again")
+            self._stop(error, drain=False)
+        elif decision is InitDecision.CLOSE_SLOT:
+            self._teller.note(f"slot {event.slot} is closed: init() failed there three times in a row", level="warning")
+
+    def _take_engine_lost(self, cause: str) -> None:
+        self._servers_lost += 1
+        self._teller.note(f"{cause}; its workers are started anew, nobody is charged", level="warning")
+        if self._servers_lost >= _SERVERS_LOST_IN_A_ROW:
+            text = f"the fork server died {self._servers_lost} times in a row: {cause}"
+            self._stop(InitFailedError(text, where=str(self._spec.script)), drain=False)
+
+    # --- leases and commits -------------------------------------------------------------------------------------------
+
+    def _grant(self) -> None:
+        if self._journal.is_full:
+            return
+        waiting = self._queue.counts.waiting
+        for _slot, leases in self._crew.grant(self._take_leases, waiting=waiting):
+            self._journal.claim(leases)
+            self._teller.state = RunState.RUNNING
+
+    def _take_leases(self, count: int) -> Sequence[Lease]:
+        leases = self._queue.take(count)
+        if leases and self._changed is not None:
+            error = self._changed(leases)
+            if error is not None:
+                self._stop(error, drain=True)
+                return ()
+        return leases
+
+    def _wait_s(self, now: float) -> float:
+        return min(_MAX_WAIT_S, self._journal.due_in(now))
+
+    def _pump(self) -> None:
+        journal = self._journal
+        while True:
+            # A drain or an end waits for nothing but the commit; so does a run whose workers have nothing left to do.
+            idle = self._phase is not Phase.RUNNING or not self._crew.in_hand
+            try:
+                group = journal.pump(idle=idle)
+            except FilesRefusedError as error:
+                self._take_refusal(error)
+                continue
+            break
+        if group is not None:
+            self._count(group)
+        if journal.paused_since is not None and self._phase is Phase.RUNNING:
+            self._teller.paused(journal.pause_reason)
+        elif self._teller.state is RunState.PAUSED:
+            self._teller.state = RunState.RUNNING
+
+    def _take_refusal(self, error: FilesRefusedError) -> None:
+        """A mini-batch wrote a file that cannot be published (another one has that name): its attempt failed, the rest
+        of the group stands."""
+        scored = self._journal.reject(error.lease)
+        if scored is not None:
+            self._queue.unscored(scored.lease)
+            failure = Failure(FailureKind.FAILED, "FilesRefused", error.message)
+            self._charge(-1, 0, scored.lease, failure, scored.run_ns)
+
+    def _count(self, group: Group) -> None:
+        committed = self._queue.committed
+        for scored in group.scored:
+            committed(scored.lease, scored.ok, scored.failed)
+        self._teller.committed(group)
+        if self._phase is Phase.RUNNING and not self._queue.finished:
+            counts = self._queue.counts
+            failed = counts.failed + self._teller.quarantined_durably
+            judgement = judge(
+                self._spec.error_threshold, ok=counts.ok, failed=failed, total=counts.items, finished=False
+            )
+            if judgement.standing is not Standing.WITHIN:
+                self._stop(Conducted(Ending.THRESHOLD, judgement.reason), drain=False)
+
+
+def _told(header: bytes) -> str:
+    return header.decode(errors="replace").strip()

@@ -1,0 +1,94 @@
+"""How a run ended, judged from what is committed: the exit code, the summary, and what to type next."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from batchctl.dispatch.pending import Counts
+from batchctl.dispatch.threshold import Standing, judge
+from batchctl.errors import ExitCode
+from batchctl.model.job import JobSpec
+from batchctl.model.outcome import FailureKind
+from batchctl.model.progress import RunState, Summary
+from batchctl.run.conductor import Conducted, Ending
+from batchctl.run.telling import Teller
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The exit code and the state that goes with it; `reason` in words where it is not plain success."""
+
+    code: ExitCode
+    state: RunState
+    reason: str = ""
+
+
+def judge_run(spec: JobSpec, conducted: Conducted, counts: Counts) -> Verdict:
+    """Exit code and state from how the loop ended and what is committed."""
+    if conducted.ending is Ending.STOPPED:
+        return Verdict(ExitCode.STOPPED, RunState.STOPPED, conducted.reason)
+    if conducted.ending is Ending.INTERRUPTED:
+        return Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, conducted.reason)
+    if conducted.ending is Ending.THRESHOLD:
+        return Verdict(ExitCode.THRESHOLD, RunState.FAILED, conducted.reason)
+    failed = counts.failed + counts.quarantined
+    judgement = judge(spec.error_threshold, ok=counts.ok, failed=failed, total=counts.items, finished=True)
+    if judgement.standing is not Standing.WITHIN:
+        return Verdict(ExitCode.THRESHOLD, RunState.FAILED, judgement.reason)
+    return Verdict(ExitCode.OK, RunState.FINISHED)
+
+
+def summarise_run(
+    spec: JobSpec,
+    verdict: Verdict,
+    *,
+    run_id: str,
+    counts: Counts,
+    teller: Teller,
+    epochs: int,
+    workers: int,
+    output: str,
+    reasons: tuple[str, ...],
+    command: tuple[str, ...],
+) -> Summary:
+    """The record for the terminal and for summary.json."""
+    tally = teller.tally
+    notes = [text if times < 2 else f"{text} ({times} times)" for text, times in teller.notes.items()]
+    if verdict.reason:
+        notes.insert(0, verdict.reason)
+    return Summary(
+        run_id=run_id,
+        name=spec.name,
+        state=verdict.state,
+        exit_code=int(verdict.code),
+        items=counts.items,
+        items_succeeded=counts.ok,
+        items_failed=counts.failed + counts.quarantined,
+        items_quarantined=counts.quarantined,
+        batches=counts.batches,
+        attempts=tally.attempts,
+        attempts_failed=tally.by_kind[FailureKind.FAILED],
+        attempts_lost=tally.by_kind[FailureKind.LOST],
+        attempts_timed_out=tally.by_kind[FailureKind.TIMED_OUT],
+        rows=tally.rows,
+        duration_s=teller.elapsed_s,
+        epochs=epochs,
+        workers=workers,
+        output=output,
+        error_threshold=str(spec.error_threshold),
+        causes=teller.failures.groups(),
+        notes=tuple(notes),
+        reasons=reasons,
+        next_command=next_command(spec, verdict, command),
+    )
+
+
+def next_command(spec: JobSpec, verdict: Verdict, command: tuple[str, ...]) -> str:
+    """What to type next, ready to be pasted."""
+    out = shlex.quote(str(spec.out))
+    if verdict.code in (ExitCode.STOPPED, ExitCode.INTERRUPTED):
+        return shlex.join(command)
+    if verdict.code is ExitCode.THRESHOLD:
+        return f"batchctl inspect {out}"
+    return f"batchctl verify {out}"

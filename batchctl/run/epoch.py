@@ -1,0 +1,229 @@
+"""One epoch of a run: recover, replay, size, conduct, finish."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+
+from batchctl import __version__
+from batchctl.dispatch.file_queue import FileQueue
+from batchctl.dispatch.retry import RetryPolicy
+from batchctl.engine.base import Engine, EngineJob, LogSink
+from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, ResumeRefusedError, StoppedError
+from batchctl.files import Disk
+from batchctl.model.job import OutputAction
+from batchctl.model.lease import Lease
+from batchctl.model.node import Sizing
+from batchctl.model.progress import RunState, Summary
+from batchctl.plan.read import ChangeKind, Plan
+from batchctl.processes import child_environment
+from batchctl.report.attempts import AttemptsFile
+from batchctl.report.failures import FailureGroups
+from batchctl.report.logs import WorkerLog, secret_values
+from batchctl.report.progress import Reporter
+from batchctl.report.status import StatusFile
+from batchctl.report.summary import write_summary
+from batchctl.run.conductor import ChangedInputs, Conducted, Conductor
+from batchctl.run.crew import Crew
+from batchctl.run.ending import judge_run, summarise_run
+from batchctl.run.journal import Journal
+from batchctl.run.model_folder import stage_model
+from batchctl.run.ready import Ready, open_plan, size_slots
+from batchctl.run.signals import StopSignals
+from batchctl.run.telling import Teller
+from batchctl.spec.identity import free_part
+from batchctl.store.finish import finish
+from batchctl.store.lock import this_process
+from batchctl.store.recover import Recovered, recover
+
+
+def run_epoch(ready: Ready, engine: Engine, reporter: Reporter, *, disk: Disk, resumed: bool) -> Summary:
+    """Score what is left and finish. `resumed`: inputs are compared with the plan before they are leased again."""
+    spec, layout = ready.spec, ready.layout
+    sizing = size_slots(spec, environ=child_environment(spec.environment))
+    plan = open_plan(layout, ready.plan_crc)
+    settings = json.dumps({**free_part(spec), "slots": len(sizing.slots)}, separators=(",", ":"))
+    recovered = recover(
+        disk,
+        layout,
+        run_id=ready.run_id,
+        bounds=plan.batch_firsts,
+        boot_id=this_process().boot_id,
+        version=__version__,
+        settings=settings,
+    )
+    clock = time.monotonic
+    queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, spec.isolate))
+    attempts = AttemptsFile(layout.attempts, epoch=recovered.epoch)
+    teller = Teller(
+        run_id=ready.run_id,
+        epoch=recovered.epoch,
+        pid=os.getpid(),
+        queue=queue,
+        engine=engine,
+        reporter=reporter,
+        status=StatusFile(layout.status, name=spec.name, command=ready.command, clock=clock, wall=time.time),
+        attempts=attempts,
+        failures=FailureGroups(plan.display),
+        clock=clock,
+    )
+    journal = Journal(recovered.committer, clock=clock, wake=engine.wake, pause_max=spec.pause_max)
+    clean = False
+    try:
+        _replay(recovered, queue=queue, teller=teller, journal=journal)
+        changed = _changed_inputs(plan, out=str(layout.out), epoch=recovered.epoch) if resumed else None
+        with StopSignals(engine.wake) as signals:
+            engine.configure(_engine_job(ready, epoch=recovered.epoch))
+            conductor = Conductor(
+                spec=spec,
+                engine=engine,
+                queue=queue,
+                crew=Crew(engine, sizing.slots),
+                journal=journal,
+                teller=teller,
+                signals=signals,
+                columns=recovered.columns,
+                changed=changed,
+                clock=clock,
+            )
+            conducted = conductor.run()
+        clean = True
+        return _end(ready, conducted, recovered, queue=queue, teller=teller, sizing=sizing, disk=disk)
+    except BatchctlError as error:
+        teller.state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
+        teller.message = error.message
+        teller.tick(force=True)
+        raise
+    finally:
+        journal.close()
+        attempts.close()
+        if recovered.committer.done is None:  # else `finish` has closed it
+            recovered.committer.close(clean=clean)
+        plan.close()
+
+
+def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: Journal) -> None:
+    for record in recovered.records:
+        queue.replay(record)
+        teller.replay(record)
+    journal.add_records(queue.settle())
+
+
+def _engine_job(ready: Ready, *, epoch: int) -> EngineJob:
+    spec, layout = ready.spec, ready.layout
+    for folder in (layout.stage, layout.spill, layout.logs):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    environment = dict(spec.environment)
+    if spec.model is not None:
+        stage_model(layout.model, spec.model)
+        environment.setdefault("AZUREML_MODEL_DIR", str(layout.model))
+    secrets = secret_values(child_environment(spec.environment))
+    logs = layout.logs
+
+    def log_sink(slot: int, incarnation: int) -> LogSink:
+        return WorkerLog(logs, slot, incarnation=incarnation, secrets=secrets)
+
+    return EngineJob(
+        run_id=ready.run_id,
+        epoch=epoch,
+        plan=layout.plan,
+        script=spec.script,
+        code=spec.code,
+        out=layout.out,
+        spill=layout.spill,
+        stage=layout.stage,
+        arguments=("--logging_level", spec.logging_level.upper(), *spec.arguments),
+        environment=environment,
+        logging_level=spec.logging_level,
+        output_format=spec.output_format,
+        output_action=spec.output_action,
+        timeout=spec.timeout,
+        init_timeout=spec.init_timeout,
+        preload=spec.preload,
+        log_sink=log_sink,
+    )
+
+
+def _changed_inputs(plan: Plan, *, out: str, epoch: int) -> ChangedInputs | None:
+    """A resume looks at each input when it is leased. A missing one is the script's to fail on; a changed one is not
+    the file that was planned, and the user decides."""
+    if epoch < 2:
+        return None
+
+    def changed(leases: Sequence[Lease]) -> BatchctlError | None:
+        lines = [
+            f"{plan.display(change.item)}: {change.detail}"
+            for lease in leases
+            for change in plan.changed(lease.first, lease.count)
+            if change.kind is not ChangeKind.MISSING
+        ]
+        if not lines:
+            return None
+        return ResumeRefusedError(
+            "input files changed since the run was planned:",
+            differences=tuple(lines[:20]),
+            where=out,
+            remedy="--accept-changes scores them as they are now; --fresh starts over",
+        )
+
+    return changed
+
+
+def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk) -> None:
+    """Bring the final file about; where the disk is full, wait for room as the run itself would."""
+    spec, deadline = ready.spec, time.monotonic() + ready.spec.pause_max
+    while True:
+        try:
+            finish(disk, ready.layout, committer=recovered.committer, order=spec.order)
+            return
+        except NoSpaceError as error:
+            teller.paused(error.message)
+            teller.tick(force=True)
+            if time.monotonic() >= deadline:
+                raise StoppedError(
+                    f"storage stayed full for {spec.pause_max:g} s: {error.message}",
+                    where=error.where,
+                    remedy="free some space and run the same command again: it resumes",
+                ) from error
+            time.sleep(1.0)
+
+
+def _end(
+    ready: Ready,
+    conducted: Conducted,
+    recovered: Recovered,
+    *,
+    queue: FileQueue,
+    teller: Teller,
+    sizing: Sizing,
+    disk: Disk,
+) -> Summary:
+    spec, layout = ready.spec, ready.layout
+    counts = queue.counts
+    verdict = judge_run(spec, conducted, counts)
+    output = ""
+    if verdict.code is ExitCode.OK:
+        teller.state = RunState.FINISHING
+        teller.tick(force=True)
+        _finish(ready, recovered, teller=teller, disk=disk)
+    if spec.output_action is OutputAction.APPEND_ROW:
+        output = str(layout.final if verdict.code is ExitCode.OK else layout.partial)
+    summary = summarise_run(
+        spec,
+        verdict,
+        run_id=ready.run_id,
+        counts=counts,
+        teller=teller,
+        epochs=recovered.epoch,
+        workers=len(sizing.slots),
+        output=output,
+        reasons=sizing.reasons,
+        command=ready.command,
+    )
+    teller.state = verdict.state
+    teller.message = verdict.reason
+    teller.tick(force=True)
+    write_summary(layout.summary, summary)
+    return summary

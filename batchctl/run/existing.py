@@ -1,0 +1,90 @@
+"""A run that is there already: what it was asked to be, and whether it may go on for this request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchctl.errors import ResumeRefusedError
+from batchctl.files import Disk
+from batchctl.model.job import JobSpec, OutputAction
+from batchctl.plan.fingerprint import Fingerprint, differences
+from batchctl.run.request import JobDocument, parse_document
+from batchctl.store.creation import RunState, check_directory, run_state
+from batchctl.store.documents import read_document, write_document
+from batchctl.store.layout import RunLayout
+
+_REMEDY = "choose another OUT, or --accept-changes to go on all the same, or --fresh to start over"
+_HARD_REMEDY = "choose another OUT, or --fresh to start over"
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """A run in OUT. `layout` is by its own output file name; `fingerprint` what it was last accepted to be."""
+
+    document: JobDocument
+    layout: RunLayout
+    fingerprint: Fingerprint
+    finished: bool
+
+    def differences(self, fingerprint: Fingerprint) -> tuple[str, ...]:
+        """How a request differs: lines for people, none if it fits."""
+        return differences(self.fingerprint, fingerprint)
+
+    def other_output(self, spec: JobSpec) -> tuple[str, ...]:
+        """Differences that cannot be accepted: rows in OUT could not be continued under this spec."""
+        document = self.document
+        pairs = (
+            ("output_file_name", document.output_file_name, spec.output_file_name),
+            ("output_action", document.output_action, str(spec.output_action)),
+            ("output_format", document.output_format, str(spec.output_format)),
+        )
+        return tuple(f"{name} {before} -> {now}" for name, before, now in pairs if before != now)
+
+    def refuse_other_output(self, spec: JobSpec) -> None:
+        """Raise ResumeRefusedError for those."""
+        lines = self.other_output(spec)
+        if lines:
+            raise _refused(lines, self.layout, remedy=_HARD_REMEDY)
+
+
+def accepted_path(layout: RunLayout) -> Path:
+    """Where the fingerprint is kept that replaced the one in job.json by the user's word."""
+    return layout.directory / "accepted.json"
+
+
+def read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
+    """The run in OUT; None where there is none, or a half-created one, which holds nothing of worth.
+
+    Raises CorruptionError and ResumeRefusedError (another format) from its documents.
+    """
+    if disk.stat(layout.directory) is None:
+        return None
+    check_directory(disk, layout)
+    if disk.stat(layout.job) is None:
+        run_state(disk, layout)  # refuses a log without job.json
+        return None
+    document = parse_document(read_document(disk, layout.job), where=str(layout.job))
+    rows = document.output_action == OutputAction.APPEND_ROW
+    layout = RunLayout(layout.out, document.output_file_name, rows=rows)
+    fingerprint = document.fingerprint
+    accepted = accepted_path(layout)
+    if disk.stat(accepted) is not None:
+        fingerprint = Fingerprint.from_dict(read_document(disk, accepted)["fingerprint"])
+    return Existing(document, layout, fingerprint, run_state(disk, layout) is RunState.FINISHED)
+
+
+def accept(disk: Disk, existing: Existing, fingerprint: Fingerprint, *, lines: tuple[str, ...], allowed: bool) -> None:
+    """Record that the run goes on as this; ResumeRefusedError unless the user said so."""
+    if not allowed:
+        raise _refused(lines, existing.layout, remedy=_REMEDY)
+    write_document(disk, accepted_path(existing.layout), document={"fingerprint": fingerprint.to_dict()})
+
+
+def _refused(lines: tuple[str, ...], layout: RunLayout, *, remedy: str) -> ResumeRefusedError:
+    return ResumeRefusedError(
+        "this output folder belongs to a run of something else:",
+        differences=lines,
+        where=str(layout.out),
+        remedy=remedy,
+    )

@@ -1,0 +1,172 @@
+"""What waits to become durable: the open commit group, the group under way, and the pause while storage is full.
+
+A group closes after 100 ms, 8 MiB, or when nothing else can happen until it is committed. Only what came back from a
+commit counts; the caller learns of it from `pump`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from batchctl.errors import NoSpaceError, StoppedError
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Scored
+from batchctl.model.records import Charged, Quarantined
+from batchctl.run.flusher import Flusher
+from batchctl.store.commit import Committer, Group
+
+GROUP_S = 0.1
+GROUP_BYTES = 8 << 20
+HELD_BYTES = 64 << 20  # above this much uncommitted, no further leases are given
+_PROBE_S = 1.0  # how often a full disk is tried again
+
+
+class Journal:
+    """Collects outcomes and commits them in groups, on the flusher's thread. `clock` in monotonic seconds."""
+
+    def __init__(
+        self, committer: Committer, *, clock: Callable[[], float], wake: Callable[[], None], pause_max: float
+    ) -> None:
+        self._clock = clock
+        self._pause_max = pause_max
+        self._committer = committer
+        self._flusher: Flusher[Group, Group] = Flusher(self._commit, done=wake)
+        self._flying = Group()
+        self._retry: Group | None = None
+        self._retry_at = 0.0
+        self._flying_bytes = 0
+        self.paused_since: float | None = None
+        self.pause_reason = ""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._claims: list[Lease] = []
+        self._scored: list[Scored] = []
+        self._charged: list[Charged] = []
+        self._quarantined: list[Quarantined] = []
+        self._columns = b""
+        self._bytes = 0
+        self._opened: float | None = None
+
+    def _commit(self, group: Group) -> Group:
+        self._committer.commit(group)
+        return group
+
+    @property
+    def empty(self) -> bool:
+        """Nothing but claims is waiting, nothing is under way."""
+        return self._opened is None and not self._flusher.busy and self._retry is None
+
+    @property
+    def is_full(self) -> bool:
+        """So much is uncommitted that nobody should be given more to do."""
+        return self._bytes + self._flying_bytes > HELD_BYTES or self.paused_since is not None
+
+    def claim(self, leases: Iterable[Lease]) -> None:
+        """Leases that were handed out; written with the next group."""
+        self._claims.extend(leases)
+
+    def add_scored(self, scored: Scored) -> None:
+        """A successful attempt."""
+        self._scored.append(scored)
+        self._bytes += len(scored.rows)
+        if self._opened is None:
+            self._opened = self._clock()
+
+    def add_records(self, records: Iterable[Charged | Quarantined]) -> None:
+        """Charges and quarantines, in the order in which they were decided."""
+        for record in records:
+            if isinstance(record, Charged):
+                self._charged.append(record)
+            else:
+                self._quarantined.append(record)
+        if self._opened is None:
+            self._opened = self._clock()
+
+    def set_columns(self, header: bytes) -> None:
+        """The csv header of the run became known."""
+        self._columns = header
+
+    def due_in(self, now: float) -> float:
+        """Seconds until `pump` has something to do by itself."""
+        if self._retry is not None:
+            return max(0.0, self._retry_at - now)
+        if self._opened is None or self._flusher.busy:
+            return 60.0  # the flusher wakes the loop
+        return max(0.0, self._opened + GROUP_S - now)
+
+    def pump(self, *, idle: bool) -> Group | None:
+        """Collect a finished commit and begin the next if it is due. `idle`: all workers wait.
+
+        Returns the group that has just become durable. Raises StorageError (exit 74), StoppedError when a pause took
+        longer than `pause_max`, and FilesRefusedError: `reject` that lease's result then, and the rest is tried again.
+        """
+        now = self._clock()
+        finished: Group | None = None
+        if self._flusher.busy:
+            finished = self._collect(now)
+        if not self._flusher.busy:
+            if self._retry is not None:
+                if now >= self._retry_at:
+                    group, self._retry = self._retry, None
+                    self._begin(group)
+            elif self._opened is not None and (idle or now - self._opened >= GROUP_S or self._bytes >= GROUP_BYTES):
+                self._begin(self._close_group())
+        return finished
+
+    def reject(self, lease: Lease) -> Scored | None:
+        """Take a refused result out of the group that was being committed, which is tried again without it."""
+        group = self._flying
+        found = next((scored for scored in group.scored if scored.lease == lease), None)
+        rest = tuple(scored for scored in group.scored if scored is not found)
+        self._retry, self._retry_at = replace(group, scored=rest), 0.0
+        return found
+
+    def _close_group(self) -> Group:
+        group = Group(
+            claims=tuple(self._claims),
+            scored=tuple(self._scored),
+            charged=tuple(self._charged),
+            quarantined=tuple(self._quarantined),
+            columns=self._columns,
+        )
+        size = self._bytes
+        self._reset()
+        self._flying_bytes = size
+        return group
+
+    def _begin(self, group: Group) -> None:
+        self._flying = group
+        self._flusher.submit(group)
+
+    def _collect(self, now: float) -> Group | None:
+        try:
+            group = self._flusher.collect()
+        except NoSpaceError as error:
+            self._pause(error, now)
+            return None
+        if group is not None:
+            self._flying_bytes = 0
+            self.paused_since = None
+        return group
+
+    def _pause(self, error: NoSpaceError, now: float) -> None:
+        if self.paused_since is None:
+            self.paused_since = now
+        self.pause_reason = f"{error.message} ({error.where})" if error.where else error.message
+        if now - self.paused_since >= self._pause_max:
+            raise StoppedError(
+                f"storage stayed full for {self._pause_max:g} s: {self.pause_reason}",
+                where=error.where,
+                remedy="free some space and run the same command again: it resumes",
+            ) from error
+        self._retry, self._retry_at = self._flying, now + _PROBE_S
+
+    def give_up_pause(self) -> None:
+        """Drop the group that waits for space: it counts for nothing and will be run again."""
+        self._retry = None
+
+    def close(self) -> None:
+        """End the thread; waits for the commit under way."""
+        self._flusher.close()

@@ -1,0 +1,112 @@
+"""What stands before a run: the interpreter and what it says of the script, the inputs' plan, the fingerprint.
+
+The same code prepares `run`, `plan` and `check`; nothing here writes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from batchctl import processes
+from batchctl.engine.base import Arity, ScriptFacts
+from batchctl.engine.interpreter import Interpreter, choose_interpreter
+from batchctl.errors import UsageError
+from batchctl.model.job import JobSpec
+from batchctl.plan.encode import PlanImage, build_plan
+from batchctl.plan.fingerprint import Fingerprint, FingerprintRequest, take_fingerprint
+from batchctl.plan.inputs import InputRequest
+from batchctl.run.request import interpreter_facts
+from batchctl.spec.identity import fixed_part
+
+_GLOB = re.compile(r"[*?\[]")
+
+
+def interpreter_for(spec: JobSpec) -> Interpreter:
+    """Which Python will run the script; UsageError when the one asked for does not exist."""
+    source = spec.sources.get("python", "--python")
+    return choose_interpreter(spec.python, processes.child_environment({}), source=source)
+
+
+def script_problems(facts: ScriptFacts, spec: JobSpec, *, interpreter: Interpreter) -> tuple[str, ...]:
+    """What makes the script unusable in this interpreter, each with its place and its remedy; empty when usable."""
+    script = str(spec.script)
+    if facts.syntax_error:
+        what = facts.syntax_error.partition(": ")
+        return (f"{script}:{what[0].removeprefix('line ')}: {what[2]} (Python {facts.python}). Mend the script",)
+    problems = []
+    if facts.missing:
+        names = ", ".join(facts.missing)
+        problems.append(
+            f"{script}: imports {names}, which {interpreter.path} (Python {facts.python}) does not have. "
+            f"Install there, or name the interpreter that has them with --python"
+        )
+    if not facts.dynamic:
+        problems.extend(_contract_problems(facts.functions, script))
+    return tuple(problems)
+
+
+def _contract_problems(functions: Mapping[str, Arity | None], script: str) -> list[str]:
+    found = []
+    run, init = functions.get("run"), functions.get("init")
+    if run is None:
+        found.append(f"{script}: defines no run(mini_batch). Define it: it is called with a list of paths")
+    elif run.most == 0 or run.least > 2:
+        found.append(f"{script}: run() takes {_told(run)}. Define it as run(mini_batch) or run(mini_batch, context)")
+    if init is not None and init.least > 0:
+        found.append(f"{script}: init() takes {_told(init)}. It is called without any: define it as init()")
+    return found
+
+
+def _told(arity: Arity) -> str:
+    if arity.most == 0:
+        return "no argument"
+    return f"{arity.least} argument{'s' if arity.least != 1 else ''}"
+
+
+def input_request(spec: JobSpec, *, stdin: bytes | None) -> InputRequest:
+    """The listing that the spec asks for; UsageError without any INPUT."""
+    if not spec.inputs:
+        raise UsageError("no INPUT was given", remedy="give a folder, a file, a glob or @list.txt after SPEC")
+    return InputRequest(
+        inputs=spec.inputs,
+        folder=Path.cwd(),
+        grouping=spec.grouping,
+        include=spec.include,
+        exclude=spec.exclude,
+        out=spec.out,
+        standard_input=stdin,
+    )
+
+
+def plan_inputs(spec: JobSpec, *, stdin: bytes | None) -> PlanImage:
+    """List the inputs and form the mini-batches."""
+    return build_plan(input_request(spec, stdin=stdin), mini_batch_size=spec.mini_batch_size)
+
+
+def fingerprint_of(
+    spec: JobSpec, facts: ScriptFacts, interpreter: Interpreter, *, old: Fingerprint | None = None
+) -> Fingerprint:
+    """What the run directory must fit."""
+    inputs = tuple(_absolute(given) for given in spec.inputs)
+    folders = tuple(Path(given) for given in inputs if not _GLOB.search(given) and not given.startswith(("@", "-")))
+    out = (spec.out,) if spec.out is not None else ()
+    request = FingerprintRequest(
+        script=spec.script,
+        code=spec.code,
+        model=spec.model,
+        environment=spec.environment,
+        fields=fixed_part(spec),
+        interpreter=interpreter_facts(facts, interpreter),
+        inputs=inputs,
+        skip=(*folders, *out),
+    )
+    return take_fingerprint(request, old=old)
+
+
+def _absolute(given: str) -> str:
+    if given in ("-", "@-"):
+        return given
+    prefix, path = ("@", given[1:]) if given.startswith("@") else ("", given)
+    return prefix + str(Path.cwd() / path)

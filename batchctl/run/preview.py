@@ -1,0 +1,148 @@
+"""`check` and `plan`: what a run would do, by the code that does it; nothing is written."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchctl.engine.base import ScriptFacts
+from batchctl.engine.interpreter import Interpreter
+from batchctl.engine.registry import ENGINES
+from batchctl.errors import UsageError
+from batchctl.files import Disk, RealDisk
+from batchctl.model.job import JobSpec
+from batchctl.plan.summary import added_files, summarise
+from batchctl.processes import child_environment
+from batchctl.run.existing import Existing, read_existing
+from batchctl.run.prepare import fingerprint_of, input_request, interpreter_for, plan_inputs, script_problems
+from batchctl.run.ready import open_plan, size_slots
+from batchctl.run.request import RunOptions, layout_for
+from batchctl.store.replay import replay
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What the user's interpreter says of the script. `problems` are what would end a run with exit 2."""
+
+    interpreter: str
+    reason: str
+    python_version: str
+    pandas: str
+    numpy: str
+    missing: tuple[str, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReport:
+    """What a run would do. `done_*` is what a resume would skip; `differences` why it would be refused."""
+
+    items: int
+    bytes: int
+    batches: int
+    folders: int
+    largest_path: str
+    largest_bytes: int
+    workers: int
+    slots: tuple[str, ...]
+    reasons: tuple[str, ...]
+    state: str
+    done_items: int
+    done_batches: int
+    differences: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def check_job(spec: JobSpec) -> CheckReport:
+    """Ask the interpreter that would run the script. Problems are reported, not raised."""
+    try:
+        interpreter = interpreter_for(spec)
+        facts = _facts(spec, interpreter)
+    except UsageError as error:
+        text = ". ".join(part for part in (f"{error.where}: {error.message}", error.remedy) if part)
+        return CheckReport(spec.python or "", "", "", "", "", (), (text,), ())
+    problems = script_problems(facts, spec, interpreter=interpreter)
+    notes = ("the script may get its functions from elsewhere: what reading cannot tell, a run will",) * facts.dynamic
+    return CheckReport(
+        interpreter.path, interpreter.reason, facts.python, facts.pandas, facts.numpy, facts.missing, problems, notes
+    )
+
+
+def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
+    """List the inputs, form the mini-batches, size the node, and compare with what is in OUT, if that is given."""
+    image = plan_inputs(spec, stdin=options.stdin)
+    sizing = size_slots(spec, environ=child_environment(spec.environment))
+    disk = RealDisk()
+    existing = read_existing(disk, layout_for(spec)) if spec.out is not None else None
+    summary = summarise(image)
+    state, done = "new", (0, 0)
+    differing: tuple[str, ...] = ()
+    if existing is not None:
+        state = "finished" if existing.finished else "started"
+        done = _done(existing, disk)
+        differing = _differing(spec, existing)
+        with open_plan(existing.layout, existing.document.plan_crc) as planned:
+            added = added_files(input_request(spec, stdin=options.stdin), planned)
+        summary = summarise(image, added=added)
+    return PlanReport(
+        items=summary.items,
+        bytes=summary.total_bytes,
+        batches=summary.batches,
+        folders=summary.folders,
+        largest_path=summary.largest.path,
+        largest_bytes=summary.largest.size,
+        workers=len(sizing.slots),
+        slots=tuple(_told(slot.index, slot.cpus, slot.gpu) for slot in sizing.slots),
+        reasons=sizing.reasons,
+        state=state,
+        done_items=done[0],
+        done_batches=done[1],
+        differences=differing,
+        notes=(*summary.warnings, *summary.notes),
+    )
+
+
+def _told(index: int, cpus: tuple[int, ...], gpu: str | None) -> str:
+    shown = ",".join(map(str, cpus))
+    return f"slot {index}: cpus {shown}" + (f", GPU {gpu}" if gpu else "")
+
+
+def _done(existing: Existing, disk: Disk) -> tuple[int, int]:
+    """(items, mini-batches) concluded; read without the lock, so a run that is going on shows a moment of it."""
+    layout = existing.layout
+    if disk.stat(layout.log) is None:
+        return 0, 0
+    with open_plan(layout, existing.document.plan_crc) as plan:
+        bounds = plan.batch_firsts
+        data = disk.read(layout.log)
+        ledger = replay(memoryview(data), layout, run_id=existing.document.run_id, bounds=bounds).ledger
+        batches = sum(not ledger.open_ranges(batch) for batch in range(len(bounds) - 1))
+        return ledger.committed + ledger.quarantined, batches
+
+
+def _differing(spec: JobSpec, existing: Existing) -> tuple[str, ...]:
+    interpreter = interpreter_for(spec)
+    fingerprint = fingerprint_of(spec, _facts(spec, interpreter), interpreter, old=existing.fingerprint)
+    return (*existing.other_output(spec), *existing.differences(fingerprint))
+
+
+def _facts(spec: JobSpec, interpreter: Interpreter) -> ScriptFacts:
+    with _scratch() as folder:
+        engine = ENGINES["local"](interpreter.path, folder / "guest.pyz", run_id=secrets.token_hex(16))
+        try:
+            engine.open()
+            return engine.facts(spec.script, spec.code)
+        finally:
+            engine.close()
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A private folder for the guest: OUT is not written to."""
+    with tempfile.TemporaryDirectory(prefix="batchctl-") as folder:
+        yield Path(folder)

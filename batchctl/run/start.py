@@ -1,0 +1,141 @@
+"""`batchctl run`: from a job spec to a summary.
+
+    lock -> fork server starts | inputs are listed -> facts about the script -> fingerprint -> create or resume -> epoch
+
+Running the same command again resumes, or says that the run is complete. Nothing is deleted without `fresh`, and with
+it only when everything that can be wrong with the new request has been found right.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from batchctl import processes
+from batchctl.engine.base import Engine
+from batchctl.engine.interpreter import Interpreter
+from batchctl.engine.registry import ENGINES
+from batchctl.errors import BatchctlError, SpecError
+from batchctl.files import Disk, RealDisk
+from batchctl.model.job import JobSpec
+from batchctl.model.progress import Summary
+from batchctl.plan.encode import PlanImage
+from batchctl.plan.fingerprint import Fingerprint
+from batchctl.report.progress import Reporter
+from batchctl.run.epoch import run_epoch
+from batchctl.run.existing import Existing, accept, read_existing
+from batchctl.run.finished import tell_complete
+from batchctl.run.prepare import fingerprint_of, interpreter_for, plan_inputs, script_problems
+from batchctl.run.ready import Ready
+from batchctl.run.request import RunOptions, layout_for, new_document
+from batchctl.run.reset import remove_unborn, start_over
+from batchctl.store.creation import create_run
+from batchctl.store.layout import RunLayout
+from batchctl.store.lock import held_lock, this_process
+
+__all__ = ["RunOptions", "run_job"]
+
+
+def run_job(spec: JobSpec, options: RunOptions, reporter: Reporter) -> Summary:
+    """Run, resume or find complete. Raises BatchctlError; `Summary.exit_code` is the exit status otherwise."""
+    disk, layout = RealDisk(), layout_for(spec)
+    interpreter = interpreter_for(spec)
+    with held_lock(disk, layout, holder=this_process()):
+        existing = read_existing(disk, layout)
+        if existing is not None:
+            processes.end_leftovers(existing.document.run_id)  # of a coordinator that was killed
+        if existing is not None and not options.fresh:
+            return _resume(spec, options, reporter, disk=disk, existing=existing, interpreter=interpreter)
+        return _begin(spec, options, reporter, disk=disk, existing=existing, interpreter=interpreter)
+
+
+def _begin(
+    spec: JobSpec,
+    options: RunOptions,
+    reporter: Reporter,
+    *,
+    disk: Disk,
+    existing: Existing | None,
+    interpreter: Interpreter,
+) -> Summary:
+    """A new run, in place of `existing` if there is one."""
+    layout = layout_for(spec)
+    run_id = secrets.token_hex(16)
+    with _tidy(disk, layout, unborn=existing is None), _engine(interpreter, layout, run_id) as engine:
+        plan = plan_inputs(spec, stdin=options.stdin)  # while the interpreter starts
+        fingerprint = _checked_fingerprint(spec, engine, interpreter, old=None)
+        if existing is not None:
+            start_over(disk, existing.layout, run_id=existing.document.run_id)
+        document = new_document(spec, fingerprint, run_id=run_id, plan=plan)
+        create_run(disk, layout, job_document=document, plan_chunks=plan.chunks())
+        _tell_findings(plan, reporter)
+        items_crc = plan.crc
+        del plan  # its columns are in the plan file now
+        ready = Ready(spec, layout, run_id, items_crc, options.command)
+        return run_epoch(ready, engine, reporter, disk=disk, resumed=False)
+
+
+def _resume(
+    spec: JobSpec,
+    options: RunOptions,
+    reporter: Reporter,
+    *,
+    disk: Disk,
+    existing: Existing,
+    interpreter: Interpreter,
+) -> Summary:
+    """The run goes on, or is complete already. ResumeRefusedError when this is another request."""
+    document, layout = existing.document, existing.layout
+    existing.refuse_other_output(spec)
+    with _engine(interpreter, layout, document.run_id) as engine:
+        fingerprint = _checked_fingerprint(spec, engine, interpreter, old=existing.fingerprint)
+        lines = existing.differences(fingerprint)
+        if lines:
+            accept(disk, existing, fingerprint, lines=lines, allowed=options.accept_changes)
+            for line in lines:
+                reporter.note(f"accepted: {line}", level="warning")
+        ready = Ready(spec, layout, document.run_id, document.plan_crc, options.command)
+        if existing.finished:
+            return tell_complete(ready, reporter, disk=disk)
+        return run_epoch(ready, engine, reporter, disk=disk, resumed=not options.accept_changes)
+
+
+def _checked_fingerprint(
+    spec: JobSpec, engine: Engine, interpreter: Interpreter, *, old: Fingerprint | None
+) -> Fingerprint:
+    """Ask the interpreter about the script; SpecError when it cannot run there, else the fingerprint."""
+    facts = engine.facts(spec.script, spec.code)
+    problems = script_problems(facts, spec, interpreter=interpreter)
+    if problems:
+        raise SpecError(problems, where=str(spec.script))
+    return fingerprint_of(spec, facts, interpreter, old=old)
+
+
+def _tell_findings(plan: PlanImage, reporter: Reporter) -> None:
+    for text in plan.findings.warnings():
+        reporter.note(text, level="warning")
+    for text in plan.findings.notes():
+        reporter.note(text)
+
+
+@contextmanager
+def _engine(interpreter: Interpreter, layout: RunLayout, run_id: str) -> Iterator[Engine]:
+    engine = ENGINES["local"](interpreter.path, layout.guest, run_id=run_id)
+    try:
+        engine.open()
+        yield engine
+    finally:
+        engine.close()
+        processes.end_leftovers(run_id)  # children that scripts left behind
+
+
+@contextmanager
+def _tidy(disk: Disk, layout: RunLayout, *, unborn: bool) -> Iterator[None]:
+    """A run that never came to be leaves nothing behind."""
+    try:
+        yield
+    except BatchctlError:
+        if unborn:
+            remove_unborn(disk, layout)
+        raise

@@ -1,0 +1,220 @@
+"""What the run tells while it goes on: the live line, status.json, attempts.csv, and the groups of failures.
+
+The conductor says what happened; this decides how often it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from batchctl.dispatch.file_queue import FileQueue
+from batchctl.dispatch.retry import Decision, Verdict
+from batchctl.engine.base import Engine
+from batchctl.model.events import InitFailed, WorkerGone, WorkerReady
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Failure, FailureKind, Scored
+from batchctl.model.progress import Attempt, Progress, RunState
+from batchctl.model.records import Charged, Quarantined, Record
+from batchctl.report.attempts import AttemptsFile
+from batchctl.report.failures import FailureGroups
+from batchctl.report.progress import Level, Reporter
+from batchctl.report.status import StatusFile
+from batchctl.store.commit import Group
+
+_RATE_S = 5.0  # the rate shown is of about the last ten seconds
+_NOTES = 50  # distinct notes kept for the summary
+
+
+class Tally:
+    """Attempts by how they ended, and rows; of all epochs once the log was replayed."""
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.rows = 0
+        self.by_kind = dict.fromkeys(FailureKind, 0)
+
+
+class Teller:
+    """One per epoch. `clock` in monotonic seconds."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        epoch: int,
+        pid: int,
+        queue: FileQueue,
+        engine: Engine,
+        reporter: Reporter,
+        status: StatusFile,
+        attempts: AttemptsFile,
+        failures: FailureGroups,
+        clock: Callable[[], float],
+    ) -> None:
+        self._run_id = run_id
+        self._epoch = epoch
+        self._pid = pid
+        self._queue = queue
+        self._engine = engine
+        self._reporter = reporter
+        self._status = status
+        self._attempts = attempts
+        self._clock = clock
+        self.failures = failures
+        self.tally = Tally()
+        self.state = RunState.STARTING
+        self.notes: dict[str, int] = {}
+        self.quarantined_durably = 0
+        self.message = ""
+        self._began = clock()
+        self._marks: list[tuple[float, int]] = []
+
+    def replay(self, record: Record) -> None:
+        """A record of an earlier epoch, for the totals."""
+        if isinstance(record, Charged):
+            self.tally.attempts += 1
+            self.tally.by_kind[record.failure.kind] += 1
+            self.failures.charged(record)
+        elif isinstance(record, Quarantined):
+            self.quarantined_durably += record.lease.count
+            self.failures.quarantined(record)
+
+    def note(self, text: str, *, level: Level = "info") -> None:
+        """A line for the user, kept for the summary when it is a warning."""
+        self._reporter.note(text, level=level)
+        if level == "warning" and (text in self.notes or len(self.notes) < _NOTES):
+            self.notes[text] = self.notes.get(text, 0) + 1
+
+    def warn(self, slot: int, text: str) -> None:
+        """What a worker (or, with slot -1, the fork server) has to say; told once."""
+        if text in self.notes:
+            self.notes[text] += 1
+        else:
+            self.note(text if slot < 0 else f"worker {slot}: {text}", level="warning")
+            self.notes.setdefault(text, 0)
+
+    def scored(self, slot: int, incarnation: int, scored: Scored) -> None:
+        """An attempt succeeded (not yet durable)."""
+        batch, first, count, attempt = scored.lease
+        self._attempts.scored(
+            batch, first, count, attempt, slot, incarnation, scored.ok, scored.failed, scored.n_rows, scored.run_ns
+        )
+
+    def charged(
+        self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int, verdict: Verdict
+    ) -> None:
+        """An attempt failed, was lost or timed out."""
+        self.tally.attempts += 1
+        self.tally.by_kind[failure.kind] += 1
+        for record in verdict.records:
+            if isinstance(record, Charged):
+                self.failures.charged(record)
+            else:
+                self.failures.quarantined(record)
+        self._attempts.add(
+            Attempt(
+                lease.batch,
+                lease.first,
+                lease.count,
+                lease.attempt,
+                slot,
+                incarnation,
+                0,
+                lease.count,
+                0,
+                run_ns / 1e9,
+                failure.kind.value,
+                failure.error,
+                failure.message,
+            )
+        )
+        level: Level = "warning" if verdict.decision is Decision.QUARANTINE else "debug"
+        what = f"mini-batch {lease.batch}, items {lease.first}..{lease.first + lease.count - 1}"
+        self._reporter.note(
+            f"{what}: {failure.kind.value.replace('_', ' ')}: {failure.error}: {failure.message} ({verdict.reason})",
+            level="debug" if level == "debug" else "info",
+        )
+
+    def worker_ready(self, event: WorkerReady) -> None:
+        """A worker passed init()."""
+        self._reporter.note(
+            f"worker {event.slot} is ready: pid {event.pid}, init() {event.init_s:.2f} s", level="debug"
+        )
+
+    def worker_gone(self, event: WorkerGone) -> None:
+        """A worker's process has ended."""
+        if event.expected:
+            self._reporter.note(f"worker {event.slot} left: {event.cause}", level="debug")
+        else:
+            self._reporter.note(f"worker {event.slot} died: {event.cause}", level="warning")
+
+    def init_failed(self, event: InitFailed) -> None:
+        """A worker did not get through init()."""
+        failure = event.failure
+        self._reporter.note(f"worker {event.slot}: init() failed: {failure.error}: {failure.message}", level="debug")
+
+    def committed(self, group: Group) -> None:
+        """A group is durable: now it counts."""
+        tally = self.tally
+        tally.attempts += len(group.scored)
+        for scored in group.scored:
+            tally.rows += scored.n_rows
+        for record in group.quarantined:
+            self.quarantined_durably += record.lease.count
+        self._attempts.flush()
+
+    def paused(self, reason: str) -> None:
+        """Storage is full."""
+        if self.state is not RunState.PAUSED:
+            self.state = RunState.PAUSED
+            self.note(f"paused: {reason}; it goes on by itself when there is room", level="warning")
+
+    def tick(self, *, force: bool = False) -> None:
+        """Show and write what is due."""
+        shown, written = self._reporter.progress_due(), self._status.due()
+        if not (shown or written or force):
+            return
+        progress = self.progress()
+        if shown or force:
+            self._reporter.progress(progress)
+        if written or force:
+            self._status.write(progress, force=force)
+
+    def progress(self) -> Progress:
+        """This moment."""
+        now = self._clock()
+        counts = self._queue.counts
+        done = counts.ok + counts.failed + self.quarantined_durably
+        rate = self._rate(now, done)
+        left = counts.items - done
+        return Progress(
+            run_id=self._run_id,
+            state=self.state,
+            epoch=self._epoch,
+            pid=self._pid,
+            items=counts.items,
+            items_done=done,
+            items_failed=counts.failed + self.quarantined_durably,
+            batches=counts.batches,
+            batches_done=counts.done,
+            rows=self.tally.rows,
+            elapsed_s=now - self._began,
+            rate=rate,
+            eta_s=left / rate if rate > 0 else None,
+            workers=self._engine.workers(),
+            message=self.message,
+        )
+
+    def _rate(self, now: float, done: int) -> float:
+        """Items per second of late: between now and the mark before last."""
+        marks = self._marks
+        if not marks or now - marks[-1][0] >= _RATE_S:
+            marks.append((now, done))
+            del marks[:-3]
+        then, before = marks[0]
+        return (done - before) / (now - then) if now - then > 0.05 else 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds of this epoch."""
+        return self._clock() - self._began

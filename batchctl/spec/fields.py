@@ -1,0 +1,188 @@
+"""The one table of settings: field, key, flag, variable, Azure's key, parser, default, help.
+
+The readers of spec files, the overlay of flags and environment variables, the command line and docs/spec.md all follow
+this table; a new setting is one entry here and a line in the docs (a test compares them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from types import MappingProxyType
+
+from batchctl.model.job import Dialect, ErrorThreshold, Grouping, Order, OutputAction, OutputFormat
+from batchctl.spec import values
+from batchctl.spec.values import Parser
+
+LONGEST = 30 * 86400.0  # 30 days, in seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `field` is its JobSpec field and, on the command line, its `dest`.
+
+    `flag` and `variable` are empty where it has none. `multiple`: the flag may be repeated and gives a list. `switch`:
+    the flag takes no value and has a `--no-` twin. `azure` is the dotted key below `settings:` (or at the root of the
+    flat layout). `by_dialect` holds the defaults that differ from `default`.
+    """
+
+    field: str
+    key: str
+    parse: Parser
+    help: str
+    flag: str = ""
+    metavar: str = ""
+    azure: str = ""
+    default: object = None
+    by_dialect: Mapping[Dialect, object] = dataclass_field(default_factory=dict)
+    multiple: bool = False
+    switch: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable, BATCHCTL_ and the flag in capitals; the flags of `env` give BATCHCTL_ENV."""
+        return "BATCHCTL_" + self.flag.removeprefix("--").replace("-", "_").upper() if self.flag else ""
+
+    def default_for(self, dialect: Dialect) -> object:
+        return self.by_dialect.get(dialect, self.default)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        field="name", key="name", parse=values.label, flag="--name", metavar="NAME",
+        help="name of the job in reports (default: the deployment's, else the spec's folder)",
+    ),
+    Setting(
+        field="model", key="model", parse=values.existing, flag="--model", metavar="PATH",
+        help="model file or folder; needed where a deployment names a registered model",
+    ),
+    Setting(
+        field="python", key="python", parse=values.interpreter, flag="--python", metavar="PATH",
+        help="Python interpreter, or environment folder, that the scoring script runs in",
+    ),
+    Setting(
+        field="environment", key="env", parse=values.variables, flag="--env", metavar="K=V", multiple=True,
+        help="environment variable for the script; repeatable, added to those of the spec",
+    ),
+    Setting(
+        field="arguments", key="arguments", parse=values.arguments, default=(),
+        help="arguments that the script finds in sys.argv",
+    ),
+    Setting(
+        field="preload", key="preload", parse=values.texts, flag="--preload", metavar="MODULE", multiple=True,
+        default=(),
+        help="module imported once, before workers fork; repeatable",
+    ),
+    Setting(
+        field="mini_batch_size", key="mini_batch_size", parse=values.batch_size, flag="--mini-batch-size", metavar="N",
+        azure="mini_batch_size", default=10,
+        help="files per call of run()",
+    ),
+    Setting(
+        field="grouping", key="grouping", parse=values.choice(Grouping), default=Grouping.PATH,
+        by_dialect={Dialect.AZURE: Grouping.DIRECTORY},
+        help="may a mini-batch span directories: path (yes) or directory (no)",
+    ),
+    Setting(
+        field="include", key="include", parse=values.texts, flag="--include", metavar="GLOB", multiple=True, default=(),
+        help="score only files whose path below INPUT matches; repeatable",
+    ),
+    Setting(
+        field="exclude", key="exclude", parse=values.texts, flag="--exclude", metavar="GLOB", multiple=True, default=(),
+        help="leave out files whose path below INPUT matches; repeatable",
+    ),
+    Setting(
+        field="output_action", key="output_action", parse=values.choice(OutputAction), flag="--output-action",
+        metavar="ACTION", azure="output_action", default=OutputAction.APPEND_ROW,
+        help="append_row: returned rows go to one file; summary_only: they are only counted",
+    ),
+    Setting(
+        field="output_format", key="output_format", parse=values.choice(OutputFormat), flag="--output-format",
+        metavar="FORMAT", default=OutputFormat.CSV, by_dialect={Dialect.AZURE: OutputFormat.AZURE},
+        help="azure, csv or jsonl",
+    ),
+    Setting(
+        field="output_file_name", key="output_file_name", parse=values.file_name, flag="--output-file-name",
+        metavar="NAME", azure="output_file_name", default="predictions.csv",
+        help="name of the result in OUT (default: predictions.csv, or .jsonl by format)",
+    ),
+    Setting(
+        field="order", key="order", parse=values.choice(Order), flag="--order", metavar="ORDER", default=Order.PLAN,
+        help="plan: rows in the order of the input; completion: as they were finished",
+    ),
+    Setting(
+        field="max_retries", key="max_retries", parse=values.whole(0, 1000), flag="--max-retries", metavar="N",
+        azure="retry_settings.max_retries", default=3,
+        help="further attempts after a failed one; 0 means one attempt",
+    ),
+    Setting(
+        field="timeout", key="timeout", parse=values.duration(0.001, LONGEST), flag="--timeout", metavar="DURATION",
+        azure="retry_settings.timeout", default=3600.0, by_dialect={Dialect.AZURE: 30.0},
+        help="limit of one call of run(): 30, 1.5, 90s, 2m, 1h30m",
+    ),
+    Setting(
+        field="init_timeout", key="init_timeout", parse=values.duration(0.001, LONGEST), flag="--init-timeout",
+        metavar="DURATION", default=3600.0,
+        help="limit of init(), which loads the model",
+    ),
+    Setting(
+        field="error_threshold", key="error_threshold", parse=values.threshold, flag="--error-threshold",
+        metavar="N|P%", azure="error_threshold", default=ErrorThreshold(),
+        help="failed files tolerated, as a number or a percentage; -1: any number",
+    ),
+    Setting(
+        field="isolate", key="isolate", parse=values.switch, flag="--isolate", switch=True, default=True,
+        help="halve a failing mini-batch until only the guilty files are given up",
+    ),
+    Setting(
+        field="workers", key="workers", parse=values.count_or_auto(1024), flag="--workers", metavar="N|auto",
+        azure="max_concurrency_per_instance",
+        help="worker processes; auto: as many as this machine bears",
+    ),
+    Setting(
+        field="threads", key="threads", parse=values.count_or_auto(4096), flag="--threads", metavar="N|auto",
+        help="cpus per worker; auto: derived from workers and machine",
+    ),
+    Setting(
+        field="logging_level", key="logging_level", parse=values.logging_level, flag="--logging-level", metavar="LEVEL",
+        azure="logging_level", default="info",
+        help="given to the script as --logging_level",
+    ),
+    Setting(
+        field="grace", key="grace", parse=values.duration(0.0, LONGEST), flag="--grace", metavar="DURATION",
+        default=60.0,
+        help="how long running mini-batches may go on after SIGTERM or Ctrl-C",
+    ),
+    Setting(
+        field="pause_max", key="pause_max", parse=values.duration(0.0, LONGEST), flag="--pause-max", metavar="DURATION",
+        default=3600.0,
+        help="how long a full disk is waited for before stopping (exit 75)",
+    ),
+)  # fmt: skip
+
+BY_FIELD: Mapping[str, Setting] = MappingProxyType({setting.field: setting for setting in SETTINGS})
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One option for the command line: `dest` is the key in Overrides.flags; SET_DEST's texts go to Overrides.sets."""
+
+    flag: str
+    dest: str
+    metavar: str
+    help: str
+    multiple: bool = False
+    switch: bool = False
+
+
+SET_DEST = "set"
+
+FLAGS: tuple[Flag, ...] = (
+    *(
+        Flag(setting.flag, setting.field, setting.metavar, setting.help, setting.multiple, setting.switch)
+        for setting in SETTINGS
+        if setting.flag
+    ),
+    Flag("--set", SET_DEST, "KEY=VALUE", "set a dotted key of the spec, in its own names; repeatable", multiple=True),
+)

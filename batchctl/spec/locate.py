@@ -1,0 +1,73 @@
+"""Which file is the spec, and which dialect it is in: by suffix, or by what a folder holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchctl.model.job import Dialect
+from batchctl.spec.paths import Found, anchored, found, neighbour
+from batchctl.spec.problems import Problem, Wrong, escaped, quoted
+
+# In a folder the first of these is taken: who writes a batchctl.toml beside a deployment means it to be used.
+IN_FOLDER = ("batchctl.toml", "deployment.yml", "deployment.yaml", "score.py")
+SUFFIXES = {".yml": Dialect.AZURE, ".yaml": Dialect.AZURE, ".toml": Dialect.NATIVE, ".py": Dialect.SCRIPT}
+_MLFLOW_FILE = "MLmodel"
+_NAMED = 5
+_LISTED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The spec's file: `path` absolute, `shown` as messages name it, and what there is to say about the choice."""
+
+    path: Path
+    shown: str
+    dialect: Dialect
+    notes: tuple[str, ...] = ()
+
+
+def locate(given: str, cwd: Path) -> Located | Problem:
+    """The spec that an argument names, or the problem with it."""
+    try:
+        path = anchored(cwd, given)
+    except Wrong as wrong:
+        return Problem("SPEC", wrong.what, wrong.remedy)
+    kind = found(path)
+    if kind is Found.FOLDER:
+        return _in_folder(given, path)
+    if kind is Found.MISSING:
+        return Problem(given, "is missing", neighbour(path) or "Give a deployment.yml, a batchctl.toml or a score.py")
+    if kind is Found.OTHER:
+        return Problem(given, f"is {kind}", "Give a deployment.yml, a batchctl.toml or a score.py")
+    if path.name == _MLFLOW_FILE:
+        return _mlflow(given)
+    dialect = SUFFIXES.get(path.suffix.lower())
+    if dialect is None:
+        ending = quoted(path.suffix) if path.suffix else "without a suffix"
+        return Problem(given, f"is no spec by its name ({ending})", "Give a .yml, .yaml, .toml or .py file")
+    return Located(path, given, dialect)
+
+
+def _in_folder(given: str, folder: Path) -> Located | Problem:
+    present = [name for name in IN_FOLDER if found(folder / name) is Found.FILE]
+    if present:
+        taken, shown = present[0], str(Path(given) / present[0])
+        others = [name for name in present[1:] if name != "score.py"]
+        unused = f" ({', '.join(others)} beside it is not used)" if others else ""
+        note = f"{escaped(given)}: {taken} taken as the spec{unused}"
+        return Located(folder / taken, shown, SUFFIXES[Path(taken).suffix], (note,))
+    if found(folder / _MLFLOW_FILE) is Found.FILE:
+        return _mlflow(given)
+    try:
+        names = [entry.name for _, entry in zip(range(_LISTED), folder.iterdir(), strict=False)]
+    except OSError as error:
+        return Problem(given, f"cannot be listed: {error.strerror}", "Check its permissions")
+    near = sorted(name for name in names if Path(name).suffix.lower() in SUFFIXES)[:_NAMED]
+    remedy = f"Name one: {', '.join(str(Path(given) / name) for name in near)}" if near else "Give a spec file"
+    return Problem(given, f"holds none of {', '.join(IN_FOLDER)}", remedy)
+
+
+def _mlflow(given: str) -> Problem:
+    what = "models of MLflow without a scoring script are not supported yet"
+    return Problem(given, what, "Give a deployment.yml, a batchctl.toml or a score.py")

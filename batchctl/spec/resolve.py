@@ -1,0 +1,220 @@
+"""SPEC, flags and environment to one JobSpec, or to all problems at once.
+
+Precedence: flag, then `--set`, then environment variable, then file, then default. This is the one module that reads
+`os.environ`. Reading a spec runs nothing and writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchctl.errors import SpecError
+from batchctl.model.job import Dialect, JobSpec, OutputAction, OutputFormat
+from batchctl.spec import azure, native
+from batchctl.spec.draft import Draft, Rank, Value
+from batchctl.spec.fields import SETTINGS, Setting
+from batchctl.spec.locate import Located, locate
+from batchctl.spec.nodes import SET_SOURCE, Node, Tree, empty, listed, overridden, scalar
+from batchctl.spec.problems import Problem, Wrong, did_you_mean, escaped
+from batchctl.spec.text import read_text
+from batchctl.spec.toml_nodes import read_toml
+from batchctl.spec.yaml_nodes import read_yaml
+
+PREFIX = "BATCHCTL_"
+# Variables of the command line itself. Not among them, on purpose: --fresh and --accept-changes, which must be typed.
+COMMAND_SWITCHES = ("json", "quiet", "verbose")
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What is given outside the spec's file.
+
+    `flags` maps `Flag.dest` to what was typed: text, a list of texts, or a bool for a switch; None is "not given", and
+    keys that are no setting are passed over, so that a parser's whole namespace will do. `sets` are the `--set` texts
+    in order. `environ` None means the process's own environment.
+    """
+
+    # Kept out of repr: --env, --set and the environment may hold secrets.
+    flags: Mapping[str, object] = field(default_factory=dict, repr=False)
+    sets: tuple[str, ...] = field(default=(), repr=False)
+    environ: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What became of a spec. `spec` is None exactly where there are problems.
+
+    `values` holds every field that could be resolved, with its source, problems or not; `environment` the sources of
+    the variables by name (never their values).
+    """
+
+    shown: str
+    dialect: Dialect | None
+    spec: JobSpec | None
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    values: Mapping[str, Value] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def require(self) -> JobSpec:
+        """The spec, or SpecError with every problem."""
+        if self.spec is None:
+            raise SpecError(tuple(str(problem) for problem in self.problems), where=self.shown)
+        return self.spec
+
+
+def load(
+    spec: str | Path,
+    overrides: Overrides | None = None,
+    *,
+    inputs: Iterable[str] = (),
+    out: str | Path | None = None,
+    cwd: Path | None = None,
+) -> Loaded:
+    """Read and resolve a spec; never raises for what a user wrote. Flags' relative paths are against `cwd`."""
+    overrides = overrides or Overrides()
+    cwd = cwd or Path.cwd()
+    environ = os.environ if overrides.environ is None else overrides.environ
+    located = locate(str(spec), cwd)
+    if isinstance(located, Problem):
+        return Loaded(str(spec), None, None, (located,), ())
+    draft = Draft(notes=list(located.notes))
+    _read(located, draft, sets=overrides.sets)
+    _overlay(draft, overrides.flags, environ=environ, cwd=cwd)
+    given = tuple(inputs)
+    if given:
+        draft.put("inputs", Value(given, "command line", Rank.FLAG))
+    _defaults(draft, located)
+    _cross_checks(draft)
+    problems = draft.settle()
+    complete = "script" in draft.values and "code" in draft.values
+    if not problems and not complete:  # a reader that gives no script must say why
+        problems = (Problem(located.shown, "names no scoring script", "Name one"),)
+    resolved = None if problems else _job_spec(draft, located, out=None if out is None else cwd / out)
+    sources = {name: value.source for name, value in sorted(draft.environment.items())}
+    return Loaded(
+        located.shown, located.dialect, resolved, problems, tuple(draft.notes), values=draft.values, environment=sources
+    )
+
+
+def command_switches(environ: Mapping[str, str] | None = None) -> dict[str, bool]:
+    """The command line's own BATCHCTL_JSON, _QUIET and _VERBOSE: true where set to anything but 0, no, off, false."""
+    environ = os.environ if environ is None else environ
+    off = ("", "0", "no", "off", "false")
+    return {name: environ.get(PREFIX + name.upper(), "").strip().lower() not in off for name in COMMAND_SWITCHES}
+
+
+def _read(located: Located, draft: Draft, *, sets: tuple[str, ...]) -> None:
+    tree = _tree(located)
+    for problem in tree.problems:
+        draft.add(problem)
+    root = tree.root
+    if root is None:
+        return
+    for assignment in sets:
+        try:
+            root = overridden(root, assignment)
+        except Wrong as wrong:
+            draft.add(Problem(SET_SOURCE, wrong.what, wrong.remedy), rank=Rank.SET)
+    base = located.path.parent
+    if located.dialect is Dialect.AZURE:
+        azure.read(root, draft, base=base)
+    elif located.dialect is Dialect.NATIVE:
+        native.read(root, draft, base=base)
+    else:
+        native.read_bare(located.path, root, draft, shown=located.shown)
+
+
+def _tree(located: Located) -> Tree:
+    if located.dialect is Dialect.SCRIPT:
+        return Tree(empty(located.shown))
+    text = read_text(located.path, located.shown)
+    if isinstance(text, Problem):
+        return Tree(None, (text,))
+    return (read_yaml if located.dialect is Dialect.AZURE else read_toml)(text, located.shown)
+
+
+def _overlay(draft: Draft, flags: Mapping[str, object], *, environ: Mapping[str, str], cwd: Path) -> None:
+    """Environment variables and flags over what the file gave; the draft's ranks decide who wins."""
+    for setting in SETTINGS:
+        if not setting.flag:
+            continue
+        text = environ.get(setting.variable)
+        if text is not None and text.strip():
+            node = _variable_node(setting, text)
+            draft.take(setting, node, base=cwd, rank=Rank.VARIABLE)
+        given = flags.get(setting.field)
+        if given is not None and given != []:
+            draft.take(setting, _flag_node(setting, given), base=cwd, rank=Rank.FLAG)
+    known = [setting.variable.removeprefix(PREFIX) for setting in SETTINGS if setting.flag]
+    known += [name.upper() for name in COMMAND_SWITCHES]
+    for name in sorted(environ):
+        short = name.removeprefix(PREFIX)
+        # Without the prefix, which alone makes any two alike; what resembles nothing of ours is another program's.
+        hint = did_you_mean(short, known) if short not in (*known, name) else ""
+        if hint:
+            draft.notes.append(f"{escaped(name)}: is no variable of batchctl's; {hint}")
+
+
+def _variable_node(setting: Setting, text: str) -> Node:
+    """A repeatable setting: a line each; on a single line, commas (not in BATCHCTL_ENV, whose values may hold them)."""
+    if not setting.multiple:
+        return scalar(setting.variable, text)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) == 1 and setting.field != "environment":
+        lines = [part.strip() for part in lines[0].split(",") if part.strip()]
+    return listed(setting.variable, lines)
+
+
+def _flag_node(setting: Setting, given: object) -> Node:
+    if isinstance(given, bool) and setting.switch:
+        return scalar(setting.flag if given else f"--no-{setting.flag.removeprefix('--')}", str(given))
+    if isinstance(given, (list, tuple)):
+        return listed(setting.flag, [str(item) for item in given])
+    return scalar(setting.flag, str(given))
+
+
+def _defaults(draft: Draft, located: Located) -> None:
+    dialect = located.dialect
+    for setting in SETTINGS:
+        if setting.field not in ("name", "environment") and setting.field not in draft.values:
+            value = setting.default_for(dialect)
+            source = f"default ({dialect} dialect)" if dialect in setting.by_dialect else "default"
+            draft.put(setting.field, Value(value, source, Rank.DEFAULT))
+    if "name" not in draft.values:
+        name = located.path.parent.name or "job"
+        draft.put("name", Value(name, "default (folder of the spec)", Rank.DEFAULT))
+    if "inputs" not in draft.values:
+        draft.put("inputs", Value((), "default", Rank.DEFAULT))
+    named, written = draft.values["output_file_name"], draft.values["output_format"]
+    if named.rank is Rank.DEFAULT and written.value is OutputFormat.JSONL:
+        value = Value("predictions.jsonl", "default (from output_format)", Rank.DEFAULT)
+        draft.put("output_file_name", value)
+
+
+def _cross_checks(draft: Draft) -> None:
+    action, name = draft.values["output_action"], draft.values["output_file_name"]
+    if action.value is OutputAction.SUMMARY_ONLY and name.rank is not Rank.DEFAULT:
+        what = "not used: summary_only writes no predictions file (Azure refuses the two together)"
+        draft.notes.append(f"{escaped(name.source)}: {what}")
+
+
+def _job_spec(draft: Draft, located: Located, *, out: Path | None) -> JobSpec:
+    values: dict[str, Any] = {name: value.value for name, value in draft.values.items()}
+    sources = {name: value.source for name, value in draft.values.items()}
+    variables = sorted(draft.environment.items())
+    sources["environment"] = "; ".join(dict.fromkeys(value.source for _, value in variables)) or "default"
+    sources.update({f"environment.{name}": value.source for name, value in variables})
+    return JobSpec(
+        dialect=located.dialect,
+        spec_path=located.path,
+        out=out,
+        environment={name: str(value.value) for name, value in variables},
+        sources=sources,
+        notes=tuple(draft.notes),
+        **values,
+    )

@@ -1,0 +1,258 @@
+"""Group commit: rows, sync, log, sync, and only then is anything acknowledged.
+
+    append rows -> sync rows -> [PUBLISH -> sync log -> files into OUT, synced] -> frames -> sync log -> return
+
+A commit record in the log therefore implies that its rows, and its files, are on disk. `commit` may run on a thread of
+its own, one group at a time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from batchctl.errors import BatchctlError, NoSpaceError, StorageError
+from batchctl.files import Disk
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Scored
+from batchctl.model.records import Charged, Committed, Quarantined
+from batchctl.store.checkpoint_log import LogWriter
+from batchctl.store.frames import FrameType
+from batchctl.store.layout import RunLayout
+from batchctl.store.ledger import Ledger
+from batchctl.store.payloads import (
+    Done,
+    Publication,
+    pack_claims,
+    pack_commits,
+    pack_done,
+    pack_failures,
+    pack_publication,
+)
+from batchctl.store.publish import check_files, digests_of, place_files
+from batchctl.store.rows import RowsFile
+
+
+class ProtocolError(BatchctlError):
+    """A bug of ours: the caller asked for what the store must never do. Nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is committed together. `columns`: the header, where it became known (csv; may be repeated)."""
+
+    claims: Sequence[Lease] = ()
+    scored: Sequence[Scored] = ()
+    charged: Sequence[Charged] = ()
+    quarantined: Sequence[Quarantined] = ()
+    columns: bytes = b""
+
+
+class Committer:
+    """The open end of a run: appends groups, then is sealed or closed. Made by `recover` only."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        layout: RunLayout,
+        *,
+        log: LogWriter,
+        rows: RowsFile | None,
+        ledger: Ledger,
+        columns: bytes,
+        published: dict[str, Lease],
+        done: Done | None,
+    ) -> None:
+        self._disk = disk
+        self._layout = layout
+        self._log = log
+        self._rows = rows
+        self._published = published  # by name, who wrote it
+        self._waiting: dict[Lease, Publication] = {}  # PUBLISH is durable, COMMIT did not fit
+        self._dead = ""
+        self._good = (log.mark(), rows.size if rows else 0)
+        self.ledger = ledger
+        self.columns = columns
+        self.done = done
+
+    @property
+    def epoch(self) -> int:
+        return self._log.epoch
+
+    @property
+    def log_size(self) -> int:
+        return self._log.size
+
+    @property
+    def rows_size(self) -> int:
+        return self._rows.size if self._rows else 0
+
+    def commit(self, group: Group) -> tuple[Committed, ...]:
+        """All of the group is durable on return, and counted in `ledger`.
+
+        `FilesRefusedError`, `ProtocolError`: nothing was written. `NoSpaceError`: nothing counts, both files are cut
+        back, the same group may be committed later. Any other `StorageError`: this committer refuses all further use.
+        """
+        self._admit(group)
+        if group.claims and not (group.scored or group.charged or group.quarantined or group.columns):
+            self.note_claims(group.claims)
+            return ()
+        self._good = (self._log.mark(), self.rows_size)
+        return self._guarded(group)
+
+    def note_claims(self, leases: Sequence[Lease]) -> None:
+        """Write that these were handed out. Not synced: it only names suspects after a crash."""
+        self._refuse_if_over()
+        self._good = (self._log.mark(), self.rows_size)
+        self._guarded(Group(claims=leases), sync=False)
+
+    def close(self, *, clean: bool) -> None:
+        """Release the files; `clean`: nothing is in flight, and that is durable on return."""
+        try:
+            if clean and not self.done and not self._dead:
+                self._good = (self._log.mark(), self.rows_size)
+                self._write_frames([(FrameType.CLOSE, b"")], sync=True)
+        finally:
+            self._log.close()
+            if self._rows:
+                self._rows.close()
+
+    def seal(self, done: Done) -> None:
+        """Write DONE; durable on return. Nothing is committed after it."""
+        self._refuse_if_over()
+        self._good = (self._log.mark(), self.rows_size)
+        try:
+            self._write_frames([(FrameType.DONE, pack_done(done))], sync=True)
+        except NoSpaceError:
+            self._cut_back()
+            raise
+        self.done = done
+
+    def sync_rows(self) -> None:
+        """Rows as they stand are durable on return (a cut after a full disk included)."""
+        if self._rows:
+            self._rows.sync()
+
+    def _admit(self, group: Group) -> None:
+        self._refuse_if_over()
+        if group.columns and group.columns != self.columns and (self.columns or self.rows_size):
+            raise ProtocolError("the rows have a header already, and it is another one")
+        for lease in _concluded_twice(group, self.ledger):
+            raise ProtocolError(f"{lease} is concluded already")
+        for one in group.scored:
+            crc = one.crc if one.spill else zlib.crc32(one.rows)
+            if crc != one.crc or (not one.spill and len(one.rows) != one.length) or (one.length and not self._rows):
+                raise ProtocolError(f"the rows of {one.lease} are not those that were announced")
+        fresh = [one for one in group.scored if one.files and one.lease not in self._waiting]
+        check_files(self._disk, self._layout, scored=fresh, published=self._published)
+
+    def _refuse_if_over(self) -> None:
+        if self._dead:
+            raise StorageError(f"storage failed before: {self._dead}", where=str(self._layout.log))
+        if self.done:
+            raise ProtocolError("the run is sealed")
+
+    def _guarded(self, group: Group, *, sync: bool = True) -> tuple[Committed, ...]:
+        try:
+            return self._write(group, sync=sync)
+        except NoSpaceError:
+            self._cut_back()
+            raise
+        except StorageError as error:
+            self._dead = error.message
+            raise
+
+    def _cut_back(self) -> None:
+        mark, rows_size = self._good
+        try:
+            self._log.cut(mark)  # first, and synced: no commit may come back without its rows
+            if self._rows:
+                self._rows.cut(rows_size)
+        except StorageError as error:
+            self._dead = error.message
+            raise
+
+    def _write(self, group: Group, *, sync: bool) -> tuple[Committed, ...]:
+        header = group.columns if not self.columns else b""
+        committed = self._write_rows(group, header=header)
+        frames: list[tuple[FrameType, bytes]] = [(FrameType.COLUMNS, header)] if header else []
+        if any(one.files for one in group.scored):
+            self._publish(group, committed=committed, frames=frames)
+            frames = []
+        if group.claims:
+            frames.append((FrameType.CLAIM, pack_claims(group.claims)))
+        frames += [(FrameType.FAIL, payload) for payload in pack_failures(group.charged)]
+        if committed:
+            frames.append((FrameType.COMMIT, pack_commits(committed)))
+        frames += [(FrameType.QUARANTINE, payload) for payload in pack_failures(group.quarantined)]
+        if frames:
+            self._write_frames(frames, sync=sync)
+        self._conclude(group, committed=committed, header=header)
+        return tuple(committed)
+
+    def _write_rows(self, group: Group, *, header: bytes) -> list[Committed]:
+        fresh = [one for one in group.scored if one.lease not in self._waiting]
+        offsets = dict.fromkeys((one.lease for one in fresh), 0)
+        if self._rows and (fresh or header):
+            placed = self._rows.append(header, fresh)
+            offsets = {one.lease: offset for one, offset in zip(fresh, placed, strict=True)}
+            if self._rows.size > self._good[1]:
+                self._sync_rows_of_group()
+        return [
+            Committed(*one.lease, offsets[one.lease], one.length, one.crc, one.n_rows, one.ok, one.failed)
+            if one.lease in offsets
+            else self._waiting[one.lease].committed
+            for one in group.scored
+        ]
+
+    def _sync_rows_of_group(self) -> None:
+        if self._rows:
+            self._rows.sync()
+
+    def _publish(self, group: Group, *, committed: Sequence[Committed], frames: list[tuple[FrameType, bytes]]) -> None:
+        publications = []
+        for one, record in zip(group.scored, committed, strict=True):
+            if one.files and one.lease not in self._waiting:
+                digests = digests_of(self._disk, self._layout, scored=one)
+                publications.append(Publication(record, one.staged, tuple(one.files), digests))
+                frames.append((FrameType.PUBLISH, pack_publication(publications[-1])))
+        if frames:
+            self._announce(frames)
+            # From here the files go to OUT whatever happens: a full disk no longer takes their rows and frames back.
+            self._good = (self._log.mark(), self.rows_size)
+            self.columns = self.columns or group.columns
+            for publication in publications:
+                lease = Lease(*publication.committed[:4])
+                self._waiting[lease] = publication
+                self._published.update((file.path, lease) for file in publication.files)
+        place_files(self._disk, self._layout, publications=[*self._waiting.values()])
+
+    def _announce(self, frames: Sequence[tuple[FrameType, bytes]]) -> None:
+        self._write_frames(frames, sync=True)
+
+    def _write_frames(self, frames: Sequence[tuple[FrameType, bytes]], *, sync: bool) -> None:
+        self._log.write(frames, rows_durable=self._rows.durable if self._rows else 0)
+        if sync:
+            self._log.sync()
+
+    def _conclude(self, group: Group, *, committed: Sequence[Committed], header: bytes) -> None:
+        self.ledger.commit(committed)
+        for record in group.quarantined:
+            self.ledger.quarantine(record.lease)
+        self.columns = self.columns or header
+        for one in group.scored:
+            self._waiting.pop(one.lease, None)
+            if one.spill:
+                self._disk.remove(self._layout.spill / one.spill)
+            if one.staged:
+                self._disk.remove_tree(self._layout.stage / one.staged)
+
+
+def _concluded_twice(group: Group, ledger: Ledger) -> list[Lease]:
+    ranges = [one.lease for one in group.scored] + [record.lease for record in group.quarantined]
+    again = [lease for lease in ranges if ledger.concluded(lease)]
+    ordered = sorted(ranges, key=lambda lease: lease.first)
+    again += [b for a, b in pairwise(ordered) if a.first + a.count > b.first]
+    return again

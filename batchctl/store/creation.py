@@ -1,0 +1,87 @@
+"""How a run directory comes to be: job.json is written last, so a directory without it was half-created and holds
+nothing of worth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from batchctl.errors import CorruptionError, UsageError
+from batchctl.files import Disk, FileKind, make_dirs, write_whole
+from batchctl.store.documents import write_document
+from batchctl.store.frames import ends_sealed
+from batchctl.store.layout import RunLayout
+
+
+class RunState(StrEnum):
+    """How far a run has come, judged by names alone (and the log's last frame where no rows are written)."""
+
+    ABSENT = "absent"
+    HALF_CREATED = "half-created"
+    STARTED = "started"
+    FINISHED = "finished"
+
+
+def run_state(disk: Disk, layout: RunLayout) -> RunState:
+    """Writes nothing, needs no lock. `UsageError` for a run directory that is not ours, `CorruptionError` for a log
+    without job.json."""
+    if disk.stat(layout.directory) is None:
+        return RunState.ABSENT
+    check_directory(disk, layout)
+    if disk.stat(layout.job) is None:
+        if disk.stat(layout.log) is not None:
+            raise CorruptionError(f"{layout.job} is gone, its log is not", where=str(layout.job))
+        return RunState.HALF_CREATED
+    if layout.rows:
+        return RunState.FINISHED if disk.stat(layout.final) is not None else RunState.STARTED
+    log = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
+    return RunState.FINISHED if ends_sealed(log) else RunState.STARTED
+
+
+def make_run_directory(disk: Disk, layout: RunLayout) -> None:
+    """OUT (with parents) and the run directory (0700) exist on return, not yet durably: enough for the lock."""
+    for folder in (*reversed(layout.out.parents), layout.out):
+        if disk.stat(folder) is None:
+            disk.mkdir(folder)
+    disk.mkdir(layout.directory, mode=0o700)
+    check_directory(disk, layout)
+
+
+def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any], plan_chunks: Iterable[bytes]) -> None:
+    """A new run: OUT with its parents, the run directory, the plan and job.json are durable on return.
+
+    The caller holds the lock. What a half-created run left is replaced. `UsageError` where OUT holds a result already.
+    """
+    if layout.rows and disk.stat(layout.final) is not None:
+        raise UsageError(
+            f"{layout.final} exists and belongs to no run",
+            where=str(layout.final),
+            remedy="move it away, or choose another output folder",
+        )
+    make_run_directory(disk, layout)
+    make_dirs(disk, layout.out)
+    for path in (layout.partial, layout.sorting) if layout.rows else ():
+        disk.remove(path)  # of a run whose directory was removed by hand
+    disk.sync_dir(layout.out)
+    write_whole(disk, layout.plan, chunks=plan_chunks)
+    write_document(disk, layout.job, document=job_document)
+
+
+def check_directory(disk: Disk, layout: RunLayout) -> None:
+    """Refuse a run directory that another user could have planted or can change."""
+    found = disk.stat(layout.directory)
+    if found is None or found.kind is not FileKind.DIRECTORY:
+        problem = "is not a directory"
+    elif found.uid != os.geteuid():
+        problem = f"belongs to user {found.uid}, not to {os.geteuid()}"
+    elif found.mode & 0o077:
+        problem = f"has mode {found.mode:o}, others may enter"
+    else:
+        return
+    raise UsageError(
+        f"{layout.directory} {problem}",
+        where=str(layout.directory),
+        remedy="if it is yours: chmod 700; else choose another output folder",
+    )

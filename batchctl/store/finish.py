@@ -1,0 +1,174 @@
+"""From a complete ledger to the final file: order, sync, seal, rename. Begun again, it ends in the same bytes.
+
+copy in order -> sync -> DONE, sync -> rename, sync folder -> remove what is no longer needed
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from batchctl.errors import CorruptionError, NoSpaceError, StorageError
+from batchctl.files import Disk
+from batchctl.handles import AppendFile, ReadFile
+from batchctl.model.job import Order
+from batchctl.store.commit import Committer, ProtocolError
+from batchctl.store.layout import RunLayout
+from batchctl.store.ledger import Ledger
+from batchctl.store.payloads import Arrangement, Done
+from batchctl.store.publish import digest_of
+from batchctl.store.replay import LogRecords, replay
+
+_LARGE = 256 << 10  # from here the kernel copies; below, slices are gathered
+_WINDOW = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished run, its log checked (its data is for `verify`)."""
+
+    records: LogRecords
+    ledger: Ledger
+    columns: bytes
+    done: Done
+
+
+def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Done:
+    """Seal the run and bring the final file about; both durable on return, and the committer is closed.
+
+    Every item must be concluded (`ProtocolError`). `NoSpaceError`: nothing is lost, call again when there is room.
+    """
+    if not committer.ledger.complete:
+        raise ProtocolError("items are left that are neither committed nor quarantined")
+    if not layout.rows:
+        _seal(disk, layout, committer=committer, rows=(0, 0, b"", Arrangement.NONE))
+    else:
+        committer.sync_rows()
+        arrangement = _arrange(disk, layout, committer=committer, order=order)
+        source = layout.partial if arrangement is Arrangement.AS_COMMITTED else layout.sorting
+        size, sha256 = digest_of(disk, source)
+        _seal(disk, layout, committer=committer, rows=(committer.ledger.n_rows, size, sha256, arrangement))
+        if not disk.rename_new(source, layout.final):
+            raise StorageError(
+                f"{layout.final} appeared while the run was going on",
+                where=str(layout.final),
+                remedy="move it away and run again",
+            )
+        disk.sync_dir(layout.out)  # before the rows in commit order go: one of the two must survive
+    done = committer.done
+    assert done is not None
+    committer.close(clean=True)
+    tidy(disk, layout)
+    return done
+
+
+def open_finished(disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequence[int], locked: bool) -> Finished:
+    """A finished run, read and checked without repairing: any bad frame, missing DONE or odd size is `CorruptionError`.
+
+    `locked`: the caller holds the lock; then the result is durable on return and leftovers of a crash are removed.
+    """
+    data = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
+    found = replay(memoryview(data), layout, run_id=run_id, bounds=bounds)
+    final = disk.stat(layout.final) if layout.rows else None
+    if found.scan.torn or found.done is None:
+        problem = found.scan.torn or "it is not sealed"
+        raise CorruptionError(f"{layout.log} of a finished run is damaged: {problem}", where=str(layout.log))
+    if layout.rows and (final is None or final.size != found.done.size):
+        raise CorruptionError(f"{layout.final} is not the file that was sealed", where=str(layout.final))
+    if not found.ledger.complete or found.waiting:
+        raise CorruptionError(f"{layout.log} is sealed, but items are missing", where=str(layout.log))
+    if locked:
+        disk.sync_dir(layout.directory)
+        disk.sync_dir(layout.out)  # the rename may have been the last thing before a kill
+        tidy(disk, layout)
+    return Finished(LogRecords(disk, layout, frames=found.scan.frames), found.ledger, found.columns, found.done)
+
+
+def tidy(disk: Disk, layout: RunLayout) -> None:
+    """Remove what only an unfinished run needs; the final file is durable."""
+    leftovers = [path for path in (layout.partial, layout.sorting) if layout.rows and disk.stat(path) is not None]
+    for path in leftovers:
+        disk.remove(path)
+    if leftovers:
+        disk.sync_dir(layout.out)
+    for folder in (layout.stage, layout.spill):
+        disk.remove_tree(folder)
+
+
+def _seal(disk: Disk, layout: RunLayout, *, committer: Committer, rows: tuple[int, int, bytes, Arrangement]) -> None:
+    n_rows, size, sha256, arrangement = rows
+    sha256 = sha256 or bytes(32)
+    sealed = committer.done
+    if sealed is None:
+        length = committer.log_size
+        with disk.open_read(layout.log) as log:
+            log_sha256 = hashlib.sha256(log.pread(0, length)).digest()
+        committer.seal(Done(length, log_sha256, n_rows, size, sha256, arrangement))
+    elif (sealed.size, sealed.sha256) != (size, sha256):
+        raise CorruptionError(f"{layout.partial} is not what was sealed", where=str(layout.partial))
+
+
+def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Arrangement:
+    """Bring the rows into order: nothing to do, or a synced copy at `layout.sorting`."""
+    pieces = committer.ledger.pieces()
+    if order is Order.COMPLETION:
+        pieces.sort()
+    pieces = [(0, len(committer.columns)), *(piece for piece in pieces if piece[1])]
+    if _contiguous(pieces, end=committer.rows_size):
+        return Arrangement.AS_COMMITTED
+    disk.remove(layout.sorting)
+    target = disk.open_append(layout.sorting, create=True)
+    try:
+        with disk.open_read(layout.partial) as rows:
+            _copy(rows, target, pieces=pieces)
+        target.datasync()
+    except NoSpaceError:
+        target.close()
+        disk.remove(layout.sorting)  # leave the room to whoever can use it
+        raise
+    finally:
+        target.close()
+    return Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
+
+
+def _contiguous(pieces: Iterable[tuple[int, int]], *, end: int) -> bool:
+    at = 0
+    for offset, length in pieces:
+        if offset != at:
+            return False
+        at += length
+    return at == end
+
+
+def _copy(rows: ReadFile, target: AppendFile, *, pieces: Iterable[tuple[int, int]]) -> None:
+    gathered: list[tuple[int, int]] = []
+    size = 0
+    for offset, length in pieces:
+        if length >= _LARGE:
+            _gather(rows, target, pieces=gathered)
+            gathered, size = [], 0
+            target.append_range(rows, offset=offset, length=length)
+        else:
+            gathered.append((offset, length))
+            size += length
+            if size >= _WINDOW:
+                _gather(rows, target, pieces=gathered)
+                gathered, size = [], 0
+    _gather(rows, target, pieces=gathered)
+
+
+def _gather(rows: ReadFile, target: AppendFile, *, pieces: list[tuple[int, int]]) -> None:
+    """Small pieces: workers finish almost in order, so neighbours lie together and one read serves them all.
+
+    Read, not mapped: a bad sector under a mapping kills the process, under a read it is an error.
+    """
+    if not pieces:
+        return
+    low = min(offset for offset, _ in pieces)
+    high = max(offset + length for offset, length in pieces)
+    if high - low <= 4 * _WINDOW:
+        span = rows.pread(low, high - low) if high > low else b""
+        target.append(b"".join([span[offset - low : offset - low + length] for offset, length in pieces]))
+    else:
+        target.append(b"".join([rows.pread(offset, length) for offset, length in pieces]))

@@ -1,0 +1,155 @@
+"""Frames of the checkpoint log: 48 bytes of header, then the payload. docs/formats.md draws them.
+
+    magic 4, type 1, flags 1, zero 2, length 4, epoch 4, sequence 8, rows durable 8, log durable 8, group 4, CRC 4
+
+Little-endian. The CRC-32 covers header and payload and is seeded by the run id: a frame of another run is a bad frame.
+`rows durable` and `log durable` are the offsets known to be on disk when the frame was written: they tell a torn tail
+from damage. The reader reports where good data ends and never repairs.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from batchctl.errors import CorruptionError
+
+MAGIC = b"\xb7Fr1"
+HEADER = struct.Struct("<4sBBHIIQQQII")
+HEADER_SIZE = HEADER.size
+MAX_PAYLOAD = 64 << 20
+FIRST_OF_GROUP = 1
+DONE_PAYLOAD = struct.Struct("<Q32sQQ32sB7x")
+_CRC_AT = HEADER_SIZE - 4
+
+
+class FrameType(IntEnum):
+    """What a payload is. Numbers are never reused."""
+
+    EPOCH = 1
+    CLAIM = 2
+    FAIL = 3
+    COMMIT = 4
+    QUARANTINE = 5
+    COLUMNS = 6
+    PUBLISH = 7
+    CLOSE = 8
+    DONE = 9
+    REOPEN = 10  # reserved
+
+
+_TYPES = frozenset(FrameType)
+
+
+class Frame(NamedTuple):
+    """A frame found good; its payload is `data[start + 48:end]`."""
+
+    kind: int
+    flags: int
+    epoch: int
+    sequence: int
+    rows_durable: int
+    log_durable: int
+    group: int
+    start: int
+    end: int
+
+
+class Scan(NamedTuple):
+    """The good frames, where they end, what is known to be durable, and why the reader stopped ("": at the end)."""
+
+    frames: list[Frame]
+    good_end: int
+    log_durable: int
+    rows_durable: int
+    torn: str
+
+
+def seed_of(run_id: str) -> int:
+    return zlib.crc32(run_id.encode("utf-8"))
+
+
+def checksum(head: bytes | memoryview, payload: bytes | memoryview, *, seed: int) -> int:
+    return zlib.crc32(payload, zlib.crc32(head, seed))
+
+
+def encode(frame: Frame, payload: bytes, *, seed: int) -> bytes:
+    """The bytes of one frame; `start` and `end` are not stored."""
+    kind, flags, epoch, sequence, rows_durable, log_durable, group, _, _ = frame
+    head = HEADER.pack(MAGIC, kind, flags, 0, len(payload), epoch, sequence, rows_durable, log_durable, group, 0)[
+        :_CRC_AT
+    ]
+    return b"".join((head, checksum(head, payload, seed=seed).to_bytes(4, "little"), payload))
+
+
+def frame_at(data: memoryview, offset: int, *, seed: int) -> Frame | str:
+    """The frame at `offset`, or why there is none. Judges the frame alone, not its place among others."""
+    if len(data) - offset < HEADER_SIZE:
+        return "ends within a header"
+    magic, kind, flags, zero, length, epoch, sequence, rows, log, group, crc = HEADER.unpack_from(data, offset)
+    if magic != MAGIC or zero or kind not in _TYPES:
+        return "no frame begins here"
+    end = offset + HEADER_SIZE + length
+    if length > MAX_PAYLOAD or end > len(data):
+        return "ends within a payload"
+    if checksum(data[offset : offset + _CRC_AT], data[offset + HEADER_SIZE : end], seed=seed) != crc:
+        return "CRC does not match"
+    return Frame(kind, flags, epoch, sequence, rows, log, group, offset, end)
+
+
+def misplaced(frame: Frame, *, sequence: int, epoch: int, group: int) -> str:
+    """Why a good frame does not belong where it stands, "" where it does: remains of an older epoch must not count."""
+    expected = epoch + 1 if frame.kind == FrameType.EPOCH else epoch
+    if frame.sequence != sequence:
+        return f"sequence {frame.sequence} where {sequence} was expected"
+    if frame.epoch != expected:
+        return f"epoch {frame.epoch} where {expected} was expected"
+    if frame.group < group or frame.log_durable > frame.start:
+        return "a frame of another place"
+    return ""
+
+
+def scan(data: memoryview, *, run_id: str, where: str) -> Scan:
+    """Read frames until the first bad one. `CorruptionError` where a later frame says that it had been durable."""
+    seed = seed_of(run_id)
+    frames: list[Frame] = []
+    offset = sequence = epoch = group = log_durable = rows_durable = 0
+    torn = ""
+    while offset < len(data):
+        found = frame_at(data, offset, seed=seed)
+        torn = found if isinstance(found, str) else misplaced(found, sequence=sequence, epoch=epoch, group=group)
+        if torn or isinstance(found, str):
+            break
+        frames.append(found)
+        epoch, group = found.epoch, found.group
+        log_durable = max(log_durable, found.log_durable)
+        rows_durable = max(rows_durable, found.rows_durable)
+        sequence += 1
+        offset = found.end
+    if torn:
+        claimed = max((later.log_durable for later in _later(data, offset, seed=seed)), default=0)
+        if claimed > offset:
+            raise CorruptionError(
+                f"{where} is damaged at byte {offset} ({torn}); its first {claimed} bytes were on disk", where=where
+            )
+    return Scan(frames, offset, log_durable, rows_durable, torn)
+
+
+def ends_sealed(data: bytes) -> bool:
+    """Whether the last frame looks like DONE; for a first look only, its CRC is not checked."""
+    at = len(data) - HEADER_SIZE - DONE_PAYLOAD.size
+    return at >= 0 and data[at : at + 5] == MAGIC + bytes([FrameType.DONE])
+
+
+def _later(data: memoryview, bad: int, *, seed: int) -> Iterator[Frame]:
+    """Good frames anywhere after a bad one."""
+    tail = bytes(data[bad + 1 :])
+    at = tail.find(MAGIC)
+    while at >= 0:
+        found = frame_at(data, bad + 1 + at, seed=seed)
+        if not isinstance(found, str):
+            yield found
+        at = tail.find(MAGIC, at + 1)

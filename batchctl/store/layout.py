@@ -1,0 +1,64 @@
+"""Where everything of a run lies. OUT may be moved as a whole: nothing below it remembers an absolute path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+RUN_DIRECTORY = ".batchctl"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLayout:
+    """All paths of a run, from OUT and the output file's name. `rows` is False for summary_only: then none of `final`,
+    `partial` and `sorting` ever exists."""
+
+    out: Path
+    output_file_name: str = "predictions.csv"
+    rows: bool = field(default=True, kw_only=True)
+    final: Path = field(init=False)  # the result; appears by rename, complete
+    partial: Path = field(init=False)  # rows in commit order
+    sorting: Path = field(init=False)  # the result being put into order
+    directory: Path = field(init=False)
+    job: Path = field(init=False)
+    plan: Path = field(init=False)
+    log: Path = field(init=False)
+    lock: Path = field(init=False)
+    stage: Path = field(init=False)
+    spill: Path = field(init=False)
+    logs: Path = field(init=False)
+    model: Path = field(init=False)
+    guest: Path = field(init=False)
+    status: Path = field(init=False)
+    quarantine: Path = field(init=False)
+    summary: Path = field(init=False)
+    attempts: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        directory = self.out / RUN_DIRECTORY
+        paths = {
+            "final": self.out / self.output_file_name,
+            "partial": self.out / f"{self.output_file_name}.partial",
+            "sorting": self.out / f"{self.output_file_name}.sorting",
+            "directory": directory,
+            "job": directory / "job.json",
+            "plan": directory / "plan",
+            "log": directory / "checkpoint.log",
+            "lock": directory / "lock",
+            "stage": directory / "stage",
+            "spill": directory / "spill",
+            "logs": directory / "logs",
+            "model": directory / "model",
+            "guest": directory / "guest.pyz",
+            "status": directory / "status.json",
+            "quarantine": directory / "quarantine.jsonl",
+            "summary": directory / "summary.json",
+            "attempts": directory / "attempts.csv",
+        }
+        for name, path in paths.items():
+            object.__setattr__(self, name, path)
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """First components in OUT that no file of a script may take."""
+        return frozenset({RUN_DIRECTORY, self.final.name, self.partial.name, self.sorting.name})

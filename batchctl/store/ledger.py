@@ -1,0 +1,155 @@
+"""Which items are concluded and where their rows lie: 20 bytes a mini-batch, so that a million costs 20 MB.
+
+A mini-batch concluded as a whole sits in arrays, one concluded in parts (isolation) in a small dict. It refuses what
+contradicts it, so no range counts twice; the reader calls that corruption, the writer a bug of ours.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from batchctl.model.lease import Lease
+from batchctl.model.records import Committed
+
+_OPEN = (1 << 64) - 1
+_QUARANTINED = _OPEN - 1
+_PARTS = _OPEN - 2
+
+
+class ContradictionError(ValueError):
+    """A range was concluded twice, or lies outside its mini-batch."""
+
+
+class Extent(NamedTuple):
+    """Where the rows of a committed range lie in the rows file."""
+
+    first: int
+    items: int
+    offset: int
+    length: int
+    crc: int
+
+
+class Ledger:
+    """What is concluded. `bounds` holds the first item of each mini-batch and, last, the number of items."""
+
+    __slots__ = (
+        "_crcs",
+        "_lengths",
+        "_offsets",
+        "_parts",
+        "bounds",
+        "committed",
+        "failed",
+        "n_rows",
+        "ok",
+        "quarantined",
+        "rows_end",
+    )
+
+    def __init__(self, bounds: Sequence[int]) -> None:
+        n = len(bounds) - 1
+        self.bounds = bounds
+        self._offsets = array("Q", [_OPEN]) * n
+        self._lengths = array("Q", [0]) * n
+        self._crcs = array("I", [0]) * n
+        self._parts: dict[int, list[Extent]] = {}
+        self.committed = 0  # items
+        self.quarantined = 0  # items
+        self.ok = 0  # items
+        self.failed = 0  # items of successful attempts that returned too little
+        self.n_rows = 0
+        self.rows_end = 0  # where the last committed rows end
+
+    @property
+    def items(self) -> int:
+        return self.bounds[-1]
+
+    @property
+    def complete(self) -> bool:
+        return self.committed + self.quarantined == self.items
+
+    def commit(self, records: Iterable[Committed | tuple[int, ...]]) -> None:
+        """Count successful attempts, in the field order of `Committed`; `ContradictionError` for what cannot be."""
+        bounds, offsets, lengths, crcs = self.bounds, self._offsets, self._lengths, self._crcs
+        mini_batches = len(offsets)
+        committed, n_ok, n_failed, all_rows, top = self.committed, self.ok, self.failed, self.n_rows, self.rows_end
+        for batch, first, count, _, offset, length, crc, n_rows, ok, failed in records:
+            if ok + failed != count or batch >= mini_batches:
+                raise ContradictionError(f"mini-batch {batch}: {ok} + {failed} of {count} items")
+            if offsets[batch] == _OPEN and bounds[batch] == first and bounds[batch + 1] - first == count:
+                offsets[batch] = offset
+                lengths[batch] = length
+                crcs[batch] = crc
+            else:
+                self._add_part(batch, Extent(first, count, offset, length, crc))
+            committed += count
+            n_ok += ok
+            n_failed += failed
+            all_rows += n_rows
+            top = max(top, offset + length)
+        self.committed, self.ok, self.failed, self.n_rows, self.rows_end = committed, n_ok, n_failed, all_rows, top
+
+    def quarantine(self, lease: Lease) -> None:
+        """Count a range as given up; `ContradictionError` for what cannot be."""
+        batch, first, count, _ = lease
+        if batch >= len(self._offsets):
+            raise ContradictionError(f"no mini-batch {batch}")
+        if self._offsets[batch] == _OPEN and self.bounds[batch] == first and self.bounds[batch + 1] - first == count:
+            self._offsets[batch] = _QUARANTINED
+        else:
+            self._add_part(batch, Extent(first, count, _QUARANTINED, 0, 0))
+        self.quarantined += count
+
+    def concluded(self, lease: Lease) -> bool:
+        """Whether any item of the range is concluded."""
+        state = self._offsets[lease.batch]
+        if state == _PARTS:
+            return _overlaps(self._parts[lease.batch], lease.first, lease.count)
+        return state != _OPEN
+
+    def open_ranges(self, batch: int) -> list[tuple[int, int]]:
+        """What is left of a mini-batch: (first item, items), in order."""
+        state, at, end = self._offsets[batch], self.bounds[batch], self.bounds[batch + 1]
+        if state not in {_OPEN, _PARTS}:
+            return []
+        left = []
+        for part in self._parts.get(batch, ()):
+            if part.first > at:
+                left.append((at, part.first - at))
+            at = part.first + part.items
+        return [*left, (at, end - at)] if at < end else left
+
+    def extents(self) -> Iterator[Extent]:
+        """The rows of all committed ranges, in item order."""
+        bounds = self.bounds
+        for batch, (offset, length, crc) in enumerate(zip(self._offsets, self._lengths, self._crcs, strict=True)):
+            if offset < _PARTS:
+                first = bounds[batch]
+                yield Extent(first, bounds[batch + 1] - first, offset, length, crc)
+            elif offset == _PARTS:
+                yield from (part for part in self._parts[batch] if part.offset < _PARTS)
+
+    def pieces(self) -> list[tuple[int, int]]:
+        """(offset, length) of all rows in item order; the short way to `extents` for copying."""
+        if self._parts:
+            return [(extent.offset, extent.length) for extent in self.extents()]
+        both = zip(self._offsets, self._lengths, strict=True)
+        return [piece for piece in both if piece[0] < _PARTS]
+
+    def _add_part(self, batch: int, part: Extent) -> None:
+        state, low, high = self._offsets[batch], self.bounds[batch], self.bounds[batch + 1]
+        parts = self._parts.get(batch, [])
+        inside = low <= part.first and part.items > 0 and part.first + part.items <= high
+        if state not in {_OPEN, _PARTS} or not inside or _overlaps(parts, part.first, part.items):
+            raise ContradictionError(
+                f"mini-batch {batch}: items {part.first} to {part.first + part.items - 1} are concluded, or not its own"
+            )
+        self._offsets[batch] = _PARTS
+        self._parts[batch] = sorted([*parts, part])
+
+
+def _overlaps(parts: Sequence[Extent], first: int, count: int) -> bool:
+    return any(part.first < first + count and first < part.first + part.items for part in parts)

@@ -1,0 +1,112 @@
+"""What frames carry: fixed binary records where there is one per mini-batch, compact JSON elsewhere."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Failure, FailureKind, StagedFile
+from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined
+from batchctl.store.frames import DONE_PAYLOAD, MAX_PAYLOAD
+
+CLAIM = struct.Struct("<IIII")
+COMMIT = struct.Struct("<IIIIQQIIII")
+_SMALL = MAX_PAYLOAD // 16  # lists are split here, far below the cap
+
+
+class Arrangement(IntEnum):
+    """How the final file was made of the rows file."""
+
+    NONE = 0  # summary_only: there is none
+    AS_COMMITTED = 1  # renamed: offsets are those of the log
+    BY_ITEM = 2  # copied in item order
+    COMPACTED = 3  # copied in commit order, dead bytes left out
+
+
+class Done(NamedTuple):
+    """The seal: the log's length and digest before this frame, and the rows, size and digest of the final file."""
+
+    log_length: int
+    log_sha256: bytes
+    n_rows: int
+    size: int
+    sha256: bytes
+    arrangement: int
+
+
+class Publication(NamedTuple):
+    """A commit that waits for its files: `digests` (SHA-256) are those of `files`, in `stage/<staged>/`."""
+
+    committed: Committed
+    staged: str
+    files: tuple[StagedFile, ...]
+    digests: tuple[str, ...]
+
+
+def pack_claims(leases: Iterable[Lease]) -> bytes:
+    return b"".join(CLAIM.pack(*lease) for lease in leases)
+
+
+def pack_commits(commits: Iterable[Committed]) -> bytes:
+    return b"".join(COMMIT.pack(*committed) for committed in commits)
+
+
+def pack_failures(records: Sequence[Charged] | Sequence[Quarantined]) -> Iterator[bytes]:
+    """JSON lists of [mini-batch, first, count, attempt, kind, error, message, traceback], each well below the cap."""
+    texts: list[bytes] = []
+    size = 0
+    for record in records:
+        failure = record.failure
+        row = [*record.lease, failure.kind.value, failure.error, failure.message, failure.traceback]
+        text = _json(row)
+        if texts and size + len(text) > _SMALL:
+            yield b"[" + b",".join(texts) + b"]"
+            texts, size = [], 0
+        texts.append(text)
+        size += len(text) + 1
+    if texts:
+        yield b"[" + b",".join(texts) + b"]"
+
+
+def unpack_failures(payload: bytes) -> Iterator[tuple[Lease, Failure]]:
+    for batch, first, count, attempt, kind, error, message, traceback in json.loads(payload):
+        yield Lease(batch, first, count, attempt), Failure(FailureKind(kind), error, message, traceback)
+
+
+def pack_epoch(opened: EpochOpened) -> bytes:
+    return _json({"boot_id": opened.boot_id, "version": opened.version, "settings": opened.settings})
+
+
+def unpack_epoch(payload: bytes, *, number: int) -> EpochOpened:
+    said = json.loads(payload)
+    return EpochOpened(number, said["boot_id"], said["version"], said["settings"])
+
+
+def pack_publication(publication: Publication) -> bytes:
+    committed, staged, files, digests = publication
+    named = [[file.path, file.size, digest] for file, digest in zip(files, digests, strict=True)]
+    return _json({"commit": list(committed), "staged": staged, "files": named})
+
+
+def unpack_publication(payload: bytes) -> Publication:
+    said = json.loads(payload)
+    files = tuple(StagedFile(path, size) for path, size, _ in said["files"])
+    digests = tuple(digest for _, _, digest in said["files"])
+    return Publication(Committed._make(said["commit"]), said["staged"], files, digests)
+
+
+def pack_done(done: Done) -> bytes:
+    return DONE_PAYLOAD.pack(*done)
+
+
+def unpack_done(payload: bytes) -> Done:
+    return Done._make(DONE_PAYLOAD.unpack(payload))
+
+
+def _json(value: Any) -> bytes:
+    # ASCII: names that are not UTF-8 hold lone surrogates, which only escapes carry.
+    return json.dumps(value, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,129 @@
+"""Files that scripts wrote: checked, digested, renamed from stage into OUT without replacing anything.
+
+Once a PUBLISH frame is durable its files reach OUT, now or by the next recovery; before that nothing of them shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+from batchctl.errors import BatchctlError, CorruptionError, ExitCode, StorageError
+from batchctl.files import Disk, FileKind
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Scored, StagedFile
+from batchctl.store.layout import RunLayout
+from batchctl.store.payloads import Publication
+
+_BLOCK = 1 << 20
+
+
+class FilesRefusedError(BatchctlError):
+    """A script's file cannot be published; nothing was written. `lease` is the attempt to fail for it."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.USAGE
+
+    def __init__(self, message: str, *, lease: Lease, path: str, remedy: str = "") -> None:
+        super().__init__(message, where=path, remedy=remedy)
+        self.lease = lease
+        self.path = path
+
+
+class FilesCollideError(FilesRefusedError):
+    """Two attempts wrote one name; `other` is None where the file in OUT is nobody's."""
+
+    def __init__(self, message: str, *, lease: Lease, path: str, other: Lease | None) -> None:
+        super().__init__(message, lease=lease, path=path, remedy="put the mini-batch's index into the file name")
+        self.other = other
+
+
+def check_files(disk: Disk, layout: RunLayout, *, scored: Iterable[Scored], published: Mapping[str, Lease]) -> None:
+    """Raise before anything is written for names that must not or cannot be published."""
+    taken = dict(published)
+    for one in scored:
+        for file in one.files:
+            _check_name(disk, layout, lease=one.lease, file=file)
+            other = taken.get(file.path)
+            if other is not None or disk.stat(layout.out / file.path) is not None:
+                mine, theirs = _named(one.lease), _named(other) if other else "nobody of this run"
+                message = f"{file.path!r} was written by {mine} and by {theirs}"
+                raise FilesCollideError(message, lease=one.lease, path=file.path, other=other)
+            taken[file.path] = one.lease
+
+
+def _check_name(disk: Disk, layout: RunLayout, *, lease: Lease, file: StagedFile) -> None:
+    path = PurePosixPath(file.path)
+    if path.is_absolute() or not path.parts or ".." in path.parts or path.parts[0] in layout.own_names:
+        raise FilesRefusedError(f"{file.path!r} may not be published into OUT", lease=lease, path=file.path)
+    for parent in list(path.parents)[:-1]:
+        found = disk.stat(layout.out / parent)
+        if found is not None and found.kind is not FileKind.DIRECTORY:
+            message = f"{file.path!r} needs a folder where OUT holds a {found.kind}"
+            raise FilesRefusedError(message, lease=lease, path=file.path)
+
+
+def _named(lease: Lease) -> str:
+    return f"mini-batch {lease.batch} (items {lease.first} to {lease.first + lease.count - 1})"
+
+
+def digests_of(disk: Disk, layout: RunLayout, *, scored: Scored) -> tuple[str, ...]:
+    """SHA-256 of each staged file, which are durable on return: content first, so that no digest names lost bytes."""
+    folder = layout.stage / scored.staged
+    digests = []
+    for file in scored.files:
+        disk.sync_file(folder / file.path)
+        size, digest = digest_of(disk, folder / file.path)
+        if size != file.size:
+            raise StorageError(f"{folder / file.path} changed its size after it was staged", where=file.path)
+        digests.append(digest.hex())
+    return tuple(digests)
+
+
+def digest_of(disk: Disk, path: Path) -> tuple[int, bytes]:
+    """Size and SHA-256 of a file."""
+    sha = hashlib.sha256()
+    with disk.open_read(path) as source:
+        for offset in range(0, source.size, _BLOCK):
+            sha.update(source.pread(offset, min(_BLOCK, source.size - offset)))
+        return source.size, sha.digest()
+
+
+def place_files(disk: Disk, layout: RunLayout, *, publications: Iterable[Publication]) -> None:
+    """Move files whose PUBLISH is durable into OUT; their entries are durable on return. May be called again."""
+    folders: set[Path] = set()
+    for publication in publications:
+        stage = layout.stage / publication.staged
+        for file, digest in zip(publication.files, publication.digests, strict=True):
+            target = layout.out / file.path
+            _make_parents(disk, layout, target=target, folders=folders)
+            _place(disk, stage / file.path, target=target, digest=bytes.fromhex(digest))
+    for folder in sorted(folders, reverse=True):
+        disk.sync_dir(folder)
+
+
+def _make_parents(disk: Disk, layout: RunLayout, *, target: Path, folders: set[Path]) -> None:
+    # All of them are synced, those that exist too: they may stem from an attempt that was killed before its sync.
+    missing = []
+    for parent in target.parents:
+        folders.add(parent)
+        if parent == layout.out:
+            break
+        missing.append(parent)
+    for parent in reversed(missing):
+        disk.mkdir(parent)
+
+
+def _place(disk: Disk, source: Path, *, target: Path, digest: bytes) -> None:
+    if disk.stat(target) is None:
+        if disk.stat(source) is None or digest_of(disk, source)[1] != digest:
+            raise CorruptionError(
+                f"{target} was to be published from {source}, which is gone or damaged", where=str(target)
+            )
+        if disk.rename_new(source, target):
+            return
+    if digest_of(disk, target)[1] != digest:
+        raise StorageError(
+            f"{target} is in the way of a file being published", where=str(target), remedy="move it away and run again"
+        )

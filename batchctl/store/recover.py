@@ -1,0 +1,201 @@
+"""From whatever a crash left to an open run: cut, check, make durable, and only then trust.
+
+    read log -> cut torn tails -> check recent rows -> write the tail again, sync -> finish publications -> EPOCH, sync
+
+Every step may be interrupted and begun again. The caller holds the lock and has ended the workers of earlier epochs.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batchctl.errors import CorruptionError
+from batchctl.files import Disk
+from batchctl.handles import AppendFile
+from batchctl.model.records import Committed, EpochOpened
+from batchctl.store.checkpoint_log import LogWriter
+from batchctl.store.commit import Committer, ProtocolError
+from batchctl.store.frames import HEADER_SIZE, FrameType
+from batchctl.store.layout import RunLayout
+from batchctl.store.ledger import Ledger
+from batchctl.store.payloads import COMMIT, Done, pack_commits, pack_epoch, unpack_publication
+from batchctl.store.publish import place_files
+from batchctl.store.replay import LogRecords, PastEpoch, Replay, replay
+from batchctl.store.rows import RowsFile
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """An open run. Everything here is durable. `records` may be iterated more than once. `done`: all is committed and
+    sealed, only `finish` is left to call. `cut_log`, `cut_rows`: bytes of torn tails that were cut."""
+
+    committer: Committer
+    records: LogRecords
+    ledger: Ledger
+    columns: bytes
+    epoch: int
+    past: tuple[PastEpoch, ...]
+    done: Done | None
+    cut_log: int
+    cut_rows: int
+
+
+def recover(
+    disk: Disk,
+    layout: RunLayout,
+    *,
+    run_id: str,
+    bounds: Sequence[int],
+    boot_id: str,
+    version: str,
+    settings: str = "{}",
+) -> Recovered:
+    """Open a started run, its first time included. `CorruptionError` for damage that no crash explains; nothing is
+    repaired then. `ProtocolError` for a finished one: that is for `open_finished`."""
+    if layout.rows and disk.stat(layout.final) is not None:
+        raise ProtocolError("a finished run is not recovered")
+    log = _open_log(disk, layout)
+    rows: AppendFile | None = None
+    try:
+        data = disk.read(layout.log)
+        found = replay(memoryview(data), layout, run_id=run_id, bounds=bounds)
+        rows = _open_rows(disk, layout, fresh=not found.scan.frames)
+        check_rows(disk, layout, found=found, data=data)
+        cut_log, cut_rows = cut_tails(log, rows, found=found)
+        make_durable(disk, layout, log=log, rows=rows, tail=(found.scan.log_durable, data[: found.scan.good_end]))
+        settle_files(disk, layout, found=found)
+        frames = found.scan.frames
+        last = frames[-1] if frames else None
+        writer = LogWriter(
+            log,
+            run_id=run_id,
+            epoch=(last.epoch if last else 0) + (0 if found.done else 1),
+            sequence=len(frames),
+            group=last.group + 1 if last else 0,
+            durable=found.scan.good_end,
+        )
+        if not found.done:
+            opened = EpochOpened(writer.epoch, boot_id, version, settings)
+            _open_epoch(writer, opened=opened, found=found, rows_durable=rows.size if rows else 0)
+    except BaseException:
+        log.close()
+        if rows:
+            rows.close()
+        raise
+    committer = Committer(
+        disk,
+        layout,
+        log=writer,
+        rows=RowsFile(disk, rows, spill=layout.spill, durable=rows.size) if rows else None,
+        ledger=found.ledger,
+        columns=found.columns,
+        published=found.published,
+        done=found.done,
+    )
+    return Recovered(
+        committer,
+        LogRecords(disk, layout, frames=frames),
+        found.ledger,
+        found.columns,
+        writer.epoch,
+        tuple(found.past),
+        found.done,
+        cut_log,
+        cut_rows,
+    )
+
+
+def _open_log(disk: Disk, layout: RunLayout) -> AppendFile:
+    if disk.stat(layout.log) is not None:
+        return disk.open_append(layout.log)
+    rows = disk.stat(layout.partial) if layout.rows else None
+    if rows and rows.size:
+        raise CorruptionError(f"{layout.log} is gone, its rows are not", where=str(layout.log))
+    return disk.open_append(layout.log, create=True)
+
+
+def _open_rows(disk: Disk, layout: RunLayout, *, fresh: bool) -> AppendFile | None:
+    if not layout.rows:
+        return None
+    if disk.stat(layout.partial) is not None:
+        return disk.open_append(layout.partial)
+    if not fresh:
+        raise CorruptionError(f"{layout.partial} is gone, its log is not", where=str(layout.partial))
+    return disk.open_append(layout.partial, create=True)
+
+
+def check_rows(disk: Disk, layout: RunLayout, *, found: Replay, data: bytes) -> None:
+    """The rows that the log vouches for are there; those of the last groups are read and their CRC compared."""
+    if not layout.rows:
+        return
+    recent: list[Committed] = []
+    for frame in found.scan.frames:
+        if frame.end > found.scan.log_durable:
+            payload = data[frame.start + HEADER_SIZE : frame.end]
+            if frame.kind == FrameType.COMMIT:
+                recent += map(Committed._make, COMMIT.iter_unpack(payload))
+            elif frame.kind == FrameType.PUBLISH:
+                recent.append(unpack_publication(payload).committed)
+    with disk.open_read(layout.partial) as rows:
+        if rows.size < found.rows_end:
+            raise CorruptionError(
+                f"{layout.partial} has {rows.size} bytes of {found.rows_end}", where=str(layout.partial)
+            )
+        if rows.size and rows.pread(0, min(len(found.columns), rows.size)) != found.columns:
+            raise CorruptionError(f"{layout.partial} does not begin with its header", where=str(layout.partial))
+        for record in recent:
+            if zlib.crc32(rows.pread(record.offset, record.length) if record.length else b"") != record.crc:
+                raise CorruptionError(
+                    f"{layout.partial}: the rows of mini-batch {record.batch} are damaged", where=str(layout.partial)
+                )
+
+
+def cut_tails(log: AppendFile, rows: AppendFile | None, *, found: Replay) -> tuple[int, int]:
+    """Cut both files back to their good ends; how much was cut. Not durable yet."""
+    cut_log = log.size - found.scan.good_end
+    if cut_log:
+        log.truncate(found.scan.good_end)
+    cut_rows = rows.size - found.rows_end if rows else 0
+    if rows and cut_rows:
+        rows.truncate(found.rows_end)
+    return cut_log, cut_rows
+
+
+def make_durable(
+    disk: Disk, layout: RunLayout, *, log: AppendFile, rows: AppendFile | None, tail: tuple[int, bytes]
+) -> None:
+    """What was read may sit in the page cache only; after this it does not.
+
+    The log's tail is written again first: where an earlier process saw its sync fail, the kernel holds those pages as
+    clean, and a sync alone would promise what is not on disk. (Rows need no such care: a commit record is written only
+    after the sync of its rows succeeded.)
+    """
+    durable, good = tail
+    if len(good) > durable:
+        log.overwrite(durable, memoryview(good)[durable:])
+    if rows:
+        rows.datasync()
+    log.datasync()
+    disk.sync_dir(layout.directory)
+    disk.sync_dir(layout.out)
+
+
+def settle_files(disk: Disk, layout: RunLayout, *, found: Replay) -> None:
+    """Bring announced files to OUT; then nothing of earlier epochs is left in stage and spill."""
+    place_files(disk, layout, publications=found.waiting.values())
+    for folder in (layout.stage, layout.spill):
+        for name in disk.listdir(folder):
+            disk.remove_tree(folder / name)
+
+
+def _open_epoch(log: LogWriter, *, opened: EpochOpened, found: Replay, rows_durable: int) -> None:
+    frames = [(FrameType.EPOCH, pack_epoch(opened))]
+    completed = sorted((one.committed for one in found.waiting.values()), key=lambda record: record.offset)
+    if completed:
+        frames.append((FrameType.COMMIT, pack_commits(completed)))
+    log.write(frames, rows_durable=rows_durable)
+    log.sync()
+    found.ledger.commit(completed)
+    found.waiting.clear()

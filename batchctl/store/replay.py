@@ -1,0 +1,206 @@
+"""What a checkpoint log means: the ledger, what was in flight, which files still wait, the seal.
+
+Reads only. A frame whose CRC holds but which contradicts the rest is corruption: no crash writes one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+from batchctl.errors import CorruptionError
+from batchctl.files import Disk
+from batchctl.model.lease import Lease
+from batchctl.model.records import (
+    Charged,
+    Claimed,
+    Committed,
+    EpochClosed,
+    EpochOpened,
+    Quarantined,
+    Record,
+)
+from batchctl.store.frames import HEADER_SIZE, Frame, FrameType, Scan, scan
+from batchctl.store.layout import RunLayout
+from batchctl.store.ledger import Ledger
+from batchctl.store.payloads import (
+    CLAIM,
+    COMMIT,
+    Done,
+    Publication,
+    unpack_done,
+    unpack_epoch,
+    unpack_failures,
+    unpack_publication,
+)
+
+_lease_of = itemgetter(0, 1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class PastEpoch:
+    """An earlier coordinator: `in_flight` was handed out and came to nothing known; empty where it closed in order."""
+
+    number: int
+    boot_id: str
+    closed: bool
+    in_flight: tuple[Lease, ...]
+
+
+@dataclass(slots=True)
+class Replay:
+    """A log, read. `waiting`: PUBLISH without COMMIT. `published`: file name -> who wrote it."""
+
+    scan: Scan
+    ledger: Ledger
+    columns: bytes = b""
+    waiting: dict[Lease, Publication] = field(default_factory=dict)
+    published: dict[str, Lease] = field(default_factory=dict)
+    past: list[PastEpoch] = field(default_factory=list)
+    done: Done | None = None
+    _opened: EpochOpened | None = None
+    _closed: bool = False
+    _claims: set[tuple[int, ...]] = field(default_factory=set)
+
+    @property
+    def rows_end(self) -> int:
+        """Where the rows end that the log vouches for."""
+        waiting = (one.committed.offset + one.committed.length for one in self.waiting.values())
+        return max(self.ledger.rows_end, len(self.columns), *waiting, 0)
+
+    def read(self, frame: Frame, payload: memoryview) -> None:
+        """One frame on; raises anything at all for what cannot be."""
+        if self.done:
+            raise ValueError("a frame after DONE")
+        if (self._opened is None) != (frame.kind == FrameType.EPOCH and frame.epoch == 1):
+            raise ValueError("the log does not begin with its first epoch")
+        _READERS[FrameType(frame.kind)](self, frame, payload)
+
+    def end_epoch(self) -> None:
+        if self._opened:
+            flying = () if self._closed else tuple(sorted(Lease(*claim) for claim in self._claims))
+            self.past.append(PastEpoch(self._opened.number, self._opened.boot_id, self._closed, flying))
+        self._opened, self._closed = None, False
+        self._claims = set()
+
+    def _epoch(self, frame: Frame, payload: memoryview) -> None:
+        self.end_epoch()
+        self._opened = unpack_epoch(bytes(payload), number=frame.epoch)
+
+    def _claim(self, frame: Frame, payload: memoryview) -> None:
+        self._claims.update(CLAIM.iter_unpack(payload))
+
+    def _fail(self, frame: Frame, payload: memoryview) -> None:
+        self._claims.difference_update(lease for lease, _ in unpack_failures(bytes(payload)))
+
+    def _commit(self, frame: Frame, payload: memoryview) -> None:
+        records = list(COMMIT.iter_unpack(payload))
+        self.ledger.commit(records)
+        if self.ledger.rows_end > frame.rows_durable:
+            raise ValueError("commits of rows that were not yet on disk")
+        if self._claims:
+            self._claims.difference_update(map(_lease_of, records))
+        if self.waiting:
+            for record in records:
+                self.waiting.pop(Lease(*_lease_of(record)), None)
+
+    def _quarantine(self, frame: Frame, payload: memoryview) -> None:
+        for lease, _ in unpack_failures(bytes(payload)):
+            self.ledger.quarantine(lease)
+
+    def _columns(self, frame: Frame, payload: memoryview) -> None:
+        if self.columns:
+            raise ValueError("two headers")
+        self.columns = bytes(payload)
+
+    def _publish(self, frame: Frame, payload: memoryview) -> None:
+        publication = unpack_publication(bytes(payload))
+        lease = Lease(*publication.committed[:4])
+        self.waiting[lease] = publication
+        for file in publication.files:
+            if self.published.setdefault(file.path, lease) != lease:
+                raise ValueError(f"two leases published {file.path!r}")
+
+    def _close(self, frame: Frame, payload: memoryview) -> None:
+        self._closed = True
+
+    def _done(self, frame: Frame, payload: memoryview) -> None:
+        self.done = unpack_done(bytes(payload))
+        if self.done.log_length != frame.start:
+            raise ValueError("DONE of a log of another length")
+
+    def _reserved(self, frame: Frame, payload: memoryview) -> None:
+        raise ValueError("a frame type that this batchctl does not write")
+
+
+_READERS: dict[FrameType, Callable[[Replay, Frame, memoryview], None]] = {
+    FrameType.EPOCH: Replay._epoch,
+    FrameType.CLAIM: Replay._claim,
+    FrameType.FAIL: Replay._fail,
+    FrameType.COMMIT: Replay._commit,
+    FrameType.QUARANTINE: Replay._quarantine,
+    FrameType.COLUMNS: Replay._columns,
+    FrameType.PUBLISH: Replay._publish,
+    FrameType.CLOSE: Replay._close,
+    FrameType.DONE: Replay._done,
+    FrameType.REOPEN: Replay._reserved,
+}
+
+
+def replay(data: memoryview, layout: RunLayout, *, run_id: str, bounds: Sequence[int]) -> Replay:
+    """Read a whole log up to its good end; `CorruptionError` for damage that a crash cannot explain."""
+    where = str(layout.log)
+    found = Replay(scan(data, run_id=run_id, where=where), Ledger(bounds))
+    for frame in found.scan.frames:
+        try:
+            found.read(frame, data[frame.start + HEADER_SIZE : frame.end])
+        except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
+            raise CorruptionError(f"{where} contradicts itself at byte {frame.start}: {error}", where=where) from error
+    done = found.done
+    if done and hashlib.sha256(data[: done.log_length]).digest() != done.log_sha256:
+        raise CorruptionError(f"{where} is not the log that was sealed", where=where)
+    found.end_epoch()
+    return found
+
+
+class LogRecords:
+    """The records of a log in order, read anew by each iteration; the frames have been checked."""
+
+    __slots__ = ("_disk", "_frames", "_path")
+
+    def __init__(self, disk: Disk, layout: RunLayout, *, frames: Sequence[Frame]) -> None:
+        self._disk = disk
+        self._path = layout.log
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Record]:
+        with self._disk.open_read(self._path) as log:
+            for kind, _, epoch, _, _, _, _, start, end in self._frames:
+                if kind in _TOLD:
+                    yield from records_of(
+                        FrameType(kind), log.pread(start + HEADER_SIZE, end - start - HEADER_SIZE), epoch=epoch
+                    )
+
+
+_TOLD = frozenset(
+    {FrameType.EPOCH, FrameType.CLAIM, FrameType.FAIL, FrameType.COMMIT, FrameType.QUARANTINE, FrameType.CLOSE}
+)
+
+
+def records_of(kind: FrameType, payload: bytes, *, epoch: int) -> Iterator[Record]:
+    """What one frame says, in the words of the rest of the program; nothing for the store's own frames."""
+    if kind is FrameType.COMMIT:
+        yield from map(Committed._make, COMMIT.iter_unpack(payload))
+    elif kind is FrameType.CLAIM:
+        yield from (Claimed(Lease._make(claim)) for claim in CLAIM.iter_unpack(payload))
+    elif kind is FrameType.FAIL:
+        yield from (Charged(lease, failure) for lease, failure in unpack_failures(payload))
+    elif kind is FrameType.QUARANTINE:
+        yield from (Quarantined(lease, failure) for lease, failure in unpack_failures(payload))
+    elif kind is FrameType.EPOCH:
+        yield unpack_epoch(payload, number=epoch)
+    elif kind is FrameType.CLOSE:
+        yield EpochClosed(epoch)

@@ -1,0 +1,163 @@
+"""Is all of it there and unharmed? Reads everything, cuts nothing, repairs nothing; needs no lock and no inputs."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchctl.errors import BatchctlError
+from batchctl.files import Disk
+from batchctl.handles import ReadFile
+from batchctl.store.documents import read_document
+from batchctl.store.layout import RunLayout
+from batchctl.store.ledger import Extent
+from batchctl.store.payloads import Arrangement, Done
+from batchctl.store.publish import digest_of
+from batchctl.store.replay import Replay, replay
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify` found. `problems` empty: sound (exit 0), else corruption (exit 7). Torn tails of an unfinished run
+    are no problem: the next resume cuts them. Counts of items; sizes in bytes."""
+
+    problems: tuple[str, ...]
+    finished: bool
+    items: int
+    committed: int
+    quarantined: int
+    n_rows: int
+    epochs: int
+    log_bytes: int
+    torn_log_bytes: int
+    torn_rows_bytes: int
+
+    @property
+    def sound(self) -> bool:
+        return not self.problems
+
+    @property
+    def open_items(self) -> int:
+        return self.items - self.committed - self.quarantined
+
+
+def verify(
+    disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequence[int], opaque: Sequence[tuple[Path, int]] = ()
+) -> Verification:
+    """Check job.json, the log, all rows, the final file, and that each of the `opaque` files has its CRC-32."""
+    problems = [problem for path, crc in opaque for problem in _crc_problems(disk, path, crc=crc)]
+    try:
+        read_document(disk, layout.job)
+        data = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
+        found = replay(memoryview(data), layout, run_id=run_id, bounds=bounds)
+    except BatchctlError as error:
+        problems.append(error.message)
+        return Verification(tuple(problems), False, bounds[-1], 0, 0, 0, 0, 0, 0, 0)
+    final = disk.stat(layout.final) if layout.rows else None
+    finished = final is not None or (not layout.rows and found.done is not None)
+    torn_log, torn_rows = len(data) - found.scan.good_end, 0
+    if finished:
+        problems += _finished_problems(disk, layout, found=found)
+    else:
+        torn_rows = _torn_rows(disk, layout, found=found, problems=problems)
+    return Verification(
+        tuple(problems),
+        finished,
+        found.ledger.items,
+        found.ledger.committed,
+        found.ledger.quarantined,
+        found.ledger.n_rows,
+        len(found.past),
+        len(data),
+        torn_log,
+        torn_rows,
+    )
+
+
+def _finished_problems(disk: Disk, layout: RunLayout, *, found: Replay) -> list[str]:
+    done, ledger = found.done, found.ledger
+    problems = []
+    if found.scan.torn:
+        problems.append(f"{layout.log}: {found.scan.torn} at byte {found.scan.good_end} of a finished run")
+    if not ledger.complete:
+        missing = ledger.items - ledger.committed - ledger.quarantined
+        problems.append(f"{layout.log}: {missing} items are accounted for nowhere")
+    if done is None:
+        return [*problems, f"{layout.log}: a finished run is not sealed"]
+    if ledger.n_rows != done.n_rows and layout.rows:
+        problems.append(f"{layout.log}: {ledger.n_rows} rows committed, {done.n_rows} sealed")
+    if not layout.rows:
+        return problems
+    try:
+        if digest_of(disk, layout.final) != (done.size, done.sha256):
+            problems.append(f"{layout.final}: size or digest is not what was sealed")
+        with disk.open_read(layout.final) as rows:
+            problems += _row_problems(rows, layout.final, extents=_placed(found, done=done))
+    except BatchctlError as error:
+        problems.append(error.message)
+    return problems
+
+
+def _torn_rows(disk: Disk, layout: RunLayout, *, found: Replay, problems: list[str]) -> int:
+    if not layout.rows or (disk.stat(layout.partial) is None and not found.scan.frames):
+        return 0
+    try:
+        with disk.open_read(layout.partial) as rows:
+            if rows.size < found.rows_end:
+                problems.append(f"{layout.partial}: {rows.size} bytes of {found.rows_end}")
+            elif found.columns and rows.pread(0, len(found.columns)) != found.columns:
+                problems.append(f"{layout.partial}: does not begin with its header")
+            else:
+                problems += _row_problems(rows, layout.partial, extents=found.ledger.extents())
+            return max(0, rows.size - found.rows_end)
+    except BatchctlError as error:
+        problems.append(error.message)
+        return 0
+
+
+def _placed(found: Replay, *, done: Done) -> Iterable[Extent]:
+    """The extents where they lie in the final file; overlaps would show as a wrong size, which the seal rules out."""
+    if done.arrangement == Arrangement.AS_COMMITTED:
+        yield from found.ledger.extents()
+        return
+    extents = list(found.ledger.extents())
+    if done.arrangement == Arrangement.COMPACTED:
+        extents.sort(key=lambda extent: extent.offset)
+    at = len(found.columns)
+    for extent in extents:
+        yield extent._replace(offset=at)
+        at += extent.length
+
+
+def _row_problems(rows: ReadFile, path: Path, *, extents: Iterable[Extent]) -> list[str]:
+    problems = []
+    for extent in extents:
+        try:
+            good = _crc(rows, extent.offset, length=extent.length) == extent.crc
+        except BatchctlError:
+            good = False
+        if not good:
+            problems.append(
+                f"{path}: the rows of items {extent.first} to {extent.first + extent.items - 1} are damaged"
+            )
+    return problems
+
+
+def _crc_problems(disk: Disk, path: Path, *, crc: int) -> list[str]:
+    try:
+        with disk.open_read(path) as source:
+            good = _crc(source, 0, length=source.size) == crc
+    except BatchctlError as error:
+        return [error.message]
+    return [] if good else [f"{path}: its CRC is not what was recorded"]
+
+
+def _crc(source: ReadFile, offset: int, *, length: int) -> int:
+    crc = 0
+    for at in range(offset, offset + length, _BLOCK):
+        crc = zlib.crc32(source.pread(at, min(_BLOCK, offset + length - at)), crc)
+    return crc

@@ -1,0 +1,1 @@
+"""Measuring commands: run by hand or by `make bench`, never by pytest."""

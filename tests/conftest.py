@@ -1,0 +1,24 @@
+"""Shared by all tests: what could not run here is counted and named at the end, never silently green."""
+
+from __future__ import annotations
+
+import collections
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add `not run: 3 (2x no strace here, 1x not root)`, or nothing when everything ran."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = collections.Counter(_reason(report) for report in skipped)
+    if reasons:
+        named = ", ".join(f"{count}x {reason}" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"not run: {len(skipped)} ({named})")
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    # A skip's longrepr is (file, line, "Skipped: why").
+    why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return why.removeprefix("Skipped: ").strip() or "no reason given"

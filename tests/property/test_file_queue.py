@@ -1,0 +1,271 @@
+"""Any interleaving of take, fail, commit, return, crash, replay: every item ends exactly once, attempts are bounded."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from batchctl.dispatch.file_queue import FileQueue
+from batchctl.dispatch.retry import Decision, RetryPolicy
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record
+
+SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=6)
+POLICIES = st.builds(RetryPolicy, max_retries=st.integers(0, 3), isolate=st.booleans())
+FAILURES = st.builds(
+    Failure, st.sampled_from(FailureKind), st.sampled_from(["ValueError", "OSError"]), st.sampled_from(["a", "b"])
+)
+
+
+def bounds_of(sizes: list[int]) -> list[int]:
+    bounds = [0]
+    for size in sizes:
+        bounds.append(bounds[-1] + size)
+    return bounds
+
+
+def committed(lease: Lease, *, failed: int = 0) -> Committed:
+    return Committed(*lease, 0, 0, 0, 0, lease.count - failed, failed)
+
+
+def opened(number: int, boot: str = "boot-1") -> EpochOpened:
+    return EpochOpened(number, boot, "0", "{}")
+
+
+def replayed(bounds: list[int], policy: RetryPolicy, log: list[Record]) -> tuple[FileQueue, list[Quarantined]]:
+    queue = FileQueue(bounds, policy)
+    for record in log:
+        queue.replay(record)
+    return queue, list(queue.settle())
+
+
+class Machine(RuleBasedStateMachine):
+    """The queue beside its log; the log alone says what is true of each item."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[Record] = []
+        self.out: list[Lease] = []
+        self.accepted: list[Lease] = []
+        self.old: list[Lease] = []
+        self.epoch = 1
+        self.boot = 1
+
+    @initialize(sizes=SIZES, policy=POLICIES)
+    def begin(self, sizes: list[int], policy: RetryPolicy) -> None:
+        self.bounds = bounds_of(sizes)
+        self.policy = policy
+        self.patience = policy.max_retries
+        self.log.append(opened(1))
+        self.queue, decided = replayed(self.bounds, policy, self.log)
+        assert not decided
+
+    @rule(n=st.integers(1, 4))
+    def take(self, n: int) -> None:
+        for lease in self.queue.take(n):
+            assert self.queue.is_current(lease)
+            self.out.append(lease)
+            self.log.append(Claimed(lease))
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data())
+    def commit(self, data: Any) -> None:
+        lease = self._pick(data, self.out)
+        failed = data.draw(st.integers(0, lease.count))
+        self.log.append(committed(lease, failed=failed))
+        assert self.queue.committed(lease, lease.count - failed, failed)
+        self.old.append(lease)
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data())
+    def score(self, data: Any) -> None:
+        lease = self._pick(data, self.out)
+        assert self.queue.scored(lease)
+        assert not self.queue.scored(lease)
+        assert self.queue.failed(lease, Failure(FailureKind.LOST, "", "")) is None
+        assert self.queue.returned([lease]) == ()
+        self.accepted.append(lease)
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data())
+    def commit_accepted(self, data: Any) -> None:
+        lease = self._pick(data, self.accepted)
+        self.log.append(committed(lease))
+        assert self.queue.committed(lease, lease.count, 0)
+        self.old.append(lease)
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data(), failure=FAILURES)
+    def fail(self, data: Any, failure: Failure) -> None:
+        lease = self._pick(data, self.out)
+        verdict = self.queue.failed(lease, failure)
+        assert verdict is not None
+        assert verdict.records[0] == Charged(lease, failure)
+        assert (len(verdict.records) == 2) == (verdict.decision is Decision.QUARANTINE)
+        self.log.extend(verdict.records)
+        self.old.append(lease)
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data(), began=st.booleans(), times=st.integers(1, 2))
+    def give_back(self, data: Any, began: bool, times: int) -> None:
+        leases = [self._pick(data, self.out) for _ in range(min(times, len(self.out)))]
+        for verdict in self.queue.returned(leases, began=began):
+            self.log.extend(verdict.records)
+
+    @precondition(lambda self: self.old)
+    @rule(data=st.data())
+    def stale(self, data: Any) -> None:
+        lease = data.draw(st.sampled_from(self.old))
+        if lease in self.out or lease in self.accepted:
+            return  # after a crash the same lease may be out again; the epoch tells them apart
+        before = self.queue.counts
+        assert not self.queue.is_current(lease)
+        assert not self.queue.scored(lease)
+        assert not self.queue.committed(lease, lease.count, 0)
+        assert self.queue.failed(lease, Failure(FailureKind.FAILED, "E", "m")) is None
+        assert self.queue.returned([lease]) == ()
+        assert self.queue.counts == before
+
+    @rule(policy=POLICIES, machine=st.booleans(), cut=st.integers(0, 2), drained=st.booleans())
+    def crash(self, policy: RetryPolicy, machine: bool, cut: int, drained: bool) -> None:
+        """`cut`: records that were not synced are lost; what was charged or done by them has not happened."""
+        if drained:
+            self.log.append(EpochClosed(self.epoch))
+        else:
+            while cut and not isinstance(self.log[-1], EpochOpened):
+                self.log.pop()
+                cut -= 1
+        self.epoch += 1
+        self.boot += machine
+        self.log.append(opened(self.epoch, f"boot-{self.boot}"))
+        self.policy = policy
+        self.patience = max(self.patience, policy.max_retries)
+        self.queue, decided = replayed(self.bounds, policy, self.log)
+        self.log.extend(decided)
+        self.out, self.accepted, self.old = [], [], []
+
+    @invariant()
+    def the_log_says_the_same(self) -> None:
+        if not self.log:
+            return
+        ends = self._ends()
+        assert all(times == 1 for times in ends.values())
+        counts = self.queue.counts
+        rows = [r for r in self.log if isinstance(r, Committed)]
+        gone = [r.lease.count for r in self.log if isinstance(r, Quarantined)]
+        assert (counts.ok, counts.failed) == (sum(r.ok for r in rows), sum(r.failed for r in rows))
+        assert counts.quarantined == sum(gone)
+        assert counts.leased == len(self.out) + len(self.accepted)
+        held = Counter(i for lease in self.out + self.accepted for i in range(lease.first, lease.first + lease.count))
+        assert all(times == 1 for times in held.values())
+        assert not held.keys() & ends.keys()
+        assert self.queue.finished == (len(ends) == self.bounds[-1])
+        assert counts.waiting + counts.leased > 0 or self.queue.finished
+
+    @invariant()
+    def a_replay_gives_the_same_queue(self) -> None:
+        if not self.log:
+            return
+        again, decided = replayed(self.bounds, self.policy, self.log)
+        assert not decided
+        assert self._shape(again) == self._shape(self.queue)
+
+    @invariant()
+    def attempts_are_bounded(self) -> None:
+        charges: Counter[int] = Counter()
+        for record in self.log:
+            if isinstance(record, Charged):
+                charges.update(range(record.lease.first, record.lease.first + record.lease.count))
+        for batch in range(len(self.bounds) - 1 if self.log else 0):
+            first, end = self.bounds[batch : batch + 2]
+            bound = self.patience + 1 + math.ceil(math.log2(end - first))
+            assert all(charges[item] <= bound for item in range(first, end))
+
+    def teardown(self) -> None:
+        if not self.log:
+            return
+        for lease in self.out + self.accepted:
+            self.log.append(committed(lease))
+            assert self.queue.committed(lease, lease.count, 0)
+        while not self.queue.finished:
+            leases = self.queue.take(3)
+            assert leases
+            for lease in leases:
+                self.log.append(committed(lease))
+                assert self.queue.committed(lease, lease.count, 0)
+        assert self._ends() == Counter(range(self.bounds[-1]))
+
+    def _ends(self) -> Counter[int]:
+        ends: Counter[int] = Counter()
+        for record in self.log:
+            if isinstance(record, Committed):
+                ends.update(range(record.first, record.first + record.count))
+            elif isinstance(record, Quarantined):
+                ends.update(range(record.lease.first, record.lease.first + record.lease.count))
+        return ends
+
+    @staticmethod
+    def _pick(data: Any, leases: list[Lease]) -> Lease:
+        return leases.pop(data.draw(st.integers(0, len(leases) - 1)))
+
+    def _shape(self, queue: FileQueue) -> set[tuple[Any, ...]]:
+        """Outstanding ranges with their charges; a whole mini-batch without any is as good as fresh."""
+        sizes = [self.bounds[i + 1] - self.bounds[i] for i in range(len(self.bounds) - 1)]
+        shape: set[tuple[Any, ...]] = {
+            (p.lease.first, p.lease.count, p.charges, p.cause)
+            for p in queue.pending().parts
+            if p.charges or p.lease.count < sizes[p.lease.batch]
+        }
+        return shape
+
+
+Machine.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestFileQueue = Machine.TestCase
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    sizes=SIZES,
+    guilty=st.sets(st.integers(0, 53), max_size=8),
+    max_retries=st.integers(0, 3),
+    crash_every=st.integers(1, 30),
+    ahead=st.integers(1, 4),
+)
+def test_isolation_finds_exactly_the_guilty(
+    sizes: list[int], guilty: set[int], max_retries: int, crash_every: int, ahead: int
+) -> None:
+    """A script that fails whenever it is given a bad item loses the bad items and no others, despite crashes."""
+    bounds = bounds_of(sizes)
+    policy = RetryPolicy(max_retries=max_retries)
+    log: list[Record] = [opened(1)]
+    queue, _ = replayed(bounds, policy, log)
+    steps = 0
+    while not queue.finished:
+        leases = queue.take(ahead)
+        assert leases
+        for lease in leases:
+            steps += 1
+            if steps % crash_every == 0:
+                log.append(opened(steps))
+                queue, decided = replayed(bounds, policy, log)
+                log.extend(decided)
+                break
+            bad = guilty & set(range(lease.first, lease.first + lease.count))
+            if bad:
+                verdict = queue.failed(lease, Failure(FailureKind.FAILED, "ValueError", str(sorted(bad))))
+                assert verdict is not None
+                log.extend(verdict.records)
+            else:
+                log.append(committed(lease))
+                assert queue.committed(lease, lease.count, 0)
+        if crash_every == 1:
+            crash_every = 1000  # else it would crash for ever
+    lost = {i for r in log if isinstance(r, Quarantined) for i in range(r.lease.first, r.lease.first + r.lease.count)}
+    assert lost == {item for item in guilty if item < bounds[-1]}
+    assert queue.counts.ok == bounds[-1] - len(lost)

@@ -1,0 +1,73 @@
+"""Acceptance 9: what must be quick imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+HEAVY = {"pandas", "pyarrow", "numpy", "rich", "yaml", "tomli", "tomllib", "psutil", "pynvml", "ctypes", "asyncio"}
+LISTING = """
+import json, sys
+sys.path.insert(0, sys.argv.pop(1))
+from batchctl.cli.main import main
+code = main(sys.argv[1:])
+print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+def modules_after(*argv: str) -> set[str]:
+    command = [sys.executable, "-c", LISTING, str(ROOT), *argv]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0, done.stderr
+    return set(modules)
+
+
+def run_directory(out: Path) -> Path:
+    sys.path.insert(0, str(ROOT / "tests" / "unit" / "report"))
+    try:
+        from records import PROGRESS
+    finally:
+        sys.path.pop(0)
+    from batchctl.report.status import StatusFile
+
+    folder = out / ".batchctl"
+    folder.mkdir(parents=True)
+    status = StatusFile(folder / "status.json", name="x", command=("batchctl",), clock=lambda: 0.0, wall=lambda: 0.0)
+    status.write(PROGRESS)
+    return out
+
+
+@pytest.mark.parametrize("argv", [("--version",), ("--help",)], ids=" ".join)
+def test_version_and_help_import_nothing_heavy(argv: tuple[str, ...]) -> None:
+    modules = modules_after(*argv)
+    assert not modules & HEAVY
+    rooms = {name for name in modules if name.startswith("batchctl.") and name.count(".") == 1}
+    assert rooms <= {"batchctl.cli", "batchctl.errors", "batchctl.report"}
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",), ("--watch",)], ids=" ".join)
+def test_status_imports_nothing_heavy(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    modules = modules_after("status", str(run_directory(tmp_path / "out")), *flags)
+    assert not modules & HEAVY
+    assert not any(name.startswith(("batchctl.spec", "batchctl.run", "batchctl.engine")) for name in modules)
+
+
+def test_version_takes_80_ms_beyond_the_interpreter_at_most() -> None:
+    bare, ours = [], []
+    for _ in range(7):  # interleaved, and the best of each: other work on the machine hits both alike
+        bare.append(seconds("-c", "pass"))
+        ours.append(seconds("-m", "batchctl", "--version"))
+    assert min(ours) - min(bare) <= 0.080
+
+
+def seconds(*arguments: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start

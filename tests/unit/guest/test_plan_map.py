@@ -1,0 +1,93 @@
+"""The plan as mapped: every range of paths, and that a damaged file is refused and never read beyond its end."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchctl.guest.plan_map import HEADER, PlanDamaged, PlanMap
+
+_spec = importlib.util.spec_from_file_location("guest_driver", Path(__file__).parents[2] / "guest" / "driver.py")
+assert _spec is not None
+assert _spec.loader is not None
+driver = sys.modules.get("guest_driver") or importlib.util.module_from_spec(_spec)
+if "guest_driver" not in sys.modules:
+    sys.modules["guest_driver"] = driver
+    _spec.loader.exec_module(driver)
+
+ITEMS: dict[str, list[str | bytes]] = {
+    "one": ["/a"],
+    "root and folders": ["/a", "/b", "/d/a", "/d/e/a", "/d/e/b", "/d/z"],
+    "folder met again": ["/d/a", "/e/b", "/d/c", "/d/d"],
+    "odd names": ["/d/a b", "/d/ü", b"/d/\xff", "/ü/plain", "/d/new\nline", "/d/" + "x" * 255],
+    "many": [f"/data/{n // 7}/{n}" for n in range(100)],
+}
+
+
+@pytest.mark.parametrize("case", ITEMS)
+def test_every_range(case: str, tmp_path: Path) -> None:
+    items = [os.fsdecode(item) for item in ITEMS[case]]
+    plan = PlanMap(str(driver.write_plan(tmp_path / "plan", ITEMS[case], 3)))
+    assert plan.items == len(items)
+    for first in range(len(items)):
+        for count in range(1, len(items) - first + 1):
+            assert plan.paths(first, count) == items[first : first + count]
+    # Backwards too: what is remembered of the last answer must not show.
+    assert [plan.paths(n, 1)[0] for n in reversed(range(len(items)))] == items[::-1]
+    firsts = plan.batch_firsts.tolist()
+    assert firsts == [*range(0, len(items), 3), len(items)]
+
+
+names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=6)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["/", "/a/", "/ä/b/"]), names), min_size=1, max_size=20), st.data())
+def test_any_names(tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[str, str]], data: st.DataObject) -> None:
+    items = [folder + name for folder, name in pairs]
+    plan = PlanMap(str(driver.write_plan(tmp_path_factory.mktemp("plan") / "plan", items)))
+    for _ in range(5):
+        first = data.draw(st.integers(0, len(items) - 1))
+        count = data.draw(st.integers(1, len(items) - first))
+        assert plan.paths(first, count) == items[first : first + count]
+
+
+@pytest.mark.parametrize(("first", "count"), [(0, 101), (100, 1), (99, 2), (5000, 1)])
+def test_ranges_beyond_the_plan(first: int, count: int, tmp_path: Path) -> None:
+    plan = PlanMap(str(driver.write_plan(tmp_path / "plan", ITEMS["many"])))
+    with pytest.raises(IndexError):
+        plan.paths(first, count)
+
+
+def test_each_answer_is_a_fresh_list(tmp_path: Path) -> None:
+    plan = PlanMap(str(driver.write_plan(tmp_path / "plan", ["/a/x", "/a/y"])))
+    plan.paths(0, 2).clear()
+    assert plan.paths(0, 2) == ["/a/x", "/a/y"]
+
+
+@pytest.mark.parametrize("length", [0, 1, HEADER.size - 1, HEADER.size, HEADER.size + 8, -1])
+def test_cut_files(length: int, tmp_path: Path) -> None:
+    path = driver.write_plan(tmp_path / "plan", ITEMS["many"])
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(PlanDamaged):
+        PlanMap(str(path))
+
+
+@given(st.integers(0, HEADER.size - 1), st.integers(0, 255))
+def test_a_damaged_header_is_refused_or_stays_inside_the_file(
+    tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
+) -> None:
+    path = driver.write_plan(tmp_path_factory.mktemp("plan") / "plan", ITEMS["many"])
+    content = bytearray(path.read_bytes())
+    content[at] = byte
+    path.write_bytes(content)
+    try:
+        plan = PlanMap(str(path))
+        plan.paths(0, min(plan.items, 100))
+    except (PlanDamaged, IndexError):
+        pass
