@@ -79,7 +79,7 @@ class Disk(Protocol):
         """Remove a file or link; one that is not there is fine. Durable after `sync_dir`."""
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a folder with all in it, following no link; one that is not there is fine."""
+        """Remove a folder with all in it, or a file, following no link; one that is not there is fine."""
 
     def listdir(self, path: Path) -> list[str]:
         """Names in a folder, sorted; empty where there is no folder."""
@@ -197,6 +197,8 @@ class RealDisk:
                 shutil.rmtree(path)
             except FileNotFoundError:
                 pass
+            except NotADirectoryError:
+                path.unlink(missing_ok=True)
 
     def listdir(self, path: Path) -> list[str]:
         with _door("list", path):

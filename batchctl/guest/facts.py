@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import importlib.util
 import os
-import platform
 import sys
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+
+from .script import forget_ourselves
 
 _FUNCTIONS = ("init", "run", "shutdown")
 _CATCHES_IMPORT = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
@@ -15,11 +16,11 @@ _CATCHES_IMPORT = ("ImportError", "ModuleNotFoundError", "Exception", "BaseExcep
 
 def find_facts(script: str, code: str) -> Dict[str, Any]:
     """The body of FACTS_FOUND (docs/wire.md). Changes sys.path: to be called in a throw-away child."""
-    # Pulls in the email package: 15 ms that a fork server which is not asked need not pay.
+    # They pull in the email package and more: 15 ms that a fork server which is not asked need not pay.
+    import platform
     from importlib import metadata
 
-    ours = os.path.abspath(sys.argv[0])
-    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != ours]
+    forget_ourselves()
     installed = {}
     for name in ("pandas", "numpy"):
         try:

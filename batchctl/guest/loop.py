@@ -69,7 +69,7 @@ class Loop:
                 except BlockingIOError:
                     self._flush()
             if not data:
-                page.put(pages.IDLE, 0, time.monotonic_ns())
+                page.move(pages.IDLE, time.monotonic_ns())
                 try:
                     data = channel.recv(_READ)
                 except ConnectionResetError:
@@ -92,7 +92,7 @@ class Loop:
                 return True
 
     def _flush(self) -> None:
-        self._page.put(pages.SEND, 0, time.monotonic_ns())
+        self._page.move(pages.SEND, time.monotonic_ns())
         self._outbox.flush()
 
     def _score_all(self, leases: List[Lease]) -> None:

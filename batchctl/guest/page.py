@@ -32,7 +32,10 @@ STATE_NAMES = ("starting", "init", "idle", "run", "render", "send", "shutdown")
 
 
 class Picture(NamedTuple):
-    """One consistent reading: state number, serial of the lease it belongs to, and when that state began."""
+    """One consistent reading: state number, serial of the lease begun last (0: none yet), when that state began.
+
+    Leases of a higher serial have not been begun, whatever the state.
+    """
 
     state: int
     serial: int
@@ -45,11 +48,17 @@ class Page:
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, SIZE)
         self._sequence = 0
+        self._serial = 0
 
     def put(self, state: int, serial: int, start_ns: int) -> None:
         """Worker: say what happens from now on."""
         self._sequence = sequence = self._sequence + 1
+        self._serial = serial
         _STATE.pack_into(self._map, 0, sequence, state, 0, serial, start_ns, sequence)
+
+    def move(self, state: int, start_ns: int) -> None:
+        """Worker: as `put`, with the serial of the lease that was begun last."""
+        self.put(state, self._serial, start_ns)
 
     def is_void(self, serial: int) -> bool:
         """Worker: has this lease been taken back?"""

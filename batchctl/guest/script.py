@@ -64,8 +64,7 @@ def load(script: str, code: str, argv: List[str], logging_level: str) -> types.M
     Raises whatever the script raises. The zip that we came from leaves sys.path; our modules stay known only under
     their own, underscored package.
     """
-    ours = os.path.abspath(sys.argv[0])
-    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != ours]
+    forget_ourselves()
     folders = [code]
     if os.path.dirname(script) != code:
         folders.append(os.path.dirname(script))
@@ -100,6 +99,12 @@ def load(script: str, code: str, argv: List[str], logging_level: str) -> types.M
     if parent:
         setattr(sys.modules[parent], child, found)
     return found
+
+
+def forget_ourselves() -> None:
+    """Take the zip (or folder) that our package was imported from off sys.path."""
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != ours]
 
 
 def _module_name(script: str, code: str) -> str:

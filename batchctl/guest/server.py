@@ -100,7 +100,7 @@ class Server:
             except wire.ProtocolError:
                 raise
             except Exception as error:
-                self._say(wire.SERVER_FAILED, dict(describe(error), request=frame.kind))
+                self._say(wire.SERVER_FAILED, dict(describe(error), request=frame.kind), frame)
         return True
 
     def _answer(self, frame: wire.Frame) -> None:
@@ -170,6 +170,7 @@ class Server:
             pass
 
     def _say(self, kind: int, fields: Dict[str, Any], about: Any = None) -> None:
+        # The header names the worker that it is about, and echoes the request's where that failed.
         epoch, incarnation = (about.epoch, about.incarnation) if about is not None else (0, 0)
         try:
             self._control.sendall(wire.encode_json(kind, epoch, incarnation, fields))

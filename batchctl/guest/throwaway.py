@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, List
 
+from . import limits
 from .failure import describe
 
 _PATIENCE_S = 120.0
@@ -24,8 +25,10 @@ def ask_child(question: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
     read_fd, write_fd = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
+    asker = os.getpid()
     pid = os.fork()
     if pid == 0:
+        limits.die_with(asker)
         _answer(question, write_fd)
     os.close(write_fd)
     try:

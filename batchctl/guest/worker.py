@@ -68,7 +68,7 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
     )
     trouble = limits.pin(fork.cpus) + limits.prefer_for_oom(fork.oom_score_adj)
     work, out = os.path.join(fork.home, "cwd"), os.path.join(fork.home, "out")
-    for folder in (work, out):
+    for folder in (fork.home, work, out):
         os.makedirs(folder, 0o700, exist_ok=True)
     os.chdir(work)
     _set_environment(os.environ, job, fork, out)
@@ -154,7 +154,7 @@ def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) 
 
 def _shut_down(script: Script, page: pages.Page, outbox: Outbox) -> None:
     """shutdown(), then what the script registered with atexit; neither can harm results that the pool has already."""
-    page.put(pages.SHUTDOWN, 0, time.monotonic_ns())
+    page.move(pages.SHUTDOWN, time.monotonic_ns())
     for name, function in (("shutdown()", script.shutdown), ("an atexit function", atexit._run_exitfuncs)):
         if function is None:
             continue

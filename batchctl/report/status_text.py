@@ -12,6 +12,7 @@ from batchctl.report.status import Liveness, Snapshot
 from batchctl.report.wording import (
     count_text,
     duration_text,
+    pasteable,
     percent_text,
     plural,
     printable,
@@ -101,9 +102,9 @@ def next_lines(snapshot: Snapshot | None, verdict: Liveness, *, out: str, summar
     if verdict is Liveness.FINISHED:
         return [f"batchctl verify {place}"]
     if verdict is Liveness.FAILED and summary is not None and summary.next_command:
-        return [summary.next_command]
+        return [pasteable(summary.next_command)]
     if snapshot is not None and snapshot.command:
-        typed = shlex.join(snapshot.command)
+        typed = pasteable(shlex.join(snapshot.command))
         return [f"{typed}   (in {snapshot.cwd})" if snapshot.cwd else typed]
     return [f"the same `batchctl run ... -o {place}` as before resumes it"]
 

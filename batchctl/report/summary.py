@@ -10,31 +10,40 @@ from typing import Any
 from batchctl.model.progress import CauseGroup, RunState, Summary
 from batchctl.report.atomic import read_small, replace_file
 from batchctl.report.decode import record_from
-from batchctl.report.wording import clipped, count_text, duration_text, plural, printable, printable_block, rate_text
+from batchctl.report.wording import (
+    clipped,
+    count_text,
+    duration_text,
+    pasteable,
+    plural,
+    printable,
+    printable_block,
+    rate_text,
+)
 
 SUMMARY_FORMAT = 1
 CAUSES_SHOWN = 5
 TRACEBACK_LINES = 12
 
 _HEADLINE = {
-    RunState.FINISHED: "finished",
-    RunState.STOPPED: "stopped early; what is done is kept",
-    RunState.FAILED: "failed",
+    RunState.FINISHED: "finished in",
+    RunState.STOPPED: "stopped early, what is done is kept, after",
+    RunState.FAILED: "failed after",
 }
 
 
 def summary_text(summary: Summary, *, verbose: bool = False) -> str:
     """Several lines: headline, counts, output, failures by cause with one example traceback, what to type next."""
-    headline = _HEADLINE.get(summary.state, summary.state.value)
+    headline = _HEADLINE.get(summary.state, f"{summary.state.value} after")
     code = f" (exit code {summary.exit_code})" if summary.exit_code else ""
-    lines = [f"{printable(summary.name)}: {headline} in {duration_text(summary.duration_s)}{code}"]
+    lines = [f"{printable(summary.name)}: {headline} {duration_text(summary.duration_s)}{code}"]
     lines += [f"  {label:<10} {text}" for label, text in _facts(summary)]
     if verbose:
         lines += [f"  {'sizing' if not i else '':<10} {printable(reason)}" for i, reason in enumerate(summary.reasons)]
     lines += _failures(summary.causes)
     lines += [f"  {'note':<10} {printable(note)}" for note in summary.notes]
     if summary.next_command:
-        lines.append(f"  {'next':<10} {printable(summary.next_command)}")
+        lines.append(f"  {'next':<10} {printable(pasteable(summary.next_command))}")
     return "\n".join(lines)
 
 

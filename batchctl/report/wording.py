@@ -117,6 +117,11 @@ def ranges_text(numbers: Iterable[int]) -> str:
     return ",".join(parts)
 
 
+def pasteable(command: str) -> str:
+    """A command for `next`, with a word of warning where secrets were masked in it: it will not do as it is."""
+    return f"{command}   (put back what *** stands for)" if "=***" in command else command
+
+
 def clipped(text: str, limit: int) -> str:
     """At most `limit` characters, the cut marked."""
     return text if len(text) <= limit else text[: max(0, limit - 3)] + "..."

@@ -89,6 +89,7 @@ class Conductor:
         signals: StopSignals,
         columns: bytes,
         changed: ChangedInputs | None,
+        mask: Callable[[Failure], Failure],
         clock: Callable[[], float],
     ) -> None:
         self._spec = spec
@@ -100,6 +101,7 @@ class Conductor:
         self._signals = signals
         self._columns = columns
         self._changed = changed
+        self._mask = mask
         self._clock = clock
         self._phase = Phase.RUNNING
         self._why: Conducted | BatchctlError | None = None
@@ -242,6 +244,7 @@ class Conductor:
     def _charge(self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int) -> None:
         died = failure.kind is not FailureKind.FAILED
         self._crew.charged(slot, run_ns, died=died)
+        failure = self._mask(failure)
         verdict = self._queue.failed(lease, failure)
         if verdict is not None:
             self._journal.add_records(verdict.records)
@@ -257,7 +260,7 @@ class Conductor:
         decision = self._crew.failed_init(event)
         self._teller.init_failed(event)
         if decision is InitDecision.END_RUN:
-            failure = event.failure
+            failure = self._mask(event.failure)
             text = f"init() failed: {failure.error}: {failure.message}"
             if failure.traceback:
                 text += "\n" + failure.traceback.rstrip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
@@ -13,15 +13,16 @@ from batchctl.dispatch.retry import RetryPolicy
 from batchctl.engine.base import Engine, EngineJob, LogSink
 from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, ResumeRefusedError, StoppedError
 from batchctl.files import Disk
-from batchctl.model.job import OutputAction
+from batchctl.model.job import JobSpec, OutputAction
 from batchctl.model.lease import Lease
 from batchctl.model.node import Sizing
+from batchctl.model.outcome import Failure
 from batchctl.model.progress import RunState, Summary
 from batchctl.plan.read import ChangeKind, Plan
 from batchctl.processes import child_environment
 from batchctl.report.attempts import AttemptsFile
 from batchctl.report.failures import FailureGroups
-from batchctl.report.logs import WorkerLog, secret_values
+from batchctl.report.logs import Mask, WorkerLog, secret_values
 from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile
 from batchctl.report.summary import write_summary
@@ -86,6 +87,7 @@ def run_epoch(ready: Ready, engine: Engine, reporter: Reporter, *, disk: Disk, r
                 signals=signals,
                 columns=recovered.columns,
                 changed=changed,
+                mask=_masker(spec),
                 clock=clock,
             )
             conducted = conductor.run()
@@ -144,6 +146,20 @@ def _engine_job(ready: Ready, *, epoch: int) -> EngineJob:
         preload=spec.preload,
         log_sink=log_sink,
     )
+
+
+def _masker(spec: JobSpec) -> Callable[[Failure], Failure]:
+    """Scripts put what they were given into their exceptions: secrets stay out of log, summary and terminal."""
+    mask = Mask(secret_values(child_environment(spec.environment)))
+
+    def masked(failure: Failure) -> Failure:
+        if not mask.longest:
+            return failure
+        texts = (failure.error, failure.message, failure.traceback)
+        told = (mask.applied(text.encode(errors="surrogateescape")).decode(errors="surrogateescape") for text in texts)
+        return Failure(failure.kind, *told)
+
+    return masked
 
 
 def _changed_inputs(plan: Plan, *, out: str, epoch: int) -> ChangedInputs | None:

@@ -81,8 +81,8 @@ class Journal:
                 self._charged.append(record)
             else:
                 self._quarantined.append(record)
-        if self._opened is None:
-            self._opened = self._clock()
+            if self._opened is None:
+                self._opened = self._clock()
 
     def set_columns(self, header: bytes) -> None:
         """The csv header of the run became known."""

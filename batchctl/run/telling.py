@@ -14,7 +14,7 @@ from batchctl.model.events import InitFailed, WorkerGone, WorkerReady
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored
 from batchctl.model.progress import Attempt, Progress, RunState
-from batchctl.model.records import Charged, Quarantined, Record
+from batchctl.model.records import Charged, Committed, Quarantined, Record
 from batchctl.report.attempts import AttemptsFile
 from batchctl.report.failures import FailureGroups
 from batchctl.report.progress import Level, Reporter
@@ -71,7 +71,10 @@ class Teller:
 
     def replay(self, record: Record) -> None:
         """A record of an earlier epoch, for the totals."""
-        if isinstance(record, Charged):
+        if isinstance(record, Committed):
+            self.tally.attempts += 1
+            self.tally.rows += record.n_rows
+        elif isinstance(record, Charged):
             self.tally.attempts += 1
             self.tally.by_kind[record.failure.kind] += 1
             self.failures.charged(record)

@@ -18,7 +18,8 @@ from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
 from batchctl.store.payloads import Arrangement, Done
 from batchctl.store.publish import digest_of
-from batchctl.store.replay import LogRecords, replay
+from batchctl.store.recover import make_durable
+from batchctl.store.replay import LogRecords, Replay, replay
 
 _LARGE = 256 << 10  # from here the kernel copies; below, slices are gathered
 _WINDOW = 4 << 20
@@ -79,10 +80,18 @@ def open_finished(disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequenc
     if not found.ledger.complete or found.waiting:
         raise CorruptionError(f"{layout.log} is sealed, but items are missing", where=str(layout.log))
     if locked:
-        disk.sync_dir(layout.directory)
-        disk.sync_dir(layout.out)  # the rename may have been the last thing before a kill
+        _make_log_durable(disk, layout, found=found, data=data)
         tidy(disk, layout)
     return Finished(LogRecords(disk, layout, frames=found.scan.frames), found.ledger, found.columns, found.done)
+
+
+def _make_log_durable(disk: Disk, layout: RunLayout, *, found: Replay, data: bytes) -> None:
+    # The rename of the final file, or (summary_only) DONE itself, may have been the last thing before a kill.
+    log = disk.open_append(layout.log)
+    try:
+        make_durable(disk, layout, log=log, rows=None, tail=(found.scan.log_durable, data))
+    finally:
+        log.close()
 
 
 def tidy(disk: Disk, layout: RunLayout) -> None:

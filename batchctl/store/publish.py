@@ -6,7 +6,7 @@ Once a PUBLISH frame is durable its files reach OUT, now or by the next recovery
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -69,15 +69,20 @@ def _named(lease: Lease) -> str:
 
 
 def digests_of(disk: Disk, layout: RunLayout, *, scored: Scored) -> tuple[str, ...]:
-    """SHA-256 of each staged file, which are durable on return: content first, so that no digest names lost bytes."""
+    """SHA-256 of each staged file. Content and names in stage are durable on return: what PUBLISH announces can be lost
+    by no power cut."""
     folder = layout.stage / scored.staged
     digests = []
+    folders = {layout.stage, layout.directory}
     for file in scored.files:
         disk.sync_file(folder / file.path)
+        folders.update(folder.joinpath(parent) for parent in PurePosixPath(file.path).parents)
         size, digest = digest_of(disk, folder / file.path)
         if size != file.size:
             raise StorageError(f"{folder / file.path} changed its size after it was staged", where=file.path)
         digests.append(digest.hex())
+    for path in sorted(folders, reverse=True):
+        disk.sync_dir(path)
     return tuple(digests)
 
 
@@ -90,29 +95,28 @@ def digest_of(disk: Disk, path: Path) -> tuple[int, bytes]:
         return source.size, sha.digest()
 
 
-def place_files(disk: Disk, layout: RunLayout, *, publications: Iterable[Publication]) -> None:
+def place_files(disk: Disk, layout: RunLayout, *, publications: Sequence[Publication]) -> None:
     """Move files whose PUBLISH is durable into OUT; their entries are durable on return. May be called again."""
-    folders: set[Path] = set()
+    targets = {layout.out / file.path for publication in publications for file in publication.files}
+    _make_parents(disk, layout, folders={target.parent for target in targets})
     for publication in publications:
         stage = layout.stage / publication.staged
         for file, digest in zip(publication.files, publication.digests, strict=True):
-            target = layout.out / file.path
-            _make_parents(disk, layout, target=target, folders=folders)
-            _place(disk, stage / file.path, target=target, digest=bytes.fromhex(digest))
-    for folder in sorted(folders, reverse=True):
+            _place(disk, stage / file.path, target=layout.out / file.path, digest=bytes.fromhex(digest))
+    for folder in sorted({target.parent for target in targets}):
         disk.sync_dir(folder)
 
 
-def _make_parents(disk: Disk, layout: RunLayout, *, target: Path, folders: set[Path]) -> None:
-    # All of them are synced, those that exist too: they may stem from an attempt that was killed before its sync.
-    missing = []
-    for parent in target.parents:
-        folders.add(parent)
-        if parent == layout.out:
-            break
-        missing.append(parent)
-    for parent in reversed(missing):
-        disk.mkdir(parent)
+def _make_parents(disk: Disk, layout: RunLayout, *, folders: set[Path]) -> None:
+    """Folders below OUT, durable before a file leaves stage for one of them.
+
+    Those that exist are synced too: they may stem from an attempt that was killed before its sync.
+    """
+    below = {folder for one in folders for folder in (one, *one.parents) if layout.out in folder.parents}
+    for folder in sorted(below):
+        disk.mkdir(folder)
+    for folder in sorted({folder.parent for folder in below}):
+        disk.sync_dir(folder)
 
 
 def _place(disk: Disk, source: Path, *, target: Path, digest: bytes) -> None:

@@ -76,9 +76,10 @@ def recover(
             group=last.group + 1 if last else 0,
             durable=found.scan.good_end,
         )
+        completed: Sequence[Committed] = ()
         if not found.done:
             opened = EpochOpened(writer.epoch, boot_id, version, settings)
-            _open_epoch(writer, opened=opened, found=found, rows_durable=rows.size if rows else 0)
+            completed = _open_epoch(writer, opened=opened, found=found, rows_durable=rows.size if rows else 0)
     except BaseException:
         log.close()
         if rows:
@@ -96,7 +97,7 @@ def recover(
     )
     return Recovered(
         committer,
-        LogRecords(disk, layout, frames=frames),
+        LogRecords(disk, layout, frames=frames, then=completed),
         found.ledger,
         found.columns,
         writer.epoch,
@@ -184,13 +185,14 @@ def make_durable(
 
 def settle_files(disk: Disk, layout: RunLayout, *, found: Replay) -> None:
     """Bring announced files to OUT; then nothing of earlier epochs is left in stage and spill."""
-    place_files(disk, layout, publications=found.waiting.values())
+    place_files(disk, layout, publications=[*found.waiting.values()])
     for folder in (layout.stage, layout.spill):
         for name in disk.listdir(folder):
             disk.remove_tree(folder / name)
 
 
-def _open_epoch(log: LogWriter, *, opened: EpochOpened, found: Replay, rows_durable: int) -> None:
+def _open_epoch(log: LogWriter, *, opened: EpochOpened, found: Replay, rows_durable: int) -> Sequence[Committed]:
+    """Write EPOCH and, with it, the commits whose files have just come to OUT; the latter are returned."""
     frames = [(FrameType.EPOCH, pack_epoch(opened))]
     completed = sorted((one.committed for one in found.waiting.values()), key=lambda record: record.offset)
     if completed:
@@ -199,3 +201,4 @@ def _open_epoch(log: LogWriter, *, opened: EpochOpened, found: Replay, rows_dura
     log.sync()
     found.ledger.commit(completed)
     found.waiting.clear()
+    return completed

@@ -167,11 +167,13 @@ def replay(data: memoryview, layout: RunLayout, *, run_id: str, bounds: Sequence
 
 
 class LogRecords:
-    """The records of a log in order, read anew by each iteration; the frames have been checked."""
+    """The records of a log in order, read anew by each iteration; the frames have been checked. `then`: what recovery
+    itself has committed behind them."""
 
-    __slots__ = ("_disk", "_frames", "_path")
+    __slots__ = ("_disk", "_frames", "_path", "_then")
 
-    def __init__(self, disk: Disk, layout: RunLayout, *, frames: Sequence[Frame]) -> None:
+    def __init__(self, disk: Disk, layout: RunLayout, *, frames: Sequence[Frame], then: Sequence[Record] = ()) -> None:
+        self._then = then
         self._disk = disk
         self._path = layout.log
         self._frames = frames
@@ -183,6 +185,7 @@ class LogRecords:
                     yield from records_of(
                         FrameType(kind), log.pread(start + HEADER_SIZE, end - start - HEADER_SIZE), epoch=epoch
                     )
+        yield from self._then
 
 
 _TOLD = frozenset(

@@ -40,7 +40,7 @@ class Text(str):
         return "as str"
 
 
-class Colour(str, enum.Enum):
+class Colour(str, enum.Enum):  # noqa: UP042 (user scripts of Python 3.8 have these)
     RED = "red"
 
 
@@ -65,7 +65,7 @@ CSV_CASES: dict[str, tuple[Callable[[], Any], bytes, bytes]] = {
         b'a b,0.1\n"c,d",\n',
     ),
     "frame with odd names": (lambda: DF([[1, 2]], columns=["a,b", 3]), b'"a,b",3\n', b"1,2\n"),
-    "nothing": (lambda: [], b"", b""),
+    "nothing": (list, b"", b""),
     "empty frame": (lambda: DF({"a": []}), b"", b""),
     "undecodable name": (lambda: ["raw\udcff", "x,\udcff"], b"prediction\n", b'raw\xff\n"x,\xff"\n'),
 }
@@ -177,7 +177,7 @@ JSON_CASES: dict[str, tuple[Callable[[], Any], list[str]]] = {
 def test_jsonl_of_a_list(case: str) -> None:
     make, expected = JSON_CASES[case]
     lines = render(JSONL, make()).decode().splitlines()
-    assert lines == ['{"prediction":%s}' % text for text in expected]
+    assert lines == ['{"prediction":' + text + "}" for text in expected]
     for line in lines:
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 

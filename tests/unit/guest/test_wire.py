@@ -1,4 +1,4 @@
-"""The wire: what is encoded comes back however the stream is cut; anything else is a ProtocolError and nothing worse."""
+"""The wire: what is encoded comes back however the stream is cut; all else is a ProtocolError, nothing worse."""
 
 from __future__ import annotations
 

@@ -90,6 +90,11 @@ def test_ranges(numbers: tuple[int, ...], shown: str) -> None:
     assert wording.ranges_text(numbers) == shown
 
 
+def test_a_masked_command_says_that_it_will_not_do_as_it_is() -> None:
+    assert wording.pasteable("batchctl run") == "batchctl run"
+    assert wording.pasteable("batchctl run --env 'A=***'").endswith("   (put back what *** stands for)")
+
+
 def test_a_cut_is_marked() -> None:
     assert wording.clipped("abcdef", 6) == "abcdef"
     assert wording.clipped("abcdefg", 6) == "abc..."
