@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from fractions import Fraction
 
 from batchctl.model.job import ErrorThreshold
 
@@ -51,6 +50,8 @@ def judge(threshold: ErrorThreshold, *, ok: int, failed: int, total: int, finish
 
 
 def _judge_percent(percent: float, *, failed: int, judged: int, total: int) -> Judgement:
+    from fractions import Fraction  # it pulls in decimal and numbers, and most runs have no percentage
+
     # By way of its text: 0.07 means 7/10000, not the binary fraction next to it, and "exact" must mean exact.
     share = Fraction(str(percent)) / 100
     if failed > share * total:

@@ -83,30 +83,48 @@ class PlanMap:
                 raise PlanDamaged("%s: sections lie outside the file" % path)
             self.folder_bytes = view[at[1] : at[1] + ends[0]]
             self.name_bytes = view[at[5] : at[5] + ends[2]]
+            self._run_begin = self._run_end = 0
+            self._run_prefix = ""
         except (IndexError, TypeError, ValueError) as error:
             raise PlanDamaged("%s: sections lie outside the file" % path) from error
 
     def paths(self, first: int, count: int) -> List[str]:
-        """Absolute paths of items first .. first + count - 1, a fresh list of str."""
-        found: List[str] = []
-        firsts, encoding, errors = self.run_firsts, _ENCODING, _ERRORS
-        run = bisect.bisect_right(firsts, first) - 1
+        """Absolute paths of items first .. first + count - 1, a fresh list of str. IndexError beyond the last item."""
         end = first + count
+        if end > self.items:
+            raise IndexError("the plan holds no items %d .. %d" % (first, end - 1))
+        found: List[str] = []
         while first < end:
-            stop = min(end, firsts[run + 1])
-            folder = self.run_folders[run]
-            prefix = str(self.folder_bytes[self.folder_at[folder] : self.folder_at[folder + 1]], encoding, errors)
-            if prefix != "/":
-                prefix += "/"
+            if not self._run_begin <= first < self._run_end:
+                self._enter_run(bisect.bisect_right(self.run_firsts, first) - 1)
+            stop = min(end, self._run_end)
+            if stop <= first:
+                raise PlanDamaged("the plan's runs are out of order")
             # One slice and one list of offsets for the run's share: half the time of an index and a slice per item.
             cuts = self.name_at[first : stop + 1].tolist()
-            names, base, low = bytes(self.name_bytes[cuts[0] : cuts[-1]]), cuts[0], 0
-            for cut in cuts[1:]:
-                high = cut - base
-                found.append(prefix + names[low:high].decode(encoding, errors))
-                low = high
-            first, run = stop, run + 1
+            base, low, prefix = cuts[0], 0, self._run_prefix
+            names = bytes(self.name_bytes[base : cuts[-1]])
+            if names.isascii():
+                # And one decode: in every file system encoding, a byte of ASCII is the character of that number.
+                text = names.decode("ascii")
+                for cut in cuts[1:]:
+                    high = cut - base
+                    found.append(prefix + text[low:high])
+                    low = high
+            else:
+                for cut in cuts[1:]:
+                    high = cut - base
+                    found.append(prefix + names[low:high].decode(_ENCODING, _ERRORS))
+                    low = high
+            first = stop
         return found
+
+    def _enter_run(self, run: int) -> None:
+        """Remember the run that answers come from: workers walk the plan forwards, the next ones do too."""
+        folder = self.run_folders[run]
+        prefix = str(self.folder_bytes[self.folder_at[folder] : self.folder_at[folder + 1]], _ENCODING, _ERRORS)
+        self._run_prefix = prefix if prefix == "/" else prefix + "/"
+        self._run_begin, self._run_end = self.run_firsts[run], self.run_firsts[run + 1]
 
     def close(self) -> None:
         """Unmap. No column may be used afterwards; a view that somebody still holds keeps the mapping alive."""

@@ -68,6 +68,7 @@ def run_epoch(ready: Ready, engine: Engine, reporter: Reporter, *, disk: Disk, r
         status=StatusFile(layout.status, name=spec.name, command=ready.command, clock=clock, wall=time.time),
         attempts=attempts,
         failures=FailureGroups(plan.display),
+        name_of=plan.display,
         clock=clock,
     )
     journal = Journal(recovered.committer, clock=clock, wake=engine.wake, pause_max=spec.pause_max)

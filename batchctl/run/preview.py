@@ -128,7 +128,7 @@ def _done(existing: Existing, disk: Disk) -> tuple[int, int]:
 def _differing(spec: JobSpec, existing: Existing) -> tuple[str, ...]:
     interpreter = interpreter_for(spec)
     fingerprint = fingerprint_of(spec, _facts(spec, interpreter), interpreter, old=existing.fingerprint)
-    return (*existing.other_output(spec), *existing.differences(fingerprint))
+    return tuple(dict.fromkeys((*existing.other_output(spec), *existing.differences(fingerprint))))
 
 
 def _facts(spec: JobSpec, interpreter: Interpreter) -> ScriptFacts:

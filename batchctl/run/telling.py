@@ -22,6 +22,7 @@ from batchctl.report.status import StatusFile
 from batchctl.store.commit import Group
 
 _RATE_S = 5.0  # the rate shown is of about the last ten seconds
+_QUARANTINES_TOLD = 10
 _NOTES = 50  # distinct notes kept for the summary
 
 
@@ -49,6 +50,7 @@ class Teller:
         status: StatusFile,
         attempts: AttemptsFile,
         failures: FailureGroups,
+        name_of: Callable[[int], str],
         clock: Callable[[], float],
     ) -> None:
         self._run_id = run_id
@@ -60,6 +62,8 @@ class Teller:
         self._status = status
         self._attempts = attempts
         self._clock = clock
+        self._name_of = name_of
+        self._quarantines_told = 0
         self.failures = failures
         self.tally = Tally()
         self.state = RunState.STARTING
@@ -131,12 +135,20 @@ class Teller:
                 failure.message,
             )
         )
-        level: Level = "warning" if verdict.decision is Decision.QUARANTINE else "debug"
-        what = f"mini-batch {lease.batch}, items {lease.first}..{lease.first + lease.count - 1}"
-        self._reporter.note(
-            f"{what}: {failure.kind.value.replace('_', ' ')}: {failure.error}: {failure.message} ({verdict.reason})",
-            level="debug" if level == "debug" else "info",
-        )
+        if verdict.decision is Decision.QUARANTINE:
+            self._tell_quarantine(lease, failure)
+        else:
+            text = f"mini-batch {lease.batch}, {_items(lease)}: {_told(failure)} ({verdict.reason})"
+            self._reporter.note(text, level="debug")
+
+    def _tell_quarantine(self, lease: Lease, failure: Failure) -> None:
+        """A line each for the first few; the summary groups them all."""
+        self._quarantines_told += 1
+        if self._quarantines_told <= _QUARANTINES_TOLD:
+            name = self._name_of(lease.first) if lease.count == 1 else f"mini-batch {lease.batch}, {_items(lease)}"
+            self._reporter.note(f"gave up on {name}: {_told(failure)}")
+        elif self._quarantines_told == _QUARANTINES_TOLD + 1:
+            self._reporter.note("further items that were given up are in the summary")
 
     def worker_ready(self, event: WorkerReady) -> None:
         """A worker passed init()."""
@@ -221,3 +233,11 @@ class Teller:
     def elapsed_s(self) -> float:
         """Seconds of this epoch."""
         return self._clock() - self._began
+
+
+def _items(lease: Lease) -> str:
+    return f"items {lease.first} to {lease.first + lease.count - 1}" if lease.count > 1 else f"item {lease.first}"
+
+
+def _told(failure: Failure) -> str:
+    return f"{failure.kind.value.replace('_', ' ')}: {failure.error}: {failure.message}"

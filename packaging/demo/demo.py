@@ -12,6 +12,7 @@ import collections
 import csv
 import hashlib
 import importlib.util
+import json
 import shlex
 import shutil
 import signal
@@ -102,6 +103,7 @@ def prove(work: Path, batchctl: str, user_python: str) -> None:
 
     say("5. the proof")
     compare(work, first / "predictions.csv", second / "predictions.csv")
+    tell_epochs(batchctl, second)
 
 
 def finish(command: list[str], *, log: Path) -> None:
@@ -164,6 +166,18 @@ def compare(work: Path, undisturbed: Path, resumed: Path) -> None:
     if digests[0] != digests[1]:
         raise Failed("the resumed run's bytes differ from the undisturbed run's")
     print("   the bytes are equal")
+
+
+def tell_epochs(batchctl: str, out: Path) -> None:
+    """Rows committed before and after the kill, from the checkpoint log: the resume must have kept the first ones."""
+    lines = subprocess.run([batchctl, "inspect", str(out)], capture_output=True, check=True, text=True).stdout
+    rows = {1: 0, 2: 0}
+    for record in map(json.loads, lines.splitlines()):
+        if record["type"] == "COMMIT":
+            rows[record["epoch"]] += record["n_rows"]
+    print(f"   rows scored before the kill {rows[1]}, after it {rows[2]}: none twice")
+    if not rows[1] or not rows[2]:
+        raise Failed(f"one of the two epochs committed nothing: {rows}")
 
 
 def size(path: Path) -> int:
