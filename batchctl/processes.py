@@ -2,7 +2,8 @@
 
 Children are started with `posix_spawn` from the caller's thread: the fork server must come from the coordinator's main
 thread, because the parent-death signal follows the thread that started the child. Whoever spawns also reaps
-(`reap_children`): the coordinator is a child subreaper, so strangers orphaned below it arrive here too.
+(`reap_children`): the coordinator is a child subreaper, so strangers orphaned below it arrive here too. `fork_helper`
+makes the one other kind of child: a copy of ourselves that helps with system calls and lives as long as its `Helper`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
+import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 RUN_ID_VARIABLE = "BATCHCTL_RUN_ID"
 # What the frozen binary's boot loader leaves behind; a child that sees it loads our libraries instead of its own.
@@ -42,7 +48,7 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], *, pass_fds: Sequence[int
     """Start `argv[0]` (an absolute path) in a process group of its own and return its pid.
 
     The child's standard input is /dev/null, its standard output and error are `stderr`; `pass_fds` are inherited under
-    their own numbers, nothing else is. Raises OSError when the program cannot be started.
+    their own numbers, nothing else that we opened is. Raises OSError when the program cannot be started.
     """
     for fd in pass_fds:
         os.set_inheritable(fd, True)
@@ -63,6 +69,97 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], *, pass_fds: Sequence[int
     finally:
         for fd in pass_fds:
             os.set_inheritable(fd, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A copy of this process at the other end of `channel` (SOCK_SEQPACKET). Whoever made it calls `end`."""
+
+    pid: int
+    channel: socket.socket
+
+    def end(self) -> None:
+        """Kill it, reap it (by its pid: `reap_children` must not be called while a helper lives), close the channel."""
+        self.channel.close()
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+
+def usable_cpus() -> int:
+    """Cpus that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def fork_helper(serve: Callable[[socket.socket], None]) -> Helper | None:
+    """Fork a child that runs `serve(channel)` and ends when that returns or raises; None where it cannot be had.
+
+    A fork without exec copies the locks of other threads in whatever state they are, so it is refused when there is
+    any other thread (native ones too: /proc is asked). The coordinator has one thread until a run begins. The child
+    keeps no descriptor but its channel (a lock or the fork server's socket in it would outlive us), has the default
+    signal handling, dies with the thread that made it, and never returns into the caller's frames: no `finally`, no
+    exit handler and no buffered output of ours happens twice.
+    """
+    try:
+        if len(os.listdir("/proc/self/task")) != 1:
+            return None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except OSError:
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: the child should not load anything
+    parent, cpu = os.getpid(), _current_cpu()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # no handler of ours runs in the child
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _be_helper(serve, theirs, parent=parent, cpu=cpu, prctl=prctl)
+    except OSError:
+        ours.close()
+        return None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        theirs.close()
+    return Helper(pid, ours)
+
+
+def _current_cpu() -> int:
+    """The cpu that we run on; -1 where /proc does not say."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[36])
+    return -1
+
+
+def _step_aside(cpu: int) -> None:
+    """Leave a cpu, our parent's when it forked us, to it.
+
+    A message over a socket wakes its reader on the sender's cpu, so that the two would share one (measured: always on a
+    busy machine of two cpus, and then a helper is worth nothing).
+    """
+    others = os.sched_getaffinity(0) - {cpu}
+    if others:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, others)
+
+
+def _be_helper(
+    serve: Callable[[socket.socket], None], channel: socket.socket, *, parent: int, cpu: int, prctl: Callable[..., int]
+) -> None:
+    """The child's whole life."""
+    try:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            return  # it died before we could ask to die with it
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) != channel.fileno():
+                with contextlib.suppress(OSError):  # that of the listing itself
+                    os.close(int(name))
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _step_aside(cpu)
+        serve(channel)
+    finally:
+        os._exit(0)
 
 
 def become_subreaper() -> bool:
@@ -87,7 +184,7 @@ def kill_group(group: int, number: int) -> bool:
     """Send a signal to a process group; False when nobody is left in it."""
     try:
         os.killpg(group, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # what is left in it has changed its user: not ours to end
         return False
     return True
 
@@ -96,7 +193,7 @@ def kill_process(pid: int, number: int) -> bool:
     """Send a signal to one process; False when it is gone."""
     try:
         os.kill(pid, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True
 
@@ -136,26 +233,20 @@ def end_leftovers(run_id: str) -> int:
         if not found:
             break
         killed += len(found)
-        for pid in found:
-            with contextlib.suppress(OSError), contextlib.closing(_PidFd(pid)) as handle:
-                handle.wait(2.0)
+        await_end(found, seconds=2.0)
         reap_children()
     return killed
 
 
-class _PidFd:
-    """A pidfd to wait on with a limit; the process need not be our child."""
-
-    def __init__(self, pid: int) -> None:
-        self._fd = os.pidfd_open(pid)
-
-    def wait(self, seconds: float) -> None:
-        """Return when the process has ended or after `seconds`."""
-        import select
-
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        poll.poll(int(seconds * 1000))
-
-    def close(self) -> None:
-        os.close(self._fd)
+def await_end(pids: Iterable[int], *, seconds: float) -> None:
+    """Return when these processes (our children or not) have ended, or after `seconds`."""
+    deadline = time.monotonic() + seconds
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            fd = os.pidfd_open(pid)
+            try:
+                poll = select.poll()
+                poll.register(fd, select.POLLIN)
+                poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            finally:
+                os.close(fd)

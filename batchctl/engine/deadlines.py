@@ -15,6 +15,7 @@ from batchctl.guest import page, wire
 
 _DUMP_NS = 50_000_000  # what a stack dump may take before the group is asked to go
 _TERM_NS = 1_000_000_000
+_SHUTDOWN_NS = 30_000_000_000  # a worker that is replaced in the middle of a run must not hold its slot for ever
 
 
 class Deadlines:
@@ -35,7 +36,7 @@ class Deadlines:
             and worker.phase in (Phase.STARTING, Phase.READY, Phase.STOPPING)
             and self._is_late(worker, now_ns)
         ):
-            worker.phase = Phase.LATE
+            worker.mark_late()
             self._dumped[worker.incarnation] = now_ns
             if processes.is_stopped(worker.pid):
                 worker.kill(signal.SIGKILL)
@@ -45,6 +46,8 @@ class Deadlines:
 
     def reason(self, worker: Worker) -> str:
         """Why it was killed, in words."""
+        if worker.page.look().state == page.SHUTDOWN:
+            return f"shutdown() took longer than {_SHUTDOWN_NS / 1e9:g} s"
         if not worker.ready:
             return f"init() took longer than init_timeout ({self._init_timeout_ns / 1e9:g} s)"
         return f"run() took longer than timeout ({self._timeout_ns / 1e9:g} s)"
@@ -57,14 +60,17 @@ class Deadlines:
     def _is_late(self, worker: Worker, now_ns: int) -> bool:
         if not worker.ready:
             return bool(self._init_timeout_ns) and now_ns - worker.started_ns > self._init_timeout_ns
-        if not self._timeout_ns:
-            return False
         picture = worker.page.look()
-        return picture.state == page.RUN and now_ns - picture.start_ns > self._timeout_ns
+        if picture.state == page.SHUTDOWN:
+            return now_ns - picture.start_ns > _SHUTDOWN_NS
+        return bool(self._timeout_ns) and picture.state == page.RUN and now_ns - picture.start_ns > self._timeout_ns
 
     def _go_on(self, worker: Worker, now_ns: int) -> None:
         termed = self._termed.get(worker.incarnation)
-        if termed is None:
+        if termed is None and not self._is_late(worker, now_ns):
+            worker.forgive()
+            self.forget(worker)
+        elif termed is None:
             if now_ns - self._dumped[worker.incarnation] >= _DUMP_NS:
                 self._termed[worker.incarnation] = now_ns
                 worker.kill(signal.SIGTERM)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+
+_OUR_FRAME = re.compile(r'  File "(?:[^"]*/guest\.pyz/[^"]*|<frozen (?:runpy|importlib\.[^"]*)>)", line \d+ in ')
 
 
 def describe_status(status: int, *, ours: str = "") -> str:
@@ -21,3 +24,8 @@ def describe_status(status: int, *, ours: str = "") -> str:
         return f"killed by {name} from outside (suspected: out of memory, see the kernel log)"
     core = ", core dumped" if os.WCOREDUMP(status) else ""
     return f"killed by {name}{core}"
+
+
+def without_our_frames(tail: str) -> str:
+    """The end of a worker's output, our own frames taken out of its stack dumps: the script's are what is asked for."""
+    return "\n".join(line for line in tail.split("\n") if not _OUR_FRAME.match(line))

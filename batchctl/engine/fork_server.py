@@ -22,6 +22,7 @@ from batchctl.errors import UsageError
 from batchctl.guest import wire
 
 _HELLO_LIMIT_S = 60.0
+_ANSWER_LIMIT_S = 150.0  # once it is known to be ours; the guest itself gives up after 120 s and says so
 _READ = 1 << 16
 
 
@@ -50,9 +51,10 @@ class ForkServer:
             theirs.close()
             os.close(write_end)
 
-    def send(self, kind: int, fields: Mapping[str, Any], *, fds: Sequence[int] = (), body: bytes = b"") -> None:
-        """One request. A server that has died meanwhile is not an error here: its death will be reported."""
-        data = wire.encode_json(kind, 0, 0, dict(fields), body)
+    def send(self, kind: int, fields: Mapping[str, Any], *, fds: Sequence[int] = (), incarnation: int = 0) -> None:
+        """One request; a failure to carry it out names `incarnation`. A server that has died meanwhile is not an error
+        here: its death will be reported."""
+        data = wire.encode_json(kind, 0, incarnation, dict(fields))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             if fds:
                 ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
@@ -79,10 +81,13 @@ class ForkServer:
     def wait_for(self, kind: int, *, seconds: float = _HELLO_LIMIT_S) -> dict[str, Any]:
         """Wait for an answer of this kind; other frames are kept for `receive`. Raises UsageError when none comes."""
         deadline = time.monotonic() + seconds
+        known = False
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
         while True:
             frames = self.receive()
+            if self._said_hello and not known:
+                known, deadline = True, time.monotonic() + max(seconds, _ANSWER_LIMIT_S)
             for index, frame in enumerate(frames):
                 if frame.kind == kind:
                     self._early = frames[:index] + frames[index + 1 :]

@@ -15,6 +15,7 @@ import select
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from batchctl import processes
 from batchctl.engine.base import EngineJob
@@ -31,6 +32,7 @@ from batchctl.model.progress import WorkerView
 
 _TICK_S = 0.1  # deadlines are looked at this often
 _TICK_NS = int(_TICK_S * 1e9)
+_KILL_S = 2.0  # what the kernel may take to end a killed process
 _OOM_SCORE = 500  # the kernel is to take a worker, never the coordinator
 
 
@@ -39,6 +41,7 @@ class Pool:
 
     def __init__(self, make_server: Callable[[], ForkServer]) -> None:
         self._make_server = make_server
+        server = make_server()  # first: it may be refused
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -49,7 +52,7 @@ class Pool:
         self._next_tick = 0
         self._job: EngineJob | None = None
         self._deadlines = Deadlines(0, 0)
-        self.server = self._adopt(make_server())
+        self.server = self._adopt(server)
 
     def _adopt(self, server: ForkServer) -> ForkServer:
         for fd in (server.channel.fileno(), server.errors):
@@ -101,7 +104,7 @@ class Pool:
             "oom_score_adj": _OOM_SCORE,
             "home": str(home),
         }
-        self.server.send(wire.FORK, fields, fds=worker.ends.fds())
+        self.server.send(wire.FORK, fields, fds=worker.ends.fds(), incarnation=worker.incarnation)
         worker.ends.close()
         self._workers[slot.index] = worker
         for fd in (worker.channel.fileno(), worker.log):
@@ -113,9 +116,9 @@ class Pool:
         """See Engine.send."""
         worker = self._workers[slot]
         try:
-            worker.send(list(leases))
-        except wire.ProtocolError:
-            worker.kill(signal.SIGKILL)
+            worker.send(leases)
+        except wire.ProtocolError as error:
+            self._condemn(worker, error)
 
     def take_back(self, slot: int) -> tuple[Lease, ...]:
         """See Engine.take_back."""
@@ -132,8 +135,11 @@ class Pool:
         worker = self._workers.get(slot)
         if worker is None:
             return
-        if worker.phase is Phase.READY:
-            worker.tell_to_stop()
+        if worker.phase in (Phase.READY, Phase.LATE):
+            try:
+                worker.tell_to_stop()
+            except wire.ProtocolError as error:
+                self._condemn(worker, error)
         elif worker.phase is Phase.STARTING:  # nothing to finish, and init() may take an hour
             self.kill_worker(slot)
 
@@ -188,11 +194,16 @@ class Pool:
             alive = worker.read_channel(events)
         except wire.ProtocolError as error:
             events.append(GuestWarned(worker.slot.index, worker.incarnation, f"the worker broke the protocol: {error}"))
-            worker.kill(signal.SIGKILL)
+            self._condemn(worker, error)
             alive = False
         if not alive:  # its death will be reported; until then the closed channel must not spin us
             with contextlib.suppress(OSError):
                 self._epoll.unregister(worker.channel.fileno())
+
+    def _condemn(self, worker: Worker, error: wire.ProtocolError) -> None:
+        """It is not to be trusted any more, nor listened to."""
+        worker.fault = f"it broke the protocol: {error}"
+        worker.kill(signal.SIGKILL)
 
     def _read_server_errors(self, events: list[Event]) -> None:
         said = self.server.read_errors()
@@ -203,7 +214,11 @@ class Pool:
                 self._epoll.unregister(self.server.errors)
 
     def _read_server(self, events: list[Event]) -> None:
-        frames = self.server.receive()
+        try:
+            frames = self.server.receive()
+        except wire.ProtocolError:  # its death, and with it EngineLost, is found by reaping
+            processes.kill_process(self.server.pid, signal.SIGKILL)
+            frames = []
         if not frames:
             self._tick_server(events)
         for frame in frames:
@@ -212,36 +227,38 @@ class Pool:
                 worker = self._workers.get(said["slot"])
                 if worker is not None and worker.incarnation == said["incarnation"]:
                     worker.pid = said["pid"]
+                    worker.started_ns = page.now_ns()  # what the server did before (preload) is not init()
                     events.append(WorkerForked(worker.slot.index, worker.incarnation, worker.pid))
-                    if worker.phase is Phase.KILLED:  # the order came before we knew whom to kill
+                    if worker.phase is Phase.KILLED or worker.fault:  # the order came before we knew whom to kill
                         worker.kill(signal.SIGKILL)
             elif frame.kind == wire.EXITED:
                 worker = self._workers.get(said["slot"])
                 if worker is not None and worker.incarnation == said["incarnation"]:
                     self._bury(worker, said["status"], events)
-            elif frame.kind in (wire.SERVER_FAILED, wire.PRELOAD_REFUSED):
-                self._complain(frame.kind, said, events)
+            elif frame.kind == wire.PRELOAD_REFUSED:
+                text = (
+                    f"preload of {said.get('module')} refused: {said.get('reason')}; each worker imports it for itself"
+                )
+                events.append(GuestWarned(-1, 0, text))
+            elif frame.kind == wire.SERVER_FAILED:
+                self._take_refusal(frame.incarnation, said, events)
 
-    def _complain(self, kind: int, said: dict[str, object], events: list[Event]) -> None:
-        if kind == wire.PRELOAD_REFUSED:
-            text = f"preload of {said.get('module')} refused: {said.get('reason')}; each worker imports it for itself"
-            events.append(GuestWarned(-1, 0, text))
+    def _take_refusal(self, incarnation: int, said: dict[str, Any], events: list[Event]) -> None:
+        """The server could not do what it was asked: if that was a worker, there will be none."""
+        what = f"{said.get('error')}: {said.get('message')}"
+        worker = next((one for one in self._workers.values() if one.incarnation == incarnation), None)
+        if worker is None:
+            events.append(GuestWarned(-1, 0, f"fork server: {what}"))
             return
-        slot, incarnation = said.get("slot"), said.get("incarnation")
-        worker = self._workers.get(slot) if isinstance(slot, int) else None
-        if worker is not None and worker.incarnation == incarnation:  # the fork itself failed
-            failure = Failure(
-                FailureKind.FAILED, str(said.get("error")), str(said.get("message")), str(said.get("traceback"))
-            )
-            self._remove(worker)
-            events.append(InitFailed(worker.slot.index, worker.incarnation, failure))
-            events.append(WorkerGone(worker.slot.index, worker.incarnation, False, str(said.get("message"))))
-        else:
-            events.append(GuestWarned(-1, 0, f"fork server: {said.get('error')}: {said.get('message')}"))
+        error, message, traceback = (str(said.get(name, "")) for name in ("error", "message", "traceback"))
+        self._remove(worker)
+        failure = Failure(FailureKind.FAILED, error, message, traceback)
+        events.append(InitFailed(worker.slot.index, worker.incarnation, failure))
+        events.append(WorkerGone(worker.slot.index, worker.incarnation, False, f"it could not be forked: {what}"))
 
     def _bury(self, worker: Worker, status: int, events: list[Event]) -> None:
-        worker.kill(signal.SIGKILL)  # children that it left in its group
-        ours = self._deadlines.reason(worker) if worker.phase is Phase.LATE else ""
+        # Its group is dead: the server killed it before it gave the number free, which another may have by now.
+        ours = self._deadlines.reason(worker) if worker.phase is Phase.LATE else worker.fault
         if worker.phase is Phase.KILLED:
             ours = "on the coordinator's order"
         cause = ours if worker.phase is Phase.LATE else describe_status(status, ours=ours)
@@ -307,11 +324,13 @@ class Pool:
 
     def close(self) -> None:
         """Kill and give back everything. May be called twice."""
-        for worker in list(self._workers.values()):
+        workers = list(self._workers.values())
+        for worker in workers:
             worker.kill(signal.SIGKILL)
         self.server.close()
+        processes.await_end([worker.pid for worker in workers if worker.pid], seconds=_KILL_S)
         processes.reap_children()
-        for worker in list(self._workers.values()):
+        for worker in workers:
             self._remove(worker)
         if not self._epoll.closed:
             self._epoll.close()

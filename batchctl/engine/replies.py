@@ -6,16 +6,18 @@ Anything else is a ProtocolError, after which the worker is replaced. Answers to
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
 from batchctl.guest import wire
-from batchctl.model.events import ColumnsSeen, Event, GuestWarned, LeaseFailed, LeaseScored
+from batchctl.model.events import ColumnsSeen, Event, GuestWarned, LeaseFailed, LeaseScored, LeasesReturned
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
 
 # The guest caps these too; here they keep a broken worker from filling the log.
 _ERROR_CAP, _MESSAGE_CAP, _TRACEBACK_CAP = 300, 10_000, 70_000
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Replies:
@@ -37,6 +39,7 @@ class Replies:
             lease = outstanding.pop(serial, None)
             if lease is not None:
                 if lease != (batch, first, count, attempt) or end > len(body) or ok > count:
+                    outstanding[serial] = lease  # still the worker's: it comes back when that is gone
                     raise wire.ProtocolError("a result that fits no lease")
                 scored = Scored(lease, body[at:end], length, crc, n_rows, ok, count - ok, run_ns)
                 events.append(LeaseScored(slot, incarnation, scored))
@@ -52,10 +55,7 @@ class Replies:
                 case wire.SCORED_LONG:
                     self._take_long(frame, events)
                 case wire.FAILED:
-                    said = frame.json()
-                    lease = self._outstanding.pop(int(said["serial"]), None)
-                    if lease is not None:
-                        events.append(LeaseFailed(slot, incarnation, lease, _failure(said), int(said["run_ns"])))
+                    self._take_failed(frame, events)
                 case wire.INIT_FAILED:
                     self.init_failure = _failure(frame.json())
                 case wire.COLUMNS:
@@ -68,19 +68,38 @@ class Replies:
                     pass  # handed on already when it was taken back
                 case _:
                     raise wire.ProtocolError(f"an unknown frame kind {frame.kind}")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise wire.ProtocolError(f"frame kind {frame.kind} with a malformed head") from error
+
+    def _take_failed(self, frame: wire.Frame, events: list[Event]) -> None:
+        said = frame.json()
+        serial, failure, run_ns = int(said["serial"]), _failure(said), int(said["run_ns"])
+        lease = self._outstanding.get(serial)
+        if lease is None:
+            return
+        if tuple(said["lease"]) != lease:
+            raise wire.ProtocolError("a failure that fits no lease")
+        del self._outstanding[serial]
+        if said.get("errno") in _FULL:  # no room for its files: not the script's fault, so not charged
+            text = f"storage is full, a mini-batch is to be run again: {failure.message}"
+            events.append(GuestWarned(self._slot, self._incarnation, text))
+            events.append(LeasesReturned(self._slot, self._incarnation, (lease,), True))
+        else:
+            events.append(LeaseFailed(self._slot, self._incarnation, lease, failure, run_ns))
 
     def _take_long(self, frame: wire.Frame, events: list[Event]) -> None:
         said = frame.json()
-        lease = self._outstanding.pop(int(said["serial"]), None)
+        serial = int(said["serial"])
+        lease = self._outstanding.get(serial)
         if lease is None:
             return
         spill, staged, length, ok = str(said["spill"]), str(said["staged"]), int(said["length"]), int(said["ok"])
-        if tuple(said["lease"]) != lease or not 0 <= ok <= lease.count or "/" in spill or "/" in staged:
+        if tuple(said["lease"]) != lease or not 0 <= ok <= lease.count or not (_is_plain(spill) and _is_plain(staged)):
             raise wire.ProtocolError("a result that fits no lease")
-        if not spill and length != len(frame.body):
+        if length < 0 or len(frame.body) != (0 if spill else length):
             raise wire.ProtocolError("a result whose rows are not all there")
+        if not (0 <= int(said["crc"]) < 1 << 32 and 0 <= int(said["n_rows"]) < 1 << 32):
+            raise wire.ProtocolError("a result with impossible numbers")
         scored = Scored(
             lease,
             frame.body,
@@ -94,6 +113,7 @@ class Replies:
             staged,
             tuple(StagedFile(str(path), int(size)) for path, size in said["files"]),
         )
+        del self._outstanding[serial]
         events.append(LeaseScored(self._slot, self._incarnation, scored))
 
 
@@ -101,8 +121,13 @@ def init_seconds(frame: wire.Frame) -> float:
     """How long `init()` took, from a READY frame."""
     try:
         return float(frame.json()["init_s"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise wire.ProtocolError("READY with a malformed head") from error
+
+
+def _is_plain(name: str) -> bool:
+    """A name in a folder of ours (or none), not a way out of it."""
+    return "/" not in name and "\0" not in name and name not in (".", "..")
 
 
 def _failure(said: Mapping[str, Any]) -> Failure:

@@ -7,11 +7,13 @@ import fcntl
 import os
 import select
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from batchctl import processes
 from batchctl.engine.base import LogSink
+from batchctl.engine.deaths import without_our_frames
 from batchctl.engine.replies import Replies, init_seconds
 from batchctl.guest import page, wire
 from batchctl.model.events import Event, InitFailed, LeaseFailed, LeasesReturned, WorkerReady
@@ -64,6 +66,9 @@ class Worker:
         self.phase = Phase.STARTING
         self.started_ns = started_ns
         self.ready = False  # passed init()
+        self.fault = ""  # what it did that no worker of ours does; it is killed for it
+        self._before_late = self.phase
+        self._late_serial = 0
         self.outstanding: dict[int, Lease] = {}
         self._next_serial = 1
         self._decoder = wire.Decoder()
@@ -80,7 +85,7 @@ class Worker:
         _enlarge(self.log)
         self.ends = Ends(theirs, memory, write_end)
 
-    def send(self, leases: list[Lease] | tuple[Lease, ...]) -> None:
+    def send(self, leases: Sequence[Lease]) -> None:
         """Put leases into the worker's hands. A dead worker is not an error: they will be returned."""
         serial = self._next_serial
         pack = wire.LEASE_RECORD.pack
@@ -93,8 +98,11 @@ class Worker:
         self._write(wire.encode(wire.LEASES, self.epoch, self.incarnation, b"".join(records)))
 
     def tell_to_stop(self) -> None:
-        """Let it finish and leave."""
-        self.phase = Phase.STOPPING
+        """Let it finish and leave; a late one too, should it come back by itself."""
+        if self.phase is Phase.LATE:
+            self._before_late = Phase.STOPPING
+        else:
+            self.phase = Phase.STOPPING
         self._write(wire.encode_json(wire.STOP, self.epoch, self.incarnation, {}))
 
     def _write(self, data: bytes) -> None:
@@ -102,8 +110,19 @@ class Worker:
             sent = self.channel.send(data)
         except (BrokenPipeError, ConnectionResetError):
             return
+        except BlockingIOError:
+            sent = 0
         if sent != len(data):  # a few hundred bytes into an empty socket buffer: only a broken peer gets us here
             raise wire.ProtocolError("the channel is full")
+
+    def mark_late(self) -> None:
+        """Its deadline has passed. Only the lease that it is at now may be charged for that."""
+        self._before_late, self.phase, self._late_serial = self.phase, Phase.LATE, self.page.look().serial
+
+    def forgive(self) -> None:
+        """It came back by itself before it was told to go."""
+        if self.phase is Phase.LATE:  # an order to kill it stands
+            self.phase = Phase.READY if self._before_late is Phase.STARTING else self._before_late
 
     def take_back(self) -> tuple[Lease, ...]:
         """The leases it has not started, by its page; they are void from now on.
@@ -114,7 +133,8 @@ class Worker:
         waiting = [serial for serial in self.outstanding if serial > reached]
         if not waiting:
             return ()
-        self.page.void(waiting[0], self._next_serial)
+        # All that it has not begun was taken back, now or before: the page has room for one range only.
+        self.page.void(reached + 1, self._next_serial)
         return tuple(self.outstanding.pop(serial) for serial in waiting)
 
     def read_channel(self, events: list[Event]) -> bool:
@@ -150,6 +170,8 @@ class Worker:
 
     def drain_channel(self, events: list[Event]) -> None:
         """After its death: everything that it had sent. What cannot be understood any more is left out."""
+        if self.fault:
+            return
         with contextlib.suppress(OSError, wire.ProtocolError):
             while self.channel.recv(1, socket.MSG_PEEK):
                 self.read_channel(events)
@@ -168,7 +190,7 @@ class Worker:
 
     def log_tail(self, size: int) -> str:
         """The end of its output, for a message."""
-        return self._log_sink.tail(size)
+        return without_our_frames(self._log_sink.tail(size))
 
     def conclude(self, events: list[Event], *, cause: str, charge: bool) -> None:
         """It is dead: say what became of its leases. `charge`: a death in `run` counts as an attempt."""
@@ -183,7 +205,11 @@ class Worker:
             kind = FailureKind.TIMED_OUT if self.phase is Phase.LATE else FailureKind.LOST
             silent = Failure(kind, "WorkerDied", f"in init(): {cause}", self.log_tail(4000))
             events.append(InitFailed(slot, incarnation, told or silent))
-        if charge and picture.state == page.RUN:
+        if (
+            charge
+            and picture.state == page.RUN
+            and (self.phase is not Phase.LATE or picture.serial == self._late_serial)
+        ):
             lease = self.outstanding.pop(picture.serial, None)
             if lease is not None:
                 late = self.phase is Phase.LATE

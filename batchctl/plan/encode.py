@@ -11,6 +11,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate, islice
 
@@ -183,13 +184,17 @@ class PlanBuilder:
         return closed
 
 
-def build_plan(request: InputRequest, *, mini_batch_size: int) -> PlanImage:
-    """List the inputs and plan them. Raises UsageError (no items, bad INPUT, limits); see Listing."""
+def build_plan(request: InputRequest, *, mini_batch_size: int, children: int | None = None) -> PlanImage:
+    """List the inputs and plan them. Raises UsageError (no items, bad INPUT, limits); see Listing.
+
+    For a large listing child processes are forked (`children` at most; see Lookers); they are gone on return.
+    """
     if mini_batch_size < 1:
         raise UsageError(f"mini-batch size {mini_batch_size}: must be 1 or more", where="mini_batch_size")
-    listing, builder = Listing(request), PlanBuilder()
-    for stretch in listing.stretches():
-        builder.add(stretch)
+    listing, builder = Listing(request, children=children), PlanBuilder()
+    with closing(listing.stretches()) as stretches:
+        for stretch in stretches:
+            builder.add(stretch)
     if not builder.sizes:
         raise listing.nothing()
     listing.findings.duplicates += builder.duplicates

@@ -21,7 +21,8 @@ from batchctl.plan.manifest import FileDigest, Manifest, digest_code, digest_fil
 class FingerprintRequest:
     """What a fingerprint is taken of. `fields`: the values of the spec that a resume may not change, by their names;
     `interpreter`: facts such as {"python": "3.11.7", "pandas": "3.1.1"} (absent ones ""); `skip`: OUT and INPUT
-    folders, not digested as code.
+    folders, not digested as code; `modules_only`: of the code folder only `*.py` and packages count (it is merely where
+    a bare script lies).
     """
 
     script: Path | None  # None: an MLflow model without one
@@ -32,6 +33,7 @@ class FingerprintRequest:
     interpreter: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     skip: tuple[Path, ...] = ()
+    modules_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,10 @@ def _rendered(value: object) -> str:
     return machine_name(str([str(part) for part in value]))
 
 
+def _code(code: Path, request: FingerprintRequest, *, skip: Sequence[Path], old: Fingerprint | None) -> Manifest:
+    return digest_code(code, skip=skip, old=old.code if old else (), modules_only=request.modules_only)
+
+
 def take_fingerprint(request: FingerprintRequest, *, old: Fingerprint | None = None) -> Fingerprint:
     """Digest everything. With `old` (a resume) its salt is used and its unchanged files are not read again.
 
@@ -105,7 +111,7 @@ def take_fingerprint(request: FingerprintRequest, *, old: Fingerprint | None = N
     skip = [*request.skip, *(path for path in (script, model) if path is not None)]
     return Fingerprint(
         script=digest_files(script.parent, [script.name], old=old.script if old else ()) if script else (),
-        code=digest_code(code, skip=skip, old=old.code if old else ()) if code else (),
+        code=_code(code, request, skip=skip, old=old) if code else (),
         model=digest_model(model, old=old.model if old else ()),
         salt=salt,
         environment=_salted(request.environment, salt=salt),

@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
-from operator import itemgetter
+from functools import partial
 from pathlib import Path
 
 from batchctl.errors import UsageError
 from batchctl.model.job import Grouping
 from batchctl.plan.display import display_name
-from batchctl.plan.lists import Named, absolute, first_mentions, folder_of, gathered, list_lines
+from batchctl.plan.lists import Block, Blocks, PathList, Run, absolute, first_mentions, gathered, runs
+from batchctl.plan.look import CHUNK, MTIME, SIZE, Part
+from batchctl.plan.lookers import Lookers
 from batchctl.plan.patterns import Filters, Glob, is_glob
 from batchctl.plan.stretch import Findings, Noticed, Stretch
-from batchctl.plan.walk import CHUNK, MTIME, SIZE, OutGuard, Walk
-
-_MODE = itemgetter(0)
+from batchctl.plan.walk import OutGuard, Walk, look
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +39,14 @@ class InputRequest:
 
 
 class Listing:
-    """One enumeration. `stretches` may be iterated once; `findings` are complete when it ends.
+    """One enumeration. `stretches` may be iterated once (close it if not to the end: it has child processes);
+    `findings` are complete when it ends. `children` is as in Lookers.
 
     Raises UsageError: an INPUT that does not exist or cannot be listed, that lies in OUT, a list naming what is not a
     regular file, a glob that matches nothing. No items at all is judged by the caller (`nothing`), which has counted.
     """
 
-    def __init__(self, request: InputRequest) -> None:
+    def __init__(self, request: InputRequest, *, children: int | None = None) -> None:
         self.request = request
         self.findings = Findings()
         self._filters = Filters(request.include, request.exclude)
@@ -54,6 +54,7 @@ class Listing:
         self._folder = os.fsencode(request.folder)
         self._out = OutGuard.of(request.out)
         self._allowed: set[bytes] = set()  # folders known to lie outside OUT
+        self._lookers = Lookers(children=children)
 
     def nothing(self) -> UsageError:
         """The refusal for a listing that gave no item."""
@@ -69,7 +70,13 @@ class Listing:
             remedy="check the folder" + (" and --include/--exclude" if filters else ""),
         )
 
-    def stretches(self) -> Iterator[Stretch]:
+    def stretches(self) -> Generator[Stretch, None, None]:
+        try:
+            yield from self._stretches()
+        finally:
+            self._lookers.close()
+
+    def _stretches(self) -> Iterator[Stretch]:
         named: list[tuple[bytes, bytes]] = []  # neighbouring file INPUTs: (path, what filters look at)
         walked: set[bytes] = set()
         for source, given in enumerate(self.request.inputs):
@@ -124,13 +131,13 @@ class Listing:
         walk = Walk(
             root,
             self.findings,
-            source=source,
             grouping=self.request.grouping,
             choosers=choosers,
             out=self._out,
         )
         found = False
-        for stretch in walk.stretches():
+        again = partial(look, source=source, findings=self.findings)
+        for stretch in self._lookers.stretches(walk.parts(), again, source=source):
             if stretch.names:
                 found = True
                 yield stretch
@@ -164,32 +171,24 @@ class Listing:
                     where=display_name(given),
                     remedy="@FILE is a list of paths; a file whose name begins with @ is written ./@...",
                 ) from error
-        folder = self._folder
-
-        def named() -> Iterator[Named]:
-            return ((absolute(line, folder=folder), line) for line in list_lines(content))
-
-        yield from self._files(named, given, source=source)
+        yield from self._files(PathList(content, folder=self._folder).blocks, given, source=source)
 
     def _flush(self, named: list[tuple[bytes, bytes]], *, source: int) -> Iterator[Stretch]:
         """File INPUTs that follow each other are one list, so that a directory's files share mini-batches."""
         if named:
-            yield from self._files(lambda: iter(named), "INPUT", source=source - 1)
+            block = Block([path for path, _ in named], [name for _, name in named])
+            yield from self._files(lambda: iter((block,)), "INPUT", source=source - 1)
             named.clear()
 
-    def _files(self, named: Callable[[], Iterator[Named]], given: str, *, source: int) -> Iterator[Stretch]:
+    def _files(self, blocks: Blocks, given: str, *, source: int) -> Iterator[Stretch]:
         """Files named outright."""
         bad = Noticed()
-        named = first_mentions(named, self.findings)
-        files = gathered(named) if self.request.grouping is Grouping.DIRECTORY else named()
-        for folder, group in groupby(files, key=lambda pair: folder_of(pair[0])):
-            self._outside_out(folder, given)
-            while block := list(islice(group, CHUNK)):
-                if self._filtering:
-                    block = [pair for pair in block if self._chosen(pair[1])]
-                stretch = self._looked_at([path for path, _ in block], folder, source=source, bad=bad)
-                if stretch.names:
-                    yield stretch
+        blocks = first_mentions(blocks, self.findings)
+        found = gathered(blocks) if self.request.grouping is Grouping.DIRECTORY else runs(blocks())
+        again = partial(self._looked_at, source=source, bad=bad)
+        for stretch in self._lookers.stretches(self._parts(found, given), again, source=source):
+            if stretch.names:
+                yield stretch
         if bad.count:
             raise UsageError(
                 f"{bad.count} path(s) are missing or not regular files: {bad}",
@@ -197,33 +196,34 @@ class Listing:
                 remedy="correct the list (find -type f writes a good one); nothing was started",
             )
 
+    def _parts(self, found: Iterable[Run], given: str) -> Iterator[Part]:
+        """The chosen ones, chunk by chunk."""
+        for folder, names, written in found:
+            self._outside_out(folder, given)
+            if self._filtering:
+                names = [name for name, seen_as in zip(names, written, strict=True) if self._chosen(seen_as)]
+            for at in range(0, len(names), CHUNK):
+                yield Part(folder, names[at : at + CHUNK])
+
     @staticmethod
-    def _looked_at(paths: list[bytes], folder: bytes, *, source: int, bad: Noticed) -> Stretch:
+    def _looked_at(part: Part, *, source: int, bad: Noticed) -> Stretch:
         """Files of one folder with sizes and times; those missing or not regular go to `bad`."""
-        try:
-            found = list(map(os.stat, paths))
-        except OSError:
-            found = []
-        if len(found) != len(paths) or not all(map(stat.S_ISREG, map(_MODE, found))):
-            found, kept = [], []
-            for path in paths:
-                try:
-                    one = os.stat(path)  # noqa: PTH116  bytes
-                except OSError:
-                    bad.add(path)
-                    continue
-                if stat.S_ISREG(one.st_mode):
-                    found.append(one)
-                    kept.append(path)
-                else:
-                    bad.add(path)
-            paths = kept
-        cut = len(folder.rstrip(b"/")) + 1
-        return Stretch(source, folder, [path[cut:] for path in paths], list(map(SIZE, found)), list(map(MTIME, found)))
+        found, kept = [], []
+        for name in part.names:
+            path = part.folder.rstrip(b"/") + b"/" + name
+            try:
+                one = os.stat(path)  # noqa: PTH116  bytes
+            except OSError:
+                bad.add(path)
+                continue
+            if stat.S_ISREG(one.st_mode):
+                found.append(one)
+                kept.append(name)
+            else:
+                bad.add(path)
+        return Stretch(source, part.folder, kept, list(map(SIZE, found)), list(map(MTIME, found)))
 
     def _chosen(self, seen_as: bytes) -> bool:
-        if not self._filtering:
-            return True
         folder, slash, name = seen_as.removeprefix(b"./").lstrip(b"/").rpartition(b"/")
         if self._filters.choose(os.fsdecode(folder + slash), [name]):
             return True

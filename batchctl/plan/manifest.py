@@ -98,13 +98,51 @@ def _files(root: Path, *, skip: frozenset[str], keep: Callable[[str], bool]) -> 
                 yield prefix + name
 
 
-def digest_code(code: Path, *, skip: Sequence[Path] = (), old: Manifest = ()) -> Manifest:
+def _modules(root: Path, *, skip: frozenset[str]) -> Iterator[str]:
+    """Relative names of the `*.py` that scripts in `root` can import: there, and in packages, of packages, below it.
+
+    No folder without an `__init__.py` is listed, packages of `skip` and loops are not entered.
+    """
+    seen: set[tuple[int, int]] = set()
+    coming = [""]
+    while coming:
+        prefix = coming.pop()
+        folder = os.path.join(root, prefix)  # noqa: PTH118  as above
+        try:
+            entered = os.stat(folder)  # noqa: PTH116
+            if (entered.st_dev, entered.st_ino) in seen:
+                continue
+            seen.add((entered.st_dev, entered.st_ino))
+            with os.scandir(folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            raise UsageError(f"cannot list folder: {error.strerror}", where=display_name(folder)) from error
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                # isfile, not the entry's: a link in a circle is no error.
+                if os.path.isfile(entry.path) and os.path.realpath(entry.path) not in skip:  # noqa: PTH113
+                    yield prefix + entry.name
+            elif (
+                not entry.is_file(follow_symlinks=False)  # most are, and cost no system call here
+                and entry.name not in SKIPPED_FOLDERS
+                and os.path.isfile(f"{entry.path}/__init__.py")  # noqa: PTH113
+                and os.path.realpath(entry.path) not in skip
+            ):
+                coming.append(f"{prefix}{entry.name}/")
+
+
+def digest_code(code: Path, *, skip: Sequence[Path] = (), old: Manifest = (), modules_only: bool = False) -> Manifest:
     """The code folder without `__pycache__`, `.git`, `*.pyc` and the files and folders of `skip` (OUT, INPUTs, model).
+
+    With `modules_only` the folder is just where a script lies, maybe somebody's home: only its modules and packages
+    count, and no other sub-folder is listed.
 
     Where the code folder itself is one of `skip` or lies in one (a script among its inputs), only modules (`*.py`)
     count: data that is input is judged by the plan.
     """
     resolved = frozenset(os.path.realpath(path) for path in skip)
+    if modules_only:
+        return digest_files(code, _modules(code, skip=resolved), old=old)
     real = os.path.realpath(code)
     among = any(real == path or real.startswith(path.rstrip("/") + "/") for path in resolved)
 

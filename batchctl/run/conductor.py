@@ -44,6 +44,7 @@ from batchctl.store.publish import FilesRefusedError
 _DISMISS_S = 30.0  # what shutdown() may take when all is done
 _SERVERS_LOST_IN_A_ROW = 3
 _MAX_WAIT_S = 0.25
+_KILL_S = 10.0  # what the kernel may take to end killed workers before they are left behind
 
 
 class Ending(StrEnum):
@@ -113,21 +114,22 @@ class Conductor:
     def run(self) -> Conducted:
         """Until every item is done or the run is stopped. Raises BatchctlError when it cannot go on."""
         self._teller.state = RunState.STARTING
-        if not self._queue.finished:
+        self._judge()  # a resume of a run that has failed already starts nobody
+        if self._phase is Phase.RUNNING and not self._queue.finished:
             self._crew.start()
         while not self._is_over():
-            now = self._clock()
-            for event in self._engine.poll(self._wait_s(now)):
+            for event in self._engine.poll(min(_MAX_WAIT_S, self._journal.due_in(self._clock()))):
                 self._take(event)
             self._pump()
             self._heed_signals()
             if self._phase is Phase.RUNNING:
                 self._grant()
             self._teller.tick()
+        why = self._why or Conducted(Ending.ALL_DONE, "")  # what happens while the workers leave changes nothing
         self._dismiss()
-        if isinstance(self._why, BatchctlError):
-            raise self._why
-        return self._why or Conducted(Ending.ALL_DONE, "")
+        if isinstance(why, BatchctlError):
+            raise why
+        return why
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -138,7 +140,8 @@ class Conductor:
             self._abort()
         if self._journal.paused_since is not None:
             self._journal.give_up_pause()
-        held = self._crew.in_hand if self._phase is Phase.DRAINING else self._crew.live
+        draining = self._phase is Phase.DRAINING
+        held = self._crew.in_hand if draining else self._crew.live and self._clock() < self._deadline
         return not held and self._journal.empty
 
     def _stop(self, why: Conducted | BatchctlError, *, drain: bool) -> None:
@@ -158,6 +161,7 @@ class Conductor:
         if self._phase is not Phase.ABORTING:
             self._phase = Phase.ABORTING
             self._teller.state = RunState.DRAINING
+            self._deadline = self._clock() + _KILL_S
             self._crew.kill()
 
     def _heed_signals(self) -> None:
@@ -167,9 +171,8 @@ class Conductor:
         name = self._signals.first.name
         ending = Ending.INTERRUPTED if name == "SIGINT" else Ending.STOPPED
         if self._phase is Phase.RUNNING:
-            self._teller.note(
-                f"{name}: finishing what is under way (at most {self._spec.grace:g} s; once more to stop now)"
-            )
+            told = f"{name}: finishing what is under way (at most {self._spec.grace:g} s; once more to stop now)"
+            self._teller.note(told)
             self._stop(Conducted(ending, f"stopped by {name}"), drain=True)
         elif self._signals.count > 1:
             self._abort()
@@ -287,6 +290,8 @@ class Conductor:
             self._teller.state = RunState.RUNNING
 
     def _take_leases(self, count: int) -> Sequence[Lease]:
+        if self._phase is not Phase.RUNNING:
+            return ()  # an input of leases taken a moment ago has changed
         leases = self._queue.take(count)
         if leases and self._changed is not None:
             error = self._changed(leases)
@@ -294,9 +299,6 @@ class Conductor:
                 self._stop(error, drain=True)
                 return ()
         return leases
-
-    def _wait_s(self, now: float) -> float:
-        return min(_MAX_WAIT_S, self._journal.due_in(now))
 
     def _pump(self) -> None:
         journal = self._journal
@@ -330,12 +332,14 @@ class Conductor:
         for scored in group.scored:
             committed(scored.lease, scored.ok, scored.failed)
         self._teller.committed(group)
+        self._judge()
+
+    def _judge(self) -> None:
+        """Is the error threshold exceeded by what is durable? At the end `ending` asks once more."""
         if self._phase is Phase.RUNNING and not self._queue.finished:
             counts = self._queue.counts
-            failed = counts.failed + self._teller.quarantined_durably
-            judgement = judge(
-                self._spec.error_threshold, ok=counts.ok, failed=failed, total=counts.items, finished=False
-            )
+            ok, failed = counts.ok, counts.failed + self._teller.quarantined_durably
+            judgement = judge(self._spec.error_threshold, ok=ok, failed=failed, total=counts.items, finished=False)
             if judgement.standing is not Standing.WITHIN:
                 self._stop(Conducted(Ending.THRESHOLD, judgement.reason), drain=False)
 

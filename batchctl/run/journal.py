@@ -164,8 +164,13 @@ class Journal:
         self._retry, self._retry_at = self._flying, now + _PROBE_S
 
     def give_up_pause(self) -> None:
-        """Drop the group that waits for space: it counts for nothing and will be run again."""
-        self._retry = None
+        """Drop the group that waits for space: it counts for nothing and will be run again.
+
+        The header of the run stays: rows that find room later must not be the first thing in their file.
+        """
+        if self._retry is not None:
+            self._columns = self._columns or self._retry.columns
+            self._retry = None
 
     def close(self) -> None:
         """End the thread; waits for the commit under way."""

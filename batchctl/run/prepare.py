@@ -13,7 +13,7 @@ from batchctl import processes
 from batchctl.engine.base import Arity, ScriptFacts
 from batchctl.engine.interpreter import Interpreter, choose_interpreter
 from batchctl.errors import UsageError
-from batchctl.model.job import JobSpec
+from batchctl.model.job import Dialect, JobSpec
 from batchctl.plan.encode import PlanImage, build_plan
 from batchctl.plan.fingerprint import Fingerprint, FingerprintRequest, take_fingerprint
 from batchctl.plan.inputs import InputRequest
@@ -101,6 +101,7 @@ def fingerprint_of(
         interpreter=interpreter_facts(facts, interpreter),
         inputs=inputs,
         skip=(*folders, *out),
+        modules_only=spec.dialect is Dialect.SCRIPT,
     )
     return take_fingerprint(request, old=old)
 

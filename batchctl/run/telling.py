@@ -24,6 +24,7 @@ from batchctl.store.commit import Group
 _RATE_S = 5.0  # the rate shown is of about the last ten seconds
 _QUARANTINES_TOLD = 10
 _NOTES = 50  # distinct notes kept for the summary
+_WARNED = 1000  # distinct warnings beyond those that are not repeated
 
 
 class Tally:
@@ -68,6 +69,7 @@ class Teller:
         self.tally = Tally()
         self.state = RunState.STARTING
         self.notes: dict[str, int] = {}
+        self._warned: set[str] = set()
         self.quarantined_durably = 0
         self.message = ""
         self._began = clock()
@@ -96,9 +98,12 @@ class Teller:
         """What a worker (or, with slot -1, the fork server) has to say; told once."""
         if text in self.notes:
             self.notes[text] += 1
-        else:
-            self.note(text if slot < 0 else f"worker {slot}: {text}", level="warning")
-            self.notes.setdefault(text, 0)
+        elif text not in self._warned:
+            self._reporter.note(text if slot < 0 else f"worker {slot}: {text}", level="warning")
+            if len(self.notes) < _NOTES:
+                self.notes[text] = 1
+            elif len(self._warned) < _WARNED:
+                self._warned.add(text)
 
     def scored(self, slot: int, incarnation: int, scored: Scored) -> None:
         """An attempt succeeded (not yet durable)."""

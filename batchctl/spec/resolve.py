@@ -19,6 +19,7 @@ from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import SETTINGS, Setting
 from batchctl.spec.locate import Located, locate
 from batchctl.spec.nodes import SET_SOURCE, Node, Tree, empty, listed, overridden, scalar
+from batchctl.spec.paths import Found, found
 from batchctl.spec.problems import Problem, Wrong, did_you_mean, escaped
 from batchctl.spec.text import read_text
 from batchctl.spec.toml_nodes import read_toml
@@ -94,7 +95,7 @@ def load(
     complete = "script" in draft.values and "code" in draft.values
     if not problems and not complete:  # a reader that gives no script must say why
         problems = (Problem(located.shown, "names no scoring script", "Name one"),)
-    resolved = None if problems else _job_spec(draft, located, out=None if out is None else cwd / out)
+    resolved = None if problems else _job_spec(draft, located, out=None if out is None else _out_folder(cwd / out))
     sources = {name: value.source for name, value in sorted(draft.environment.items())}
     return Loaded(
         located.shown, located.dialect, resolved, problems, tuple(draft.notes), values=draft.values, environment=sources
@@ -201,6 +202,11 @@ def _cross_checks(draft: Draft) -> None:
     if action.value is OutputAction.SUMMARY_ONLY and name.rank is not Rank.DEFAULT:
         what = "not used: summary_only writes no predictions file (Azure refuses the two together)"
         draft.notes.append(f"{escaped(name.source)}: {what}")
+
+
+def _out_folder(path: Path) -> Path:
+    # A link to a folder is followed once, here, because the user named it; what is opened below OUT follows none.
+    return path.resolve() if found(path) is Found.FOLDER else path
 
 
 def _job_spec(draft: Draft, located: Located, *, out: Path | None) -> JobSpec:

@@ -10,13 +10,13 @@ from typing import Any
 
 from batchctl.errors import CorruptionError, UsageError
 from batchctl.files import Disk, FileKind, make_dirs, write_whole
-from batchctl.store.documents import write_document
-from batchctl.store.frames import ends_sealed
+from batchctl.store.documents import read_document, write_document
+from batchctl.store.frames import FrameType, scan
 from batchctl.store.layout import RunLayout
 
 
 class RunState(StrEnum):
-    """How far a run has come, judged by names alone (and the log's last frame where no rows are written)."""
+    """How far a run has come, judged by names alone; where no rows are written, by the log too."""
 
     ABSENT = "absent"
     HALF_CREATED = "half-created"
@@ -26,7 +26,7 @@ class RunState(StrEnum):
 
 def run_state(disk: Disk, layout: RunLayout) -> RunState:
     """Writes nothing, needs no lock. `UsageError` for a run directory that is not ours, `CorruptionError` for a log
-    without job.json."""
+    without job.json. With `layout.rows` False it reads the log, seeded by the `run_id` of job.json's document."""
     if disk.stat(layout.directory) is None:
         return RunState.ABSENT
     check_directory(disk, layout)
@@ -36,8 +36,16 @@ def run_state(disk: Disk, layout: RunLayout) -> RunState:
         return RunState.HALF_CREATED
     if layout.rows:
         return RunState.FINISHED if disk.stat(layout.final) is not None else RunState.STARTED
-    log = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
-    return RunState.FINISHED if ends_sealed(log) else RunState.STARTED
+    return RunState.FINISHED if _sealed(disk, layout) else RunState.STARTED
+
+
+def _sealed(disk: Disk, layout: RunLayout) -> bool:
+    # The whole log is scanned: DONE may have survived a power cut that the frames before it did not.
+    if disk.stat(layout.log) is None:
+        return False
+    run_id = str(read_document(disk, layout.job).get("run_id", ""))
+    found = scan(memoryview(disk.read(layout.log)), run_id=run_id, where=str(layout.log))
+    return not found.torn and bool(found.frames) and found.frames[-1].kind == FrameType.DONE
 
 
 def make_run_directory(disk: Disk, layout: RunLayout) -> None:

@@ -138,12 +138,6 @@ def scan(data: memoryview, *, run_id: str, where: str) -> Scan:
     return Scan(frames, offset, log_durable, rows_durable, torn)
 
 
-def ends_sealed(data: bytes) -> bool:
-    """Whether the last frame looks like DONE; for a first look only, its CRC is not checked."""
-    at = len(data) - HEADER_SIZE - DONE_PAYLOAD.size
-    return at >= 0 and data[at : at + 5] == MAGIC + bytes([FrameType.DONE])
-
-
 def _later(data: memoryview, bad: int, *, seed: int) -> Iterator[Frame]:
     """Good frames anywhere after a bad one."""
     tail = bytes(data[bad + 1 :])

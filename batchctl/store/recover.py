@@ -1,6 +1,7 @@
 """From whatever a crash left to an open run: cut, check, make durable, and only then trust.
 
-    read log -> cut torn tails -> check recent rows -> write the tail again, sync -> finish publications -> EPOCH, sync
+    read log, check recent rows -> cut the log's torn tail -> write its last part again, sync all
+        -> finish publications -> EPOCH, sync -> cut the rows' torn tail
 
 Every step may be interrupted and begun again. The caller holds the lock and has ended the workers of earlier epochs.
 """
@@ -63,7 +64,8 @@ def recover(
         found = replay(memoryview(data), layout, run_id=run_id, bounds=bounds)
         rows = _open_rows(disk, layout, fresh=not found.scan.frames)
         check_rows(disk, layout, found=found, data=data)
-        cut_log, cut_rows = cut_tails(log, rows, found=found)
+        cut_log = cut_tail(log, good_end=found.scan.good_end)
+        rows_end = found.rows_end
         make_durable(disk, layout, log=log, rows=rows, tail=(found.scan.log_durable, data[: found.scan.good_end]))
         settle_files(disk, layout, found=found)
         frames = found.scan.frames
@@ -79,7 +81,9 @@ def recover(
         completed: Sequence[Committed] = ()
         if not found.done:
             opened = EpochOpened(writer.epoch, boot_id, version, settings)
-            completed = _open_epoch(writer, opened=opened, found=found, rows_durable=rows.size if rows else 0)
+            completed = _open_epoch(writer, opened=opened, found=found, rows_durable=rows_end)
+        # Only now: had a power cut undone the cut of the log, its tail might still have named these rows.
+        cut_rows = cut_tail(rows, good_end=rows_end) if rows else 0
     except BaseException:
         log.close()
         if rows:
@@ -114,6 +118,7 @@ def _open_log(disk: Disk, layout: RunLayout) -> AppendFile:
     rows = disk.stat(layout.partial) if layout.rows else None
     if rows and rows.size:
         raise CorruptionError(f"{layout.log} is gone, its rows are not", where=str(layout.log))
+    disk.sync_dir(layout.directory)  # job.json's name first: creating the run may have been killed before its sync
     return disk.open_append(layout.log, create=True)
 
 
@@ -153,15 +158,12 @@ def check_rows(disk: Disk, layout: RunLayout, *, found: Replay, data: bytes) -> 
                 )
 
 
-def cut_tails(log: AppendFile, rows: AppendFile | None, *, found: Replay) -> tuple[int, int]:
-    """Cut both files back to their good ends; how much was cut. Not durable yet."""
-    cut_log = log.size - found.scan.good_end
-    if cut_log:
-        log.truncate(found.scan.good_end)
-    cut_rows = rows.size - found.rows_end if rows else 0
-    if rows and cut_rows:
-        rows.truncate(found.rows_end)
-    return cut_log, cut_rows
+def cut_tail(file: AppendFile, *, good_end: int) -> int:
+    """Cut a file back to its good end; how much was cut. Not durable yet."""
+    surplus = file.size - good_end
+    if surplus:
+        file.truncate(good_end)
+    return surplus
 
 
 def make_durable(

@@ -54,7 +54,9 @@ class Inputs:
 def make_inputs(data: Path, count: int) -> Inputs:
     """`count` empty files below `data`; nothing is done where they are there already."""
     data.mkdir(parents=True, exist_ok=True)
-    folder, listing, script = data / f"w1-{count}", data / f"w1-{count}.txt", data / "score.py"
+    # The script's folder is part of what a run is identified by, so it holds nothing else.
+    folder, listing, script = data / f"w1-{count}", data / f"w1-{count}.txt", data / "code" / "score.py"
+    script.parent.mkdir(exist_ok=True)
     script.write_text(SCRIPT, encoding="utf-8")
     if not listing.exists():
         unfinished = data / f"w1-{count}.txt.tmp"

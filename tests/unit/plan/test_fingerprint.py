@@ -138,6 +138,33 @@ def test_a_script_among_its_inputs(request_: FingerprintRequest, tmp_path: Path)
     assert [d.path for d in found.code] == ["helper.py", "pkg/mod.py"]
 
 
+MODULES = ("score.py", "helper.py", "pkg/__init__.py", "pkg/mod.py", "pkg/sub/__init__.py", "pkg/sub/deep.py")
+NO_MODULES = ("notes.txt", "data/1.png", "data/tool.py", "pkg/table.csv", "pkg/data/x.py", ".git/__init__.py")
+
+
+def test_modules_only_lists_no_other_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = grow(tmp_path / "home", *MODULES, *NO_MODULES, "out/__init__.py", "out/rows.py")
+    os.symlink("..", home / "pkg" / "loop")
+    os.symlink(".", home / "pkg" / "round")
+    os.symlink("circle.py", home / "circle.py")
+    os.symlink("nowhere", home / "dangling")
+    os.mkfifo(home / "pipe.py")
+    listed: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(os.path.relpath(path, home)) or scandir(path))
+    request = FingerprintRequest(home / "score.py", home, skip=(home / "out",), modules_only=True)
+    found = take_fingerprint(request)
+    assert [d.path for d in found.code] == sorted(set(MODULES) - {"score.py"})
+    assert sorted(listed) == [".", "pkg", "pkg/sub"]
+    among = take_fingerprint(replace(request, skip=(home / "out", home)))  # the folder is an INPUT too
+    assert among.code == found.code
+
+
+def test_modules_only_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot list folder"):
+        take_fingerprint(FingerprintRequest(None, tmp_path / "none", modules_only=True))
+
+
 def test_loops_and_odd_files_in_code(request_: FingerprintRequest, tmp_path: Path) -> None:
     code = grow(tmp_path / "code", b"\xff.txt")
     os.symlink(".", code / "loop")

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 
 from batchctl.errors import UsageError
-from batchctl.plan import lists
-from batchctl.plan.lists import absolute, list_lines
 from tests.unit.plan.trees import DIRECTORY, PATH, grow, image_of, planned, relative
 
 ORDER_CASES = {
@@ -254,39 +252,6 @@ def test_an_unreadable_folder_is_refused_by_name(open_folder: Path, mode: int) -
     status = os.waitpid(child, 0)[1]
     locked.chmod(0o755)
     assert status == 0
-
-
-ABSOLUTE = {
-    b"a": b"/here/a",
-    b"./a//b/.": b"/here/a/b",
-    b"//x": b"/x",
-    b"/x/": b"/x",
-    b"a..b": b"/here/a..b",
-}
-
-
-@pytest.mark.parametrize("given", ABSOLUTE)
-def test_absolute(given: bytes) -> None:
-    assert absolute(given, folder=b"/here") == ABSOLUTE[given]
-
-
-def test_dotdot_is_resolved_through_links(tmp_path: Path) -> None:
-    grow(tmp_path, "far/deep/x", "far/y")
-    os.symlink("far/deep", tmp_path / "link")
-    assert absolute(b"link/../y", folder=os.fsencode(tmp_path)) == os.fsencode(tmp_path / "far" / "y")
-
-
-def test_list_lines() -> None:
-    assert list(list_lines(b"a\n\n b \r\n \r\n")) == [b"a", b" b "]
-    assert list(list_lines(b"a\nb\0c\0a\r\0")) == [b"a\nb", b"c", b"a\r"]
-    assert list(list_lines(b"")) == []
-
-
-def test_list_lines_across_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    for window in range(1, 12):
-        monkeypatch.setattr(lists, "_WINDOW", window)
-        for content in (b"abc\nde\n\nfghij\nk", b"abc\nde\n\nfghij\nk\n"):
-            assert list(list_lines(content)) == [b"abc", b"de", b"fghij", b"k"]
 
 
 def test_deeper_than_the_recursion_limit(tmp_path: Path) -> None:

@@ -1,0 +1,247 @@
+"""What `Disk` promises, asked of the real disk and of the modelled one: the model may not be kinder than the world."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchctl import files
+from batchctl.errors import NoSpaceError, StorageError
+from batchctl.files import Disk, FileKind, RealDisk, make_dirs, write_whole
+from tests.doubles.disk import DIR, MemoryDisk
+
+
+@pytest.fixture(params=["real", "modelled"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
+    if request.param == "real":
+        return RealDisk()
+    modelled = MemoryDisk()
+    for folder in (*reversed(tmp_path.parents), tmp_path):
+        modelled.names[str(folder)] = modelled.durable_names[str(folder)] = DIR
+    return modelled
+
+
+def make(disk: Disk, path: Path, data: bytes = b"") -> Path:
+    handle = disk.open_append(path, create=True)
+    handle.append(data)
+    handle.close()
+    return path
+
+
+def test_append_grows_the_file_and_knows_its_size(disk: Disk, tmp_path: Path) -> None:
+    path = make(disk, tmp_path / "a", b"one")
+    handle = disk.open_append(path)
+    handle.append(b"two")
+    handle.append(memoryview(b"!"))
+    handle.datasync()
+    assert handle.size == 7
+    handle.close()
+    handle.close()
+    assert disk.read(path) == b"onetwo!" == bytes(disk.map(path))
+
+
+def test_append_range_copies_from_another_file(disk: Disk, tmp_path: Path) -> None:
+    source = make(disk, tmp_path / "source", b"0123456789" * 1000)
+    target = disk.open_append(tmp_path / "target", create=True)
+    target.append(b"<")
+    with disk.open_read(source) as opened:
+        assert opened.size == 10_000
+        target.append_range(opened, offset=5, length=9_000)
+    target.append(b">")
+    target.close()
+    assert disk.read(tmp_path / "target") == b"<" + (b"0123456789" * 1000)[5:9005] + b">"
+
+
+def test_overwrite_changes_bytes_not_the_size(disk: Disk, tmp_path: Path) -> None:
+    path = make(disk, tmp_path / "a", b"0123456789")
+    handle = disk.open_append(path)
+    handle.overwrite(3, b"xyz")
+    assert handle.size == 10
+    handle.close()
+    assert disk.read(path) == b"012xyz6789"
+
+
+def test_truncate_cuts_and_appending_goes_on_there(disk: Disk, tmp_path: Path) -> None:
+    path = make(disk, tmp_path / "a", b"0123456789")
+    handle = disk.open_append(path)
+    handle.truncate(4)
+    handle.append(b"!")
+    handle.close()
+    assert disk.read(path) == b"0123!"
+
+
+REFUSED: dict[str, Callable[[Disk, Path], Any]] = {
+    "open what is not there": lambda disk, at: disk.open_append(at / "missing"),
+    "create what is there": lambda disk, at: disk.open_append(at / "file", create=True),
+    "read what is not there": lambda disk, at: disk.read(at / "missing"),
+    "read past the end": lambda disk, at: disk.open_read(at / "file").__enter__().pread(0, 99),
+    "rename what is not there": lambda disk, at: disk.replace(at / "missing", at / "other"),
+    "sync a folder that is not there": lambda disk, at: disk.sync_dir(at / "missing"),
+    "sync a file that is not there": lambda disk, at: disk.sync_file(at / "missing"),
+    "create below nothing": lambda disk, at: disk.open_append(at / "missing" / "file", create=True),
+    "use a closed handle": lambda disk, at: closed(disk, at).append(b"x"),
+    "sync a closed handle": lambda disk, at: closed(disk, at).datasync(),
+}
+
+
+def closed(disk: Disk, at: Path) -> Any:
+    handle = disk.open_append(at / "file")
+    handle.close()
+    return handle
+
+
+@pytest.mark.parametrize("attempt", REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_cannot_be_is_a_storage_error(disk: Disk, tmp_path: Path, attempt: Callable[[Disk, Path], Any]) -> None:
+    make(disk, tmp_path / "file", b"content")
+    with pytest.raises(StorageError) as caught:
+        attempt(disk, tmp_path)
+    assert not isinstance(caught.value, NoSpaceError)
+
+
+def test_rename_new_never_replaces(disk: Disk, tmp_path: Path) -> None:
+    one, two = make(disk, tmp_path / "one", b"1"), make(disk, tmp_path / "two", b"2")
+    assert not disk.rename_new(one, two)
+    assert (disk.read(one), disk.read(two)) == (b"1", b"2")
+    assert disk.rename_new(one, tmp_path / "three")
+    assert disk.stat(one) is None
+    assert disk.read(tmp_path / "three") == b"1"
+
+
+def test_replace_replaces(disk: Disk, tmp_path: Path) -> None:
+    one, two = make(disk, tmp_path / "one", b"1"), make(disk, tmp_path / "two", b"2")
+    disk.replace(one, two)
+    assert disk.read(two) == b"1"
+    assert disk.stat(one) is None
+
+
+def test_folders_are_made_listed_and_removed(disk: Disk, tmp_path: Path) -> None:
+    make_dirs(disk, tmp_path / "a" / "b")
+    assert not disk.mkdir(tmp_path / "a")
+    make(disk, tmp_path / "a" / "b" / "f")
+    make(disk, tmp_path / "a" / "e")
+    assert disk.listdir(tmp_path / "a") == ["b", "e"]
+    assert disk.listdir(tmp_path / "nothing") == []
+    disk.remove_tree(tmp_path / "a")
+    disk.remove_tree(tmp_path / "a")
+    disk.remove(tmp_path / "a")
+    assert disk.stat(tmp_path / "a") is None
+
+
+def test_stat_tells_kinds_apart(disk: Disk, tmp_path: Path) -> None:
+    found = disk.stat(make(disk, tmp_path / "f", b"abc"))
+    assert found is not None
+    assert (found.kind, found.size, found.mode, found.uid) == (FileKind.FILE, 3, 0o600, os.geteuid())
+    disk.mkdir(tmp_path / "d", mode=0o700)
+    folder = disk.stat(tmp_path / "d")
+    assert folder is not None
+    assert (folder.kind, folder.mode) == (FileKind.DIRECTORY, 0o700)
+
+
+def test_write_whole_replaces_and_leaves_nothing_behind(disk: Disk, tmp_path: Path) -> None:
+    for text in (b"first", b"second"):
+        write_whole(disk, tmp_path / "f", chunks=[text[:2], text[2:]])
+        assert disk.read(tmp_path / "f") == text
+    assert disk.listdir(tmp_path) == ["f"]
+
+
+def test_one_lock_at_a_time(disk: Disk, tmp_path: Path) -> None:
+    lock = disk.lock(tmp_path / "lock")
+    assert lock is not None
+    lock.write(b"me and more")
+    lock.write(b"me")
+    assert disk.read(tmp_path / "lock") == b"me"
+    assert disk.lock(tmp_path / "lock") is None
+    lock.release()
+    again = disk.lock(tmp_path / "lock")
+    assert again is not None
+    again.release()
+    assert disk.free_space(tmp_path) > 0
+
+
+# --- what only the real disk can show ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOSPC, NoSpaceError), (errno.EDQUOT, NoSpaceError), (errno.EIO, StorageError)]
+)
+def test_a_failed_write_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[StorageError]
+) -> None:
+    handle = RealDisk().open_append(tmp_path / "f", create=True)
+    handle.append(b"good")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", failing(number))
+        with pytest.raises(StorageError) as caught:
+            handle.append(b"bad")
+    assert type(caught.value) is kind
+    with pytest.raises(StorageError):
+        handle.append(b"more")
+    if kind is NoSpaceError:
+        handle.truncate(handle.size)
+        handle.append(b" again")
+        assert (tmp_path / "f").read_bytes() == b"good again"
+    else:
+        with pytest.raises(StorageError):
+            handle.truncate(handle.size)
+    handle.close()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_failed_sync_ends_a_handle_and_is_never_lack_of_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    handle = RealDisk().open_append(tmp_path / "f", create=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", failing(number))
+        with pytest.raises(StorageError) as caught:
+            handle.datasync()
+    assert type(caught.value) is StorageError
+    for use in (handle.datasync, lambda: handle.append(b"x"), lambda: handle.truncate(0)):
+        with pytest.raises(StorageError):
+            use()
+    handle.close()
+
+
+def failing(number: int) -> Callable[..., Any]:
+    def fail(*args: Any) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EOPNOTSUPP])
+def test_append_range_without_the_kernels_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(os, "copy_file_range", failing(number))
+    test_append_range_copies_from_another_file(RealDisk(), tmp_path)
+
+
+def test_rename_new_without_renameat2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_renameat2", lambda source, target: False)
+    test_rename_new_never_replaces(RealDisk(), tmp_path)
+
+
+def test_links_and_pipes_are_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    os.mkfifo(tmp_path / "pipe")
+    disk = RealDisk()
+    for attempt in (disk.open_append, disk.open_read, disk.read, disk.lock, disk.sync_file):
+        with pytest.raises(StorageError):
+            attempt(tmp_path / "link")
+    with pytest.raises(StorageError):
+        disk.read(tmp_path / "pipe")
+    found = disk.stat(tmp_path / "link")
+    assert found is not None
+    assert found.kind is FileKind.LINK
+
+
+def test_descriptors_are_not_inherited(tmp_path: Path) -> None:
+    handle: Any = RealDisk().open_append(tmp_path / "f", create=True)
+    assert not os.get_inheritable(handle._fd)
+    handle.close()

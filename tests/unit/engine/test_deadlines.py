@@ -1,0 +1,171 @@
+"""How a late worker is ended, step by step on an injected clock; the process is a real one that reports its signals."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from batchctl import processes
+from batchctl.engine.deadlines import Deadlines
+from batchctl.engine.worker import Phase, Worker
+from batchctl.guest import page, wire
+from batchctl.model.node import Slot
+from tests.contract.engine_bench import Sink
+
+MS = 1_000_000
+S = 1000 * MS
+START = 1_000_000 * S
+# Reports each signal that it gets on its standard output, and never ends by itself.
+TARGET = """
+import os, signal, sys
+for number in (int(sys.argv[1]), signal.SIGTERM):
+    signal.signal(number, lambda got, _frame: os.write(1, b"%d\\n" % got))
+os.write(1, b"up\\n")
+while True:
+    signal.pause()
+"""
+
+
+class Target:
+    """A process in a group of its own, and the worker that it plays."""
+
+    def __init__(self) -> None:
+        argv = [sys.executable, "-SE", "-c", TARGET, str(wire.DUMP_SIGNAL)]
+        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, process_group=0)
+        self.worker = Worker(Slot(0, (), 1), 1, 1, log_sink=Sink(), started_ns=START)
+        self.page = page.Page(self.worker.ends.page)
+        self.worker.ends.close()
+        self.worker.pid = self.process.pid
+        self.worker.phase, self.worker.ready = Phase.READY, True
+        assert self.said() == b"up\n"
+
+    def said(self, *, seconds: float = 10) -> bytes:
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+        return os.read(self.process.stdout.fileno(), 100) if ready else b""
+
+    def quiet(self) -> bool:
+        """Nothing was said: signals arrive in order, so a probe that is answered alone proves it."""
+        os.kill(self.process.pid, wire.DUMP_SIGNAL)
+        return self.said() == b"%d\n" % wire.DUMP_SIGNAL
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.page.close()
+        self.worker.close()
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    found = Target()
+    yield found
+    found.close()
+
+
+def test_the_steps_dump_term_kill(target: Target) -> None:
+    deadlines, worker = Deadlines(30, 3600), target.worker
+    target.page.put(page.RUN, 1, START)
+    deadlines.check(worker, START + 30 * S)
+    assert worker.phase is Phase.READY
+    late = START + 30 * S + 1
+    deadlines.check(worker, late)
+    assert worker.phase is Phase.LATE
+    assert target.said() == b"%d\n" % wire.DUMP_SIGNAL
+    deadlines.check(worker, late + 49 * MS)
+    assert target.quiet()
+    deadlines.check(worker, late + 50 * MS)
+    assert target.said() == b"%d\n" % signal.SIGTERM
+    deadlines.check(worker, late + 1049 * MS)
+    assert target.quiet()
+    assert target.process.poll() is None
+    deadlines.check(worker, late + 1050 * MS)
+    assert target.process.wait(10) == -signal.SIGKILL
+    assert deadlines.reason(worker) == "run() took longer than timeout (30 s)"
+    deadlines.check(worker, late + 2 * S)  # the group is gone: nothing to do
+
+
+def test_a_stopped_process_is_killed_at_once(target: Target) -> None:
+    deadlines = Deadlines(30, 3600)
+    os.kill(target.process.pid, signal.SIGSTOP)
+    os.waitpid(target.process.pid, os.WUNTRACED)
+    assert processes.is_stopped(target.process.pid)
+    target.page.put(page.RUN, 1, START)
+    deadlines.check(target.worker, START + 31 * S)
+    assert target.process.wait(10) == -signal.SIGKILL
+    assert target.worker.phase is Phase.LATE
+
+
+# name: (timeout, init_timeout, ready, state, phase, seconds since the state (or the start) began) -> late?
+LATE = {
+    "in run, in time": (30, 60, True, page.RUN, Phase.READY, 30, False),
+    "in run, late": (30, 60, True, page.RUN, Phase.READY, 30.001, True),
+    "in run, no limit": (0, 60, True, page.RUN, Phase.READY, 1e6, False),
+    "in run, told to stop": (30, 60, True, page.RUN, Phase.STOPPING, 31, True),
+    "in run, killed already": (30, 60, True, page.RUN, Phase.KILLED, 31, False),
+    "rendering": (30, 60, True, page.RENDER, Phase.READY, 31, False),
+    "sending": (30, 60, True, page.SEND, Phase.READY, 31, False),
+    "idle": (30, 60, True, page.IDLE, Phase.READY, 1e6, False),
+    "in init, in time": (30, 60, False, page.INIT, Phase.STARTING, 60, False),
+    "in init, late": (30, 60, False, page.INIT, Phase.STARTING, 60.001, True),
+    "in init, no limit": (30, 0, False, page.INIT, Phase.STARTING, 1e6, False),
+    "importing": (30, 60, False, page.STARTING, Phase.STARTING, 61, True),
+    "in shutdown, in time": (5, 60, True, page.SHUTDOWN, Phase.STOPPING, 30, False),
+    "in shutdown, late": (5, 60, True, page.SHUTDOWN, Phase.STOPPING, 31, True),
+    "in shutdown, no limit on run": (0, 0, True, page.SHUTDOWN, Phase.STOPPING, 31, True),
+}
+
+
+@pytest.mark.parametrize("case", LATE)
+def test_who_is_late(target: Target, case: str) -> None:
+    timeout, init_timeout, ready, state, phase, seconds, late = LATE[case]
+    worker = target.worker
+    worker.ready, worker.phase = ready, phase
+    target.page.put(state, 1, START)
+    Deadlines(timeout, init_timeout).check(worker, START + int(seconds * S))
+    assert (worker.phase is Phase.LATE) is late
+    assert (target.said(seconds=10 if late else 0.0) != b"") is late
+
+
+def test_who_has_no_pid_yet_is_not_late(target: Target) -> None:
+    target.worker.pid, target.worker.ready, target.worker.phase = 0, False, Phase.STARTING
+    Deadlines(30, 60).check(target.worker, START + 61 * S)
+    assert target.worker.phase is Phase.STARTING
+
+
+def test_who_comes_back_before_the_end_is_forgiven(target: Target) -> None:
+    deadlines, worker = Deadlines(30, 3600), target.worker
+    target.page.put(page.RUN, 1, START)
+    deadlines.check(worker, START + 31 * S)
+    assert target.said() == b"%d\n" % wire.DUMP_SIGNAL
+    target.page.put(page.IDLE, 1, START + 31 * S)
+    deadlines.check(worker, START + 32 * S)
+    assert worker.phase is Phase.READY
+    assert target.quiet()
+    target.page.put(page.RUN, 2, START + 40 * S)
+    deadlines.check(worker, START + 60 * S)
+    assert worker.phase is Phase.READY
+    deadlines.check(worker, START + 71 * S)
+    assert worker.phase is Phase.LATE
+
+
+REASONS = {
+    "run": (True, page.RUN, "run() took longer than timeout (1.5 s)"),
+    "init": (False, page.INIT, "init() took longer than init_timeout (60 s)"),
+    "shutdown": (True, page.SHUTDOWN, "shutdown() took longer than 30 s"),
+}
+
+
+@pytest.mark.parametrize("case", REASONS)
+def test_reasons(target: Target, case: str) -> None:
+    target.worker.ready, state, words = REASONS[case]
+    target.page.put(state, 1, START)
+    assert Deadlines(1.5, 60).reason(target.worker) == words

@@ -1,0 +1,130 @@
+"""Starting the user's interpreter: each way in which it can be none is told soon, in words, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchctl import processes
+from batchctl.engine.fork_server import ForkServer
+from batchctl.engine.guest_zip import place_guest
+from batchctl.engine.pool import Pool
+from batchctl.errors import UsageError
+from batchctl.guest import wire
+from tests.contract.engine_bench import alive, descriptors
+
+FACTS = {"script": "/nowhere/score.py", "code": "/nowhere"}
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Path:
+    place_guest(tmp_path / "guest.pyz")
+    return tmp_path / "guest.pyz"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    before = descriptors()
+    yield
+    assert descriptors() == before
+
+
+def interpreter(guest: Path, text: str) -> str:
+    path = guest.with_name("python")
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+# name: (the executable's text, what is told)
+NOT_PYTHON = {
+    "dies at once with a message": ("#!/bin/sh\necho libpython.so: no such file >&2\nexit 127\n", "libpython.so"),
+    "dies at once, mute": ("#!/bin/sh\nexit 1\n", "the interpreter ended at once"),
+    "says yes to everything": ("#!/bin/sh\nexit 0\n", "the interpreter ended at once"),
+    "talks on standard output": ("#!/bin/sh\necho usage: something else\nexit 2\n", "usage: something else"),
+    "answers with noise": (f"#!{sys.executable} -SE\nimport os, sys\nos.write(int(sys.argv[3]), b'?' * 64)\n", None),
+    "is silent": ("#!/bin/sh\nexec sleep 600\n", "the interpreter did not answer"),
+    "is silent after a word": ("#!/bin/sh\necho please wait\nexec sleep 600\n", "please wait"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_PYTHON)
+def test_what_is_no_python(guest: Path, case: str) -> None:
+    text, told = NOT_PYTHON[case]
+    server = ForkServer(interpreter(guest, text), guest, run_id="r")
+    pid = server.pid
+    began = time.monotonic()
+    try:
+        if told is None:
+            with pytest.raises((UsageError, wire.ProtocolError)):
+                server.wait_for(wire.FACTS_FOUND, seconds=10)
+            return
+        server.send(wire.FACTS, FACTS)
+        with pytest.raises(UsageError) as refused:
+            server.wait_for(wire.FACTS_FOUND, seconds=0.3 if "silent" in case else 10)
+        assert told in refused.value.message
+        assert refused.value.where == str(guest.with_name("python"))
+        assert "--python" in refused.value.remedy
+        assert time.monotonic() - began < 10
+    finally:
+        server.close()
+        server.close()
+        assert not alive(pid)
+
+
+# name: how the file is made that cannot be started
+UNSTARTABLE = {
+    "absent": lambda path: None,
+    "not executable": lambda path: path.write_text("#!/bin/sh\n"),
+    "no format that the kernel knows": lambda path: (path.write_bytes(b"\x00\x01"), path.chmod(0o755)),
+    "a folder": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("case", UNSTARTABLE)
+def test_what_cannot_be_started(guest: Path, case: str) -> None:
+    UNSTARTABLE[case](guest.with_name("python"))
+    for make in (ForkServer, lambda *given, **named: Pool(lambda: ForkServer(*given, **named))):
+        with pytest.raises(UsageError, match="cannot start the interpreter"):
+            make(str(guest.with_name("python")), guest, run_id="r")
+
+
+def test_a_real_one_answers_and_ends_with_its_channel(guest: Path) -> None:
+    server = ForkServer(sys.executable, guest, run_id="r")
+    guest.with_name("score.py").write_text("def run(batch): pass\n")
+    server.send(wire.FACTS, {"script": str(guest.with_name("score.py")), "code": str(guest.parent)})
+    said = server.wait_for(wire.FACTS_FOUND)
+    assert said["executable"] == sys.executable
+    assert server.receive() == []
+    server.send(wire.FACTS, FACTS)
+    with pytest.raises(UsageError, match="could not do it"):
+        server.wait_for(wire.FACTS_FOUND)
+    pid = server.pid
+    server.close()
+    assert not alive(pid)
+
+
+def test_requests_to_a_dead_server_are_no_error(guest: Path) -> None:
+    server = ForkServer(interpreter(guest, "#!/bin/sh\nexit 3\n"), guest, run_id="r")
+    processes.await_end([server.pid], seconds=10)
+    page = os.memfd_create("x")
+    for _ in range(3):
+        server.send(wire.FACTS, FACTS)
+        server.send(wire.FORK, {}, fds=(page,))
+    os.close(page)
+    server.close()
+
+
+def test_the_run_id_is_in_its_environment(guest: Path) -> None:
+    run_id = os.urandom(8).hex()
+    server = ForkServer(interpreter(guest, "#!/bin/sh\nexec sleep 600\n"), guest, run_id=run_id)
+    pid = server.pid
+    assert processes.end_leftovers(run_id) == 1
+    assert not alive(pid)
+    server.pid = 0  # reaped
+    server.close()

@@ -1,0 +1,78 @@
+"""The guest's zip: the same bytes every time, whole in its place, and running under every Python that is here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from batchctl.engine.guest_zip import guest_zip, place_guest
+from batchctl.errors import StorageError
+from tests.guest.driver import interpreters
+
+FOUND = interpreters()
+
+
+def test_it_is_deterministic() -> None:
+    code = "from batchctl.engine.guest_zip import guest_zip; import sys; sys.stdout.buffer.write(guest_zip())"
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": "Asia/Kathmandu"}
+        assert subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True).stdout == guest_zip()
+
+
+def test_it_holds_the_guest_and_nothing_else(tmp_path: Path) -> None:
+    place_guest(tmp_path / "guest.pyz")
+    with zipfile.ZipFile(tmp_path / "guest.pyz") as archive:
+        names = archive.namelist()
+        assert archive.testzip() is None
+    assert names == sorted(names, key=lambda name: "entry.py" if name == "__main__.py" else name.rpartition("/")[2])
+    assert "__main__.py" in names
+    assert {name.partition("/")[0] for name in names} == {"__main__.py", "_batchctl_guest"}
+
+
+# name: what lies at the place before
+BEFORE = {
+    "nothing": lambda path: None,
+    "a torn copy": lambda path: path.write_bytes(guest_zip()[:1000]),
+    "a flipped bit": lambda path: path.write_bytes(guest_zip()[:-1] + b"\xff"),
+    "an empty file": lambda path: path.touch(),
+    "a link to somewhere": lambda path: path.symlink_to("/dev/null"),
+    "a torn temporary": lambda path: path.with_name(path.name + ".tmp").write_bytes(b"PK"),
+    "a temporary that is a link": lambda path: path.with_name(path.name + ".tmp").symlink_to(path.parent / "victim"),
+}
+
+
+@pytest.mark.parametrize("case", BEFORE)
+def test_whatever_lies_there_is_replaced(tmp_path: Path, case: str) -> None:
+    path = tmp_path / "guest.pyz"
+    BEFORE[case](path)
+    place_guest(path)
+    assert path.read_bytes() == guest_zip()
+    assert not path.is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["guest.pyz"]
+
+
+def test_an_equal_copy_is_left_alone(tmp_path: Path) -> None:
+    place_guest(tmp_path / "guest.pyz")
+    before = (tmp_path / "guest.pyz").stat()
+    place_guest(tmp_path / "guest.pyz")
+    assert (tmp_path / "guest.pyz").stat().st_ino == before.st_ino
+
+
+def test_where_it_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as refused:
+        place_guest(tmp_path / "absent" / "guest.pyz")
+    assert "guest.pyz" in refused.value.where
+
+
+@pytest.mark.parametrize("python", FOUND.values(), ids=FOUND.keys())
+def test_it_runs_under(tmp_path: Path, python: str) -> None:
+    place_guest(tmp_path / "guest.pyz")
+    ran = subprocess.run([python, "-I", str(tmp_path / "guest.pyz")], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "batchctl starts it" in ran.stderr
