@@ -101,7 +101,7 @@ def fork_helper(serve: Callable[[socket.socket], None]) -> Helper | None:
     exit handler and no buffered output of ours happens twice.
     """
     try:
-        if len(os.listdir("/proc/self/task")) != 1:
+        if _threads() != 1:
             return None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     except OSError:
@@ -120,6 +120,11 @@ def fork_helper(serve: Callable[[socket.socket], None]) -> Helper | None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
     return Helper(pid, ours)
+
+
+def _threads() -> int:
+    """Threads of this process, native ones included."""
+    return len(os.listdir("/proc/self/task"))
 
 
 def _current_cpu() -> int:

@@ -36,6 +36,7 @@ class ForkServer:
         self._early: list[wire.Frame] = []
         self._said_hello = False
         self.pid = 0
+        self.status = 0  # how it ended, where `wait_for` saw it
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.channel = ours
         self.errors, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -125,7 +126,7 @@ class ForkServer:
         if self.pid:
             found, status = os.waitpid(self.pid, os.WNOHANG)
             if found:
-                self.pid, self._status = 0, status
+                self.pid, self.status = 0, status
         return not self.pid
 
     def _why_silent(self) -> str:

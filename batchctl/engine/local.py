@@ -41,9 +41,7 @@ class LocalEngine:
 
     def facts(self, script: Path, code: Path) -> ScriptFacts:
         """See Engine.facts."""
-        server = self._pool.server
-        server.send(wire.FACTS, {"script": str(script), "code": str(code)})
-        said = server.wait_for(wire.FACTS_FOUND)
+        said = self._pool.ask(wire.FACTS, {"script": str(script), "code": str(code)}, answer=wire.FACTS_FOUND)
         error = said.get("syntax_error")
         try:
             return ScriptFacts(

@@ -23,6 +23,7 @@ from batchctl.engine.deadlines import Deadlines
 from batchctl.engine.deaths import describe_status
 from batchctl.engine.fork_server import ForkServer
 from batchctl.engine.worker import Phase, Worker
+from batchctl.errors import UsageError
 from batchctl.guest import page, wire
 from batchctl.model.events import EngineLost, Event, GuestWarned, InitFailed, WorkerForked, WorkerGone
 from batchctl.model.lease import Lease
@@ -149,6 +150,18 @@ class Pool:
         if worker is not None:
             worker.phase = Phase.KILLED
             worker.kill(signal.SIGKILL)
+
+    def ask(self, kind: int, fields: dict[str, Any], *, answer: int) -> dict[str, Any]:
+        """The fork server's answer; where it was killed meanwhile a new one is asked, once. Raises UsageError."""
+        self.server.send(kind, fields)
+        try:
+            return self.server.wait_for(answer)
+        except UsageError:
+            if not os.WIFSIGNALED(self.server.status):
+                raise
+            self._replace_server(describe_status(self.server.status), self._events)
+        self.server.send(kind, fields)
+        return self.server.wait_for(answer)
 
     def wake(self) -> None:
         """See Engine.wake."""

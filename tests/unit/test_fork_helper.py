@@ -14,6 +14,13 @@ import pytest
 from batchctl import processes
 
 
+@pytest.fixture(autouse=True)
+def alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests have imported pandas here, whose libraries keep idle threads; a coordinator imports none of them."""
+    if "thread" not in request.node.name:
+        monkeypatch.setattr(processes, "_threads", lambda: 1)
+
+
 @pytest.fixture
 def handled() -> Iterator[None]:
     """Signal handling as in a run: the coordinator counts signals."""

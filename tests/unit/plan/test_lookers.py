@@ -24,6 +24,13 @@ MANY = 1300  # more than two tasks
 
 
 @pytest.fixture(autouse=True)
+def alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests have imported pandas here, whose libraries keep idle threads; a coordinator imports none of them."""
+    if "thread" not in request.node.name:
+        monkeypatch.setattr(processes, "_threads", lambda: 1)
+
+
+@pytest.fixture(autouse=True)
 def children(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Children from the first file on; the pids of those made, all gone in the end."""
     made: list[int] = []
@@ -238,13 +245,22 @@ SERVERS = {
 }
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, ...], tuple[object, ...]]:
+    """A tree of more tasks than may be ahead, made once, and what a listing without children says of it."""
+    root = tmp_path_factory.mktemp("many")
+    inputs = plain(root)
+    grow(root / "in", *(f"more/{n}" for n in range(40 * 512)))
+    return root, inputs, outcome(root, inputs, children=0)
+
+
 @pytest.mark.parametrize("case", SERVERS)
-def test_a_bad_child_makes_no_bad_plan(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = plain(tmp_path)
-    grow(tmp_path / "in", *(f"more/{n}" for n in range(40 * 512)))  # more tasks than may be ahead
-    expected = outcome(tmp_path, inputs, children=0)
+def test_a_bad_child_makes_no_bad_plan(
+    many: tuple[Path, tuple[str, ...], tuple[object, ...]], case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, inputs, expected = many
     monkeypatch.setattr(lookers, "serve", SERVERS[case])
-    assert outcome(tmp_path, inputs, children=2) == expected
+    assert outcome(root, inputs, children=2) == expected
 
 
 def test_no_children_for_little_or_for_one_cpu(

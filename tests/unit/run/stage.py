@@ -1,0 +1,309 @@
+"""A run without processes and without a disk: an engine that plays what it is told and a committer that remembers.
+
+The clock moves only when somebody waits. The flusher's thread is the real one.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from batchctl.dispatch.file_queue import FileQueue
+from batchctl.dispatch.retry import RetryPolicy
+from batchctl.model.events import (
+    Event,
+    InitFailed,
+    LeaseFailed,
+    LeaseScored,
+    LeasesReturned,
+    WorkerGone,
+    WorkerReady,
+)
+from batchctl.model.job import Dialect, JobSpec
+from batchctl.model.lease import Lease
+from batchctl.model.node import Slot
+from batchctl.model.outcome import Failure, FailureKind, Scored
+from batchctl.model.progress import Progress, WorkerView
+from batchctl.report.attempts import AttemptsFile
+from batchctl.report.failures import FailureGroups
+from batchctl.report.status import StatusFile
+from batchctl.run.conductor import Conducted, Conductor
+from batchctl.run.crew import Crew
+from batchctl.run.journal import Journal
+from batchctl.run.telling import Teller
+from batchctl.store.commit import Group
+
+FAILURE = Failure(FailureKind.FAILED, "ValueError", "bad")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Committer:
+    """`troubles` are raised one a commit, None for none; `groups` are those that became durable."""
+
+    def __init__(self, *troubles: Exception | None) -> None:
+        self.troubles = list(troubles)
+        self.groups: list[Group] = []
+        self.tried: list[Group] = []
+
+    def commit(self, group: Group) -> None:
+        self.tried.append(group)
+        trouble = self.troubles.pop(0) if self.troubles else None
+        if trouble is not None:
+            raise trouble
+        self.groups.append(group)
+
+    def committed(self) -> list[Lease]:
+        return [scored.lease for group in self.groups for scored in group.scored]
+
+
+class Reporter:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.shown: list[Progress] = []
+
+    def note(self, text: str, *, level: str = "info") -> None:
+        self.notes.append(f"{level}: {text}")
+
+    def progress_due(self) -> bool:
+        return False
+
+    def progress(self, progress: Progress) -> None:
+        self.shown.append(progress)
+
+
+class Signals:
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: signal.Signals | None = None
+
+    def come(self, number: signal.Signals) -> None:
+        self.count += 1
+        self.first = self.first or number
+
+
+def result(lease: Lease, *, rows: bytes = b"row\n", ok: int | None = None, run_ns: int = 200_000_000) -> Scored:
+    good = lease.count if ok is None else ok
+    return Scored(lease, rows, len(rows), 0, 1, good, lease.count - good, run_ns)
+
+
+def lease_of(event: Event) -> Lease | None:
+    """The lease that the event answers."""
+    if isinstance(event, LeaseScored):
+        return event.scored.lease
+    return event.lease if isinstance(event, LeaseFailed) else None
+
+
+class Engine:
+    """Workers that become ready when they are started and score what they are sent, unless told otherwise.
+
+    `inits`: what becomes of the next workers, "ready" when there are no more. `answers(slot, lease)`: the event for a
+    lease, or None to keep it. `plot`: called one by one, when a poll has nothing else to say.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.inits: list[str] = []
+        self.answers: Callable[[int, Lease], Event | None] = lambda slot, lease: self.scored(slot, lease)
+        self.plot: list[Callable[[], Any]] = []
+        self.immortal = False
+        self.did: list[tuple[str, int]] = []
+        self.sent: list[tuple[int, Lease]] = []
+        self.hands: dict[int, list[Lease]] = {}
+        self.incarnations: dict[int, int] = {}  # of live workers
+        self.made = 0
+        self.polls = 0
+        self._events: list[Event] = []
+        self._woken = threading.Event()
+
+    def say(self, *events: Event) -> None:
+        self._events.extend(events)
+
+    def scored(self, slot: int, lease: Lease, **changes: Any) -> LeaseScored:
+        return LeaseScored(slot, self.incarnations.get(slot, 0), result(lease, **changes))
+
+    def failed(self, slot: int, lease: Lease, failure: Failure = FAILURE) -> LeaseFailed:
+        return LeaseFailed(slot, self.incarnations.get(slot, 0), lease, failure, 5)
+
+    def finish(self, slot: int, **changes: Any) -> None:
+        """The worker scores the first lease in its hands."""
+        self.say(self.scored(slot, self._unanswered(slot)[0], **changes))
+
+    def _unanswered(self, slot: int) -> list[Lease]:
+        said = {lease for event in self._events if (lease := lease_of(event))}
+        return [lease for lease in self.hands.get(slot, ()) if lease not in said]
+
+    def die(self, slot: int, *, expected: bool = False) -> None:
+        leases = tuple(self._unanswered(slot))
+        self.hands.pop(slot, None)
+        incarnation = self.incarnations.pop(slot)
+        if leases:
+            self.say(LeasesReturned(slot, incarnation, leases, False))
+        self.say(WorkerGone(slot, incarnation, expected, "exited with code 0"))
+
+    def start_worker(self, slot: Slot) -> int:
+        assert slot.index not in self.incarnations
+        self.did.append(("start", slot.index))
+        self.made += 1
+        self.incarnations[slot.index] = self.made
+        self.hands[slot.index] = []
+        how = self.inits.pop(0) if self.inits else "ready"
+        if how == "ready":
+            self.say(WorkerReady(slot.index, self.made, 77, 0.1))
+        elif how == "fails":
+            self.say(InitFailed(slot.index, self.made, FAILURE))
+            self.die(slot.index)
+        return self.made
+
+    def send(self, slot: int, leases: Sequence[Lease]) -> None:
+        assert slot in self.incarnations
+        for lease in leases:
+            self.sent.append((slot, lease))
+            self.hands[slot].append(lease)
+            event = self.answers(slot, lease)
+            if event is not None:
+                self.say(event)
+
+    def take_back(self, slot: int) -> tuple[Lease, ...]:
+        taken = tuple(self._unanswered(slot)[1:])
+        self.hands[slot] = [lease for lease in self.hands.get(slot, ()) if lease not in taken]
+        return taken
+
+    def in_hand(self, slot: int) -> int:
+        return len(self.hands.get(slot, ()))
+
+    def stop_worker(self, slot: int) -> None:
+        self.did.append(("stop", slot))
+        if slot in self.incarnations and not self.immortal:
+            self.die(slot, expected=True)
+
+    def kill_worker(self, slot: int) -> None:
+        self.did.append(("kill", slot))
+        if slot in self.incarnations and not self.immortal:
+            self.die(slot, expected=True)
+
+    def poll(self, timeout: float) -> list[Event]:
+        self.polls += 1
+        assert self.polls < 5000, "the loop does not end"
+        if not self._events and self.plot:
+            self.plot.pop(0)()
+        if not self._events:
+            self._woken.wait(0.001)  # the flusher may have something
+            self._woken.clear()
+            self.clock.now += timeout
+        events, self._events = self._events, []
+        for event in events:
+            lease = lease_of(event)
+            for hand in self.hands.values():
+                if lease in hand:
+                    hand.remove(lease)
+        return events
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def workers(self) -> tuple[WorkerView, ...]:
+        return ()
+
+
+class Stage:
+    """A conductor and all that it conducts."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        batches: int = 6,
+        items: int = 1,
+        slots: int = 2,
+        columns: bytes = b"",
+        changed: Any = None,
+        troubles: Sequence[Exception | None] = (),
+        policy: RetryPolicy | None = None,
+        **spec: Any,
+    ) -> None:
+        self.clock = Clock()
+        self.engine = Engine(self.clock)
+        self.committer = Committer(*troubles)
+        self.reporter = Reporter()
+        self.signals = Signals()
+        self.spec = replace(job(folder), **spec)
+        self.queue = FileQueue(
+            range(0, (batches + 1) * items, items), policy or RetryPolicy(self.spec.max_retries, self.spec.isolate)
+        )
+        self.crew = Crew(self.engine, [Slot(index, (), 1) for index in range(slots)])
+        self.journal = Journal(
+            self.committer,  # type: ignore[arg-type]
+            clock=self.clock,
+            wake=self.engine.wake,
+            pause_max=self.spec.pause_max,
+        )
+        self.attempts = AttemptsFile(folder / "attempts.csv", epoch=1)
+        self.teller = teller(folder, self.queue, self.engine, self.reporter, self.attempts, self.clock)
+        self.conductor = Conductor(
+            spec=self.spec,
+            engine=self.engine,
+            queue=self.queue,
+            crew=self.crew,
+            journal=self.journal,
+            teller=self.teller,
+            signals=self.signals,  # type: ignore[arg-type]
+            columns=columns,
+            changed=changed,
+            mask=lambda failure: failure,
+            clock=self.clock,
+        )
+
+    def run(self) -> Conducted:
+        try:
+            return self.conductor.run()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self.journal.close()
+        self.attempts.close()
+
+    def did(self, what: str) -> list[int]:
+        return [slot for action, slot in self.engine.did if action == what]
+
+
+def teller(
+    folder: Path, queue: FileQueue, engine: Engine, reporter: Reporter, attempts: AttemptsFile, clock: Clock
+) -> Teller:
+    return Teller(
+        run_id="r",
+        epoch=1,
+        pid=1,
+        queue=queue,
+        engine=engine,
+        reporter=reporter,  # type: ignore[arg-type]
+        status=StatusFile(folder / "status.json", name="n", command=(), clock=clock, wall=clock),
+        attempts=attempts,
+        failures=FailureGroups(lambda item: f"item {item}"),
+        name_of=lambda item: f"item {item}",
+        clock=clock,
+    )
+
+
+def job(folder: Path) -> JobSpec:
+    return JobSpec(
+        dialect=Dialect.SCRIPT,
+        spec_path=folder / "score.py",
+        name="score",
+        script=folder / "score.py",
+        code=folder,
+        inputs=("in",),
+        out=folder / "out",
+        grace=60.0,
+    )

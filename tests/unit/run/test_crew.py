@@ -1,0 +1,182 @@
+"""Who may hold how much, what idle workers get from busy ones, who is replaced and which slots are closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from batchctl.dispatch.slot_health import InitDecision
+from batchctl.model.events import InitFailed, WorkerGone, WorkerReady
+from batchctl.model.lease import Lease
+from batchctl.model.node import Slot
+from batchctl.run.crew import Crew
+from tests.unit.run.stage import FAILURE, Clock, Engine
+
+MS = 1_000_000
+
+
+class Bench:
+    """A crew whose workers keep what they are given; `waiting` is the queue."""
+
+    def __init__(self, slots: int = 2, waiting: int = 1000) -> None:
+        self.engine = Engine(Clock())
+        self.engine.answers = lambda slot, lease: None
+        self.crew = Crew(self.engine, [Slot(index, (), 1) for index in range(slots)])
+        self.waiting = [Lease(number, number, 1, 1) for number in range(waiting)]
+        self.crew.start()
+        for slot in range(slots):
+            self.ready(slot)
+
+    def ready(self, slot: int) -> None:
+        self.crew.passed_init(WorkerReady(slot, 1, 1, 0.1))
+
+    def take(self, count: int) -> Sequence[Lease]:
+        taken, self.waiting = self.waiting[:count], self.waiting[count:]
+        return taken
+
+    def grant(self) -> dict[int, int]:
+        given = self.crew.grant(self.take, waiting=len(self.waiting))
+        return {slot: len(leases) for slot, leases in given}
+
+    def score(self, slot: int, run_ns: int, count: int = 1) -> None:
+        for _ in range(count):
+            self.engine.hands[slot].pop(0)
+            self.crew.scored(slot, run_ns)
+
+
+# name: how long run() takes -> leases that a worker holds then
+CREDITS = {
+    "not known": (None, 1),
+    "0.1 ms": (MS // 10, 16),
+    "1 ms": (MS, 4),
+    "50 ms": (50 * MS, 2),
+    "1 s": (1000 * MS, 1),
+}
+
+
+@pytest.mark.parametrize("case", CREDITS)
+def test_credits(case: str) -> None:
+    run_ns, held = CREDITS[case]
+    bench = Bench()
+    assert bench.grant() == {0: 1, 1: 1}
+    if run_ns is not None:
+        for slot in (0, 1):
+            bench.score(slot, run_ns)
+        bench.grant()
+    assert [bench.engine.in_hand(slot) for slot in (0, 1)] == [held, held]
+    assert bench.grant() == {}
+
+
+def test_half_a_window_is_enough_before_more_is_sent() -> None:
+    bench = Bench(slots=1)
+    bench.grant()
+    bench.score(0, MS // 10)
+    assert bench.grant() == {0: 16}
+    bench.score(0, MS // 10, 7)
+    assert bench.grant() == {}
+    bench.score(0, MS // 10)
+    assert bench.grant() == {0: 8}
+
+
+def test_the_end_of_a_run_is_shared() -> None:
+    bench = Bench(waiting=12)
+    bench.grant()
+    for slot in (0, 1):
+        bench.score(slot, MS // 10)
+    assert bench.grant() == {0: 5, 1: 5}
+
+
+def test_an_idle_worker_gets_what_a_busy_one_has_not_started() -> None:
+    bench = Bench(waiting=6)
+    bench.grant()
+    for slot in (0, 1):
+        bench.score(slot, MS // 10)
+    bench.grant()
+    assert [bench.engine.in_hand(slot) for slot in (0, 1)] == [2, 2]
+    bench.score(1, MS // 10, 2)
+    assert bench.grant() == {1: 1}
+    assert [bench.engine.in_hand(slot) for slot in (0, 1)] == [1, 1]
+    held = [lease for hand in bench.engine.hands.values() for lease in hand]
+    assert len(set(held)) == bench.crew.in_hand == 2
+    bench.score(1, MS // 10)
+    assert bench.grant() == {}  # the last one is in run: nobody can have it
+
+
+def test_what_is_spare_is_given_out_before_the_queue_is_asked() -> None:
+    bench = Bench(waiting=34)
+    for _ in range(2):
+        bench.grant()
+        for slot in (0, 1):
+            bench.score(slot, MS // 10, bench.engine.in_hand(slot))
+    bench.engine.hands[0] = [Lease(90 + number, 90, 1, 1) for number in range(8)]
+    bench.waiting = []
+    assert bench.grant() == {1: 1}
+    assert bench.crew.in_hand == 8  # none was lost: 1 in run, 1 given, 6 spare
+    assert sum(bench.grant().values()) > 0
+    assert bench.crew.in_hand == 8
+    back = bench.crew.withdraw()
+    assert bench.crew.in_hand + len(back) == 8
+
+
+def test_ten_failures_in_a_row_recycle_the_worker() -> None:
+    bench = Bench()
+    for _ in range(9):
+        bench.crew.charged(0, MS, died=False)
+    bench.crew.scored(0, MS)
+    for _ in range(9):
+        bench.crew.charged(0, MS, died=False)
+    assert ("stop", 0) not in bench.engine.did
+    bench.crew.charged(0, MS, died=False)
+    assert bench.engine.did[-1] == ("stop", 0)
+    assert 0 not in bench.grant()  # it gets nothing more
+    bench.crew.gone(WorkerGone(0, 1, True, "exited with code 0"))
+    assert bench.engine.did[-1] == ("start", 0)
+
+
+def test_deaths_do_not_recycle_the_next_worker() -> None:
+    bench = Bench()
+    for _ in range(25):
+        bench.crew.charged(0, MS, died=True)
+    assert ("stop", 0) not in bench.engine.did
+
+
+def test_a_new_worker_knows_how_long_run_takes() -> None:
+    bench = Bench(slots=1)
+    bench.grant()
+    bench.score(0, MS // 10)
+    bench.engine.die(0)
+    bench.crew.gone(WorkerGone(0, 1, False, ""))
+    bench.ready(0)
+    assert bench.grant() == {0: 16}
+
+
+def test_three_failed_inits_close_a_slot_and_the_last_slot_ends_the_run() -> None:
+    bench = Bench()
+    decisions = []
+    for slot in (0, 0, 0, 1, 1, 1):
+        bench.engine.die(slot)
+        decisions.append(bench.crew.failed_init(InitFailed(slot, 1, FAILURE)))
+        bench.crew.gone(WorkerGone(slot, 1, False, ""))
+    restart = InitDecision.RESTART
+    assert decisions == [restart, restart, InitDecision.CLOSE_SLOT, restart, restart, InitDecision.END_RUN]
+    assert bench.crew.live == 0
+    assert [slot for what, slot in bench.engine.did if what == "start"] == [0, 1, 0, 0, 1, 1]
+
+
+def test_before_anybody_passed_init_the_first_failure_decides() -> None:
+    crew = Crew(Engine(Clock()), [Slot(0, (), 1), Slot(1, (), 1)])
+    crew.start()
+    assert crew.failed_init(InitFailed(1, 1, FAILURE)) is InitDecision.END_RUN
+
+
+@pytest.mark.parametrize("how", ["dismiss", "kill"])
+def test_the_end(how: str) -> None:
+    bench = Bench()
+    getattr(bench.crew, how)()
+    assert bench.engine.did[2:] == [("stop" if how == "dismiss" else "kill", slot) for slot in (0, 1)]
+    assert (bench.crew.ready, bench.crew.live, bench.grant()) == (0, 2, {})
+    for slot in (0, 1):
+        bench.crew.gone(WorkerGone(slot, 1, True, ""))
+    assert bench.crew.live == 0
+    assert len(bench.engine.did) == 4  # nobody was replaced

@@ -1,0 +1,247 @@
+"""What waits to become durable: when groups close, what a full disk does, what is refused; on an injected clock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from batchctl.errors import NoSpaceError, StoppedError, StorageError
+from batchctl.model.lease import Lease
+from batchctl.model.records import Charged, Quarantined
+from batchctl.run.journal import GROUP_BYTES, GROUP_S, HELD_BYTES, Journal
+from batchctl.store.commit import Group
+from batchctl.store.publish import FilesRefusedError
+from tests.unit.run.stage import FAILURE, Clock, Committer, result
+
+A, B, C = (Lease(number, number, 1, 1) for number in range(3))
+FULL = NoSpaceError("no room", where="/out")
+
+
+class Bench:
+    """A journal, and `step`: pump until the commit under way, if any, has been collected."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.committer = Committer()
+        self.committed = threading.Event()
+        self.journal = Journal(
+            self.committer,  # type: ignore[arg-type]
+            clock=self.clock,
+            wake=self.committed.set,
+            pause_max=10.0,
+        )
+
+    def pump(self, *, idle: bool = False) -> Group | None:
+        return self.journal.pump(idle=idle)
+
+    def step(self, *, idle: bool = False) -> Group | None:
+        """Begin what is due, wait for it, collect it (and begin what is due then)."""
+        self.committed.clear()
+        before = len(self.committer.tried)
+        self.pump(idle=idle)
+        if not self.journal._flusher.busy:
+            assert len(self.committer.tried) == before
+            return None
+        assert self.committed.wait(10)
+        return self.pump()
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    found = Bench()
+    yield found
+    found.journal.close()
+
+
+# name: (what is added, seconds that pass, idle) -> is the group closed?
+CLOSING: dict[str, tuple[Callable[[Journal], None], float, bool, bool]] = {
+    "nothing, idle": (lambda journal: None, 10.0, True, False),
+    "claims alone": (lambda journal: journal.claim([A]), 10.0, True, False),
+    "a result, at once": (lambda journal: journal.add_scored(result(A)), 0.0, False, False),
+    "a result, just before its time": (lambda journal: journal.add_scored(result(A)), GROUP_S - 0.01, False, False),
+    "a result, in time": (lambda journal: journal.add_scored(result(A)), GROUP_S + 0.001, False, True),
+    "a result, all workers wait": (lambda journal: journal.add_scored(result(A)), 0.0, True, True),
+    "a charge, in time": (lambda journal: journal.add_records([Charged(A, FAILURE)]), GROUP_S + 0.001, False, True),
+    "8 MiB": (lambda journal: journal.add_scored(result(A, rows=bytes(GROUP_BYTES))), 0.0, False, True),
+    "almost 8 MiB": (lambda journal: journal.add_scored(result(A, rows=bytes(GROUP_BYTES - 1))), 0.0, False, False),
+}
+
+
+@pytest.mark.parametrize("case", CLOSING)
+def test_when_a_group_closes(bench: Bench, case: str) -> None:
+    add, seconds, idle, closed = CLOSING[case]
+    add(bench.journal)
+    bench.clock.now += seconds
+    assert (bench.step(idle=idle) is not None) is closed
+    assert len(bench.committer.groups) == closed
+
+
+def test_the_time_counts_from_the_first_of_the_group(bench: Bench) -> None:
+    journal = bench.journal
+    assert journal.due_in(bench.clock()) == 60.0
+    journal.add_scored(result(A))
+    assert journal.due_in(bench.clock()) == pytest.approx(GROUP_S)
+    bench.clock.now += 0.06
+    journal.add_scored(result(B))
+    assert journal.due_in(bench.clock()) == pytest.approx(0.04)
+    bench.clock.now += 1
+    assert journal.due_in(bench.clock()) == 0.0
+    group = bench.step()
+    assert group is not None
+    assert [scored.lease for scored in group.scored] == [A, B]
+    assert journal.empty
+
+
+def test_a_group_holds_all_that_was_told_in_order(bench: Bench) -> None:
+    journal = bench.journal
+    assert journal.empty
+    journal.claim([A, B])
+    assert journal.empty  # claims alone hold nobody up
+    journal.set_columns(b"a,b\n")
+    journal.add_scored(result(A))
+    journal.add_records([Charged(B, FAILURE), Quarantined(B, FAILURE), Charged(C, FAILURE)])
+    assert not journal.empty
+    group = bench.step(idle=True)
+    assert group is not None
+    assert (group.claims, group.columns) == ((A, B), b"a,b\n")
+    assert [record.lease for record in group.charged] == [B, C]
+    assert [record.lease for record in group.quarantined] == [B]
+    journal.add_scored(result(C))
+    later = bench.step(idle=True)
+    assert later is not None
+    assert (later.claims, later.columns, later.charged) == ((), b"", ())
+
+
+def test_one_group_at_a_time(bench: Bench) -> None:
+    gate, journal = threading.Event(), bench.journal
+    commit = bench.committer.commit
+
+    def slow(group: Group) -> None:
+        assert gate.wait(10)
+        commit(group)
+
+    bench.committer.commit = slow  # type: ignore[method-assign]
+    journal.add_scored(result(A))
+    assert bench.pump(idle=True) is None
+    journal.add_scored(result(B))
+    bench.clock.now += 5
+    assert bench.pump(idle=True) is None
+    assert journal.due_in(bench.clock()) == 60.0  # the flusher wakes the loop
+    bench.committed.clear()
+    gate.set()
+    assert bench.committed.wait(10)
+    bench.committed.clear()
+    group = bench.pump()
+    assert group is not None
+    assert [scored.lease for scored in group.scored] == [A]
+    assert bench.committed.wait(10)
+    second = bench.pump()
+    assert second is not None
+    assert [scored.lease for scored in second.scored] == [B]
+
+
+def test_too_much_uncommitted_holds_up_the_granting(bench: Bench) -> None:
+    journal = bench.journal
+    journal.add_scored(result(A, rows=bytes(HELD_BYTES)))
+    assert not journal.is_full
+    journal.add_scored(result(B, rows=b"x"))
+    assert journal.is_full
+    bench.step()
+    assert not journal.is_full
+
+
+def test_a_full_disk_is_tried_again(bench: Bench) -> None:
+    journal = bench.journal
+    bench.committer.troubles = [FULL, FULL]
+    journal.set_columns(b"h\n")
+    journal.add_scored(result(A))
+    for _ in range(2):
+        assert bench.step(idle=True) is None
+        assert journal.paused_since == 1000.0
+        assert journal.is_full
+        assert not journal.empty
+        assert "no room (/out)" in journal.pause_reason
+        assert bench.step(idle=True) is None  # not before a second has passed
+        assert journal.due_in(bench.clock()) == pytest.approx(1.0)
+        bench.clock.now += 1.0
+    journal.add_scored(result(B))  # waits for the first group
+    bench.committed.clear()
+    bench.pump()
+    assert bench.committed.wait(10)
+    bench.pump()
+    assert journal.paused_since is None
+    assert [len(group.scored) for group in bench.committer.tried[:3]] == [1, 1, 1]
+    assert bench.committer.groups[0].columns == b"h\n"
+
+
+def test_a_disk_that_stays_full(bench: Bench) -> None:
+    bench.committer.troubles = [FULL] * 100
+    bench.journal.add_scored(result(A))
+    with pytest.raises(StoppedError) as stopped:
+        for _ in range(50):
+            bench.step(idle=True)
+            bench.clock.now += 1.0
+    assert bench.clock.now == 1010.0
+    assert isinstance(stopped.value.__cause__, NoSpaceError)
+    assert (stopped.value.where, bool(stopped.value.remedy)) == ("/out", True)
+
+
+def test_the_pause_begins_anew_after_a_commit(bench: Bench) -> None:
+    bench.committer.troubles = [FULL] * 8 + [None] + [FULL] * 8
+    for lease in (A, B):
+        bench.journal.add_scored(result(lease))
+        for _ in range(9):
+            bench.step(idle=True)
+            bench.clock.now += 1.0
+    assert [scored.lease for group in bench.committer.groups for scored in group.scored] == [A, B]
+
+
+def test_a_group_that_is_given_up_keeps_the_header_for_those_after_it(bench: Bench) -> None:
+    journal = bench.journal
+    bench.committer.troubles = [FULL]
+    journal.set_columns(b"a,b\n")
+    journal.add_scored(result(A))
+    assert bench.step(idle=True) is None
+    journal.add_scored(result(B))
+    journal.give_up_pause()
+    group = bench.step(idle=True)
+    assert group is not None
+    assert [scored.lease for scored in group.scored] == [B]
+    assert group.columns == b"a,b\n"
+    assert journal.empty
+
+
+@pytest.mark.parametrize("error", [StorageError("EIO"), ValueError("a bug")])
+def test_any_other_trouble_passes_through(bench: Bench, error: Exception) -> None:
+    bench.committer.troubles = [error]
+    bench.journal.add_scored(result(A))
+    with pytest.raises(type(error)):
+        bench.step(idle=True)
+
+
+def test_a_refused_file_costs_its_lease_and_the_rest_is_committed(bench: Bench) -> None:
+    journal = bench.journal
+    bench.committer.troubles = [FilesRefusedError("a.txt", lease=B, path="a.txt")]
+    journal.claim([A, B, C])
+    for lease in (A, B, C):
+        journal.add_scored(result(lease))
+    with pytest.raises(FilesRefusedError) as refused:
+        bench.step(idle=True)
+    rejected = journal.reject(refused.value.lease)
+    assert rejected is not None
+    assert rejected.lease == B
+    assert not journal.empty
+    group = bench.step()
+    assert group is not None
+    assert [scored.lease for scored in group.scored] == [A, C]
+    assert group.claims == (A, B, C)
+    assert journal.empty
+
+
+def test_close_waits_for_the_commit_under_way(bench: Bench) -> None:
+    bench.journal.add_scored(result(A))
+    bench.pump(idle=True)
+    bench.journal.close()
+    assert bench.committer.committed() == [A]
