@@ -1,0 +1,194 @@
+"""One life of a coordinator on a modelled disk: create or recover, drive the job to its end, check every promise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from batchctl.errors import NoSpaceError
+from batchctl.model.records import Charged
+from batchctl.store.commit import Committer, Group, ProtocolError
+from batchctl.store.creation import RunState, create_run, run_state
+from batchctl.store.documents import read_document
+from batchctl.store.finish import finish, open_finished
+from batchctl.store.ledger import Ledger
+from batchctl.store.recover import recover
+from batchctl.store.verify import verify
+from tests.crash.model.workload import (
+    BOUNDS,
+    JOB,
+    PLAN,
+    RUN_ID,
+    SETTINGS,
+    Scenario,
+    fails,
+    group_of,
+    next_leases,
+    score,
+)
+from tests.doubles.disk import DIR, MemoryDisk
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+class Acked(NamedTuple):
+    """What has been promised so far: ranges committed and given up, charges, exit 0."""
+
+    committed: frozenset[tuple[int, int]] = frozenset()
+    quarantined: int = 0
+    charges: frozenset[tuple[int, ...]] = frozenset()
+    finished: bool = False
+
+
+class Result(NamedTuple):
+    """What must be the same however often it crashed."""
+
+    final: bytes
+    published: tuple[tuple[str, bytes], ...]
+    counts: tuple[int, ...]
+    charges: tuple[tuple[int, ...], ...]
+    extents: tuple[tuple[int, int, int, int], ...]
+
+
+class Life:
+    """`acked` is kept up to date as promises are made, for whoever takes a snapshot in between."""
+
+    def __init__(self, disk: MemoryDisk, scenario: Scenario, *, acked: Acked, reverse: bool) -> None:
+        self.disk = disk
+        self.scenario = scenario
+        self.layout = scenario.layout
+        self.acked = acked
+        self.reverse = reverse
+        self.phase = "create"
+
+    def run(self, *, thorough: bool) -> Result:
+        """To the end of the job. Raises whatever the store raises."""
+        state = run_state(self.disk, self.layout)
+        if state in {RunState.ABSENT, RunState.HALF_CREATED}:
+            self.promise(not self.acked.committed, "the run vanished")
+            create_run(self.disk, self.layout, job_document=JOB, plan_chunks=[PLAN])
+        self.promise(read_document(self.disk, self.layout.job) == JOB, "job.json is another one")
+        self.promise(self.disk.read(self.layout.plan) == PLAN, "the plan is another one")
+        if state is RunState.FINISHED:
+            self.phase = "finished"
+            done = open_finished(self.disk, self.layout, run_id=RUN_ID, bounds=BOUNDS, locked=True)
+            charges = {tuple(record.lease) for record in done.records if isinstance(record, Charged)}
+            return self._end(done.ledger, charges, thorough=thorough)
+        self.promise(not self.acked.finished, "exit 0 was forgotten")
+        self.phase = "recover"
+        recovered = recover(
+            self.disk, self.layout, run_id=RUN_ID, bounds=BOUNDS, boot_id="b", version="1", settings=SETTINGS
+        )
+        charged = [tuple(record.lease) for record in recovered.records if isinstance(record, Charged)]
+        charges = set(charged)
+        self.promise(len(charges) == len(charged), "a failure was charged twice")
+        committed = frozenset((extent.first, extent.items) for extent in recovered.ledger.extents())
+        self.promise(self.acked.committed <= committed, "an acknowledged commit was lost")
+        self.promise(self.acked.quarantined <= recovered.ledger.quarantined, "a quarantine was lost")
+        self.promise(self.acked.charges <= charges, "a charged failure was lost")
+        self.acked = Acked(committed, recovered.ledger.quarantined, frozenset(charges))
+        self.phase = "drive"
+        self._drive(recovered.committer, charges)
+        self.phase = "finish"
+        try:
+            finish(self.disk, self.layout, committer=recovered.committer, order=self.scenario.order)
+        except NoSpaceError:
+            finish(self.disk, self.layout, committer=recovered.committer, order=self.scenario.order)
+        return self._end(recovered.ledger, charges, thorough=thorough)
+
+    def promise(self, kept: bool, what: str) -> None:
+        if not kept:
+            raise Violation(what)
+
+    def _drive(self, committer: Committer, charges: set[tuple[int, ...]]) -> None:
+        ledger = committer.ledger
+        counted = Counter((first, count) for _, first, count, _ in charges)
+        sequence = self.scenario.sequence[::-1] if self.reverse else self.scenario.sequence
+        size = 13 if self.reverse else self.scenario.group  # later lives: few large groups, for speed
+        stale = None
+        while not ledger.complete:
+            todo = [lease for batch in sequence for lease in next_leases(batch, ledger=ledger, charges=counted)][:size]
+            leases = [lease for lease, give_up in todo if not give_up]
+            if leases and (not self.reverse or stale is None):
+                self._patiently(committer, Group(claims=leases))
+            scored = [
+                score(self.disk, self.scenario, lease=lease, epoch=committer.epoch)
+                for lease in leases
+                if not fails(lease)
+            ]
+            failed = [lease for lease in leases if fails(lease)]
+            given_up = [lease for lease, give_up in todo if give_up]
+            given_up += [lease for lease in failed if lease.count == 1 and lease.batch == 2]
+            columns = b"" if committer.columns else self.scenario.columns
+            self._patiently(committer, group_of(scored, failed, given_up, columns=columns))
+            charges.update(tuple(lease) for lease in failed)
+            counted.update((lease.first, lease.count) for lease in failed)
+            self.acked = Acked(
+                self.acked.committed | {(one.lease.first, one.lease.count) for one in scored},
+                ledger.quarantined,
+                frozenset(charges),
+            )
+            fresh = stale is None or not self.reverse
+            stale = next((one for one in scored if not one.files and not one.spill), stale)
+            if stale and fresh:
+                self._say_again(committer, stale)
+
+    def _patiently(self, committer: Committer, group: Group) -> None:
+        """A full disk is waited for: the same group again."""
+        before = (committer.ledger.committed, committer.ledger.quarantined)
+        try:
+            committer.commit(group)
+        except NoSpaceError:
+            self.promise(
+                before == (committer.ledger.committed, committer.ledger.quarantined), "a group that did not fit counts"
+            )
+            committer.commit(group)
+
+    def _say_again(self, committer: Committer, stale: object) -> None:
+        """A worker of old says once more what is committed already."""
+        try:
+            committer.commit(Group(scored=[stale]))  # type: ignore[list-item]
+        except ProtocolError:
+            return
+        except ValueError as error:
+            raise Violation(f"a stale result was written: {error}") from error
+        raise Violation("a stale result was committed")
+
+    def _end(self, ledger: Ledger, charges: set[tuple[int, ...]], *, thorough: bool) -> Result:
+        self.acked = self.acked._replace(finished=True)
+        self.phase = "end"
+        if self.reverse:
+            self._survives()  # a first life is crashed here instead
+        if thorough:
+            found = verify(self.disk, self.layout, run_id=RUN_ID, bounds=BOUNDS)
+            self.promise(found.sound and found.finished and not found.open_items, f"verify: {found.problems}")
+        view = {name: self.disk.files[ino].view for name, ino in self.disk.names.items() if ino != DIR}
+        run_directory, final = f"{self.layout.directory}/", str(self.layout.final)
+        leftover = [
+            name
+            for name in view
+            if name.startswith(f"{self.layout.out}/{self.layout.output_file_name}.")
+            or "/stage/" in name
+            or "/spill/" in name
+        ]
+        self.promise(not leftover, f"left over: {leftover}")
+        rows = view.pop(final, b"")
+        if self.scenario.order == "completion":
+            rows = b"".join(sorted(rows.splitlines(keepends=True)))
+        published = sorted((name, data) for name, data in view.items() if not name.startswith(run_directory))
+        extents = tuple((e.first, e.items, e.length, e.crc) for e in ledger.extents())
+        counts = (ledger.committed, ledger.quarantined, ledger.ok, ledger.failed, ledger.n_rows)
+        return Result(rows, tuple(published), counts, tuple(sorted(charges)), extents)
+
+    def _survives(self) -> None:
+        """Exit 0 was said: a power cut that loses all it can must change nothing that matters."""
+        disk, run_directory = self.disk, f"{self.layout.directory}/"
+        for name, ino in disk.names.items():
+            if ino == DIR or name in {f"{run_directory}lock"}:
+                continue
+            state = disk.files[ino]
+            self.promise(disk.durable_names.get(name) == ino and state.durable == state.view, f"{name} is not durable")
+        if self.scenario.rows:
+            self.promise(str(self.layout.final) in disk.durable_names, "the final file is not durable")

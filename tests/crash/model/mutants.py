@@ -1,0 +1,210 @@
+"""Deliberately broken variants of the protocol. Each breaks one thing, as somebody in a hurry might."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+from batchctl.errors import StorageError
+from batchctl.store import checkpoint_log, commit, creation, finish, frames, ledger, publish, recover
+from batchctl.store.frames import FrameType
+from tests.doubles import disk as modelled
+
+Patch = tuple[Any, str, Any]
+
+
+def nothing(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+def within(owner: Any, name: str, target: Any, attribute: str, replacement: Any) -> Patch:
+    """While `owner.name` runs, `target.attribute` is replaced."""
+    original = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with mock.patch.object(target, attribute, replacement):
+            return original(*args, **kwargs)
+
+    return (owner, name, wrapped)
+
+
+def ledger_before_data(self: commit.Committer, group: commit.Group, *, sync: bool) -> Any:
+    original = ORIGINAL_WRITE
+    with mock.patch.object(commit.Committer, "_sync_rows_of_group", pretend_rows_synced):
+        result = original(self, group, sync=sync)
+    self.sync_rows()
+    return result
+
+
+def pretend_rows_synced(self: commit.Committer) -> None:
+    if self._rows:
+        self._rows.durable = self._rows.size
+
+
+def acknowledge_before_sync(self: checkpoint_log.LogWriter) -> None:
+    self._durable = self._durable
+
+
+def retry_sync(self: modelled.MemoryAppendFile) -> None:
+    try:
+        self.disk.sync_inode(self.ino)
+    except StorageError:
+        self.disk.sync_inode(self.ino)
+
+
+def rename_before_sync(disk: Any, path: Any, *, chunks: Any) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    disk.remove(temporary)
+    handle = disk.open_append(temporary, create=True)
+    for chunk in chunks:
+        handle.append(chunk)
+    disk.replace(temporary, path)
+    disk.sync_dir(path.parent)
+
+
+def resync_without_rewriting(disk: Any, layout: Any, *, log: Any, rows: Any, tail: Any) -> None:
+    if rows:
+        rows.datasync()
+    log.datasync()
+    disk.sync_dir(layout.directory)
+    disk.sync_dir(layout.out)
+
+
+def any_epoch(frame: frames.Frame, *, sequence: int, epoch: int, group: int) -> str:
+    return "" if frame.sequence == sequence else "sequence"
+
+
+def zero_tail_is_fine(data: memoryview, offset: int, *, seed: int) -> Any:
+    found = ORIGINAL_FRAME_AT(data, offset, seed=seed)
+    rest = bytes(data[offset : offset + 48])
+    if isinstance(found, str) and rest and not rest.strip(b"\0"):
+        sequence, group = EXPECTED[0], EXPECTED[1]
+        return frames.Frame(FrameType.CLAIM, 0, EXPECTED[2], sequence, 0, 0, group, offset, offset + len(rest))
+    if not isinstance(found, str):
+        EXPECTED[:] = [found.sequence + 1, found.group, found.epoch]
+    return found
+
+
+EXPECTED = [0, 0, 0]
+
+
+def duplicates_welcome(self: ledger.Ledger, batch: int, part: ledger.Extent) -> None:
+    self._offsets[batch] = part.offset
+    self._lengths[batch] = part.length
+
+
+def log_not_synced_before_files(self: commit.Committer, announced: Any) -> None:
+    self._write_frames(announced, sync=False)
+
+
+def done_after_rename(disk: Any, layout: Any, *, committer: Any, order: Any) -> Any:
+    sealed: list[Any] = []
+    with mock.patch.object(
+        commit.Committer, "seal", lambda self, done: sealed.append(done) or setattr(self, "done", done)
+    ):
+        close = commit.Committer.close
+
+        def close_sealing(self: commit.Committer, *, clean: bool) -> None:
+            if sealed:
+                self.done = None
+                ORIGINAL_SEAL(self, sealed[0])
+            close(self, clean=clean)
+
+        with mock.patch.object(commit.Committer, "close", close_sealing):
+            return ORIGINAL_FINISH(disk, layout, committer=committer, order=order)
+
+
+def remove_before_final_is_durable(disk: Any, layout: Any, *, committer: Any, order: Any) -> Any:
+    real = type(disk).sync_dir
+
+    def late(self: Any, path: Any) -> None:
+        if path != layout.out:
+            real(self, path)
+
+    with mock.patch.object(type(disk), "sync_dir", late):
+        result = ORIGINAL_FINISH(disk, layout, committer=committer, order=order)
+    disk.sync_dir(layout.out)
+    return result
+
+
+def rows_not_cut(file: Any, *, good_end: int) -> int:
+    if file.disk.names.get("/data/job/out/.batchctl/checkpoint.log") == file.ino:
+        file.truncate(good_end)
+    return 0
+
+
+def no_cut_back(self: commit.Committer) -> None:
+    with mock.patch.object(modelled.MemoryAppendFile, "truncate", lambda handle, size: setattr(handle, "broken", "")):
+        ORIGINAL_CUT_BACK(self)
+
+
+ORIGINAL_WRITE = commit.Committer._write
+ORIGINAL_SEAL = commit.Committer.seal
+ORIGINAL_FINISH = finish.finish
+ORIGINAL_FRAME_AT = frames.frame_at
+ORIGINAL_CUT_BACK = commit.Committer._cut_back
+
+SYNC_DIR = (modelled.MemoryDisk, "sync_dir")
+SYNC_FILE = (modelled.MemoryDisk, "sync_inode")
+
+# name -> patches; the life driver's own names are patched where it imported them (see `LIFE`)
+MUTANTS: dict[str, Callable[[], list[Patch]]] = {
+    "no re-sync in recovery": lambda: [
+        (recover, "make_durable", nothing),
+        within(recover, "_open_epoch", *SYNC_FILE, nothing),
+    ],
+    "no frame CRC": lambda: [(frames, "checksum", lambda head, payload, *, seed: 0)],
+    "ledger before data": lambda: [(commit.Committer, "_write", ledger_before_data)],
+    "truncate skipped": lambda: [(recover, "cut_tail", lambda file, *, good_end: 0)],
+    "directory not synced": lambda: [within(recover, "make_durable", *SYNC_DIR, nothing)],
+    "rename before sync": lambda: [(creation, "write_whole", rename_before_sync)],
+    "acknowledge before sync": lambda: [
+        within(commit.Committer, "_write_frames", checkpoint_log.LogWriter, "sync", acknowledge_before_sync)
+    ],
+    "retry after failed sync": lambda: [(modelled.MemoryAppendFile, "datasync", retry_sync)],
+    "duplicate commit accepted": lambda: [
+        (commit, "_concluded_twice", lambda group, ledger: []),
+        (ledger.Ledger, "_add_part", duplicates_welcome),
+    ],
+    "stale epoch accepted": lambda: [(frames, "misplaced", any_epoch)],
+    "zero-filled tail accepted": lambda: [(frames, "frame_at", zero_tail_is_fine)],
+    "plan not synced": lambda: [within(creation, "write_whole", *SYNC_FILE, nothing)],
+    "run directory's parents not synced": lambda: [(creation, "make_dirs", nothing)],
+    "tail not written again after a failed sync": lambda: [(recover, "make_durable", resync_without_rewriting)],
+    "files published before the log is synced": lambda: [(commit.Committer, "_announce", log_not_synced_before_files)],
+    "published files not synced": lambda: [
+        within(publish, "digests_of", *SYNC_FILE, nothing),
+        within(commit, "digests_of", *SYNC_FILE, nothing),
+    ],
+    "names of published files not synced": lambda: [within(commit, "place_files", *SYNC_DIR, nothing)],
+    "publications not rolled forward": lambda: [(recover, "place_files", nothing)],
+    "rows not synced": lambda: [(commit.Committer, "_sync_rows_of_group", pretend_rows_synced)],
+    "rows not cut": lambda: [(recover, "cut_tail", rows_not_cut)],
+    "DONE after the rename": lambda: [("life", "finish", done_after_rename)],
+    "rows removed before the final file is durable": lambda: [("life", "finish", remove_before_final_is_durable)],
+    "sorted copy not synced": lambda: [within(finish, "_arrange", *SYNC_FILE, nothing)],
+    "full disk: not cut back": lambda: [(commit.Committer, "_cut_back", no_cut_back)],
+    "finished run not synced when opened": lambda: [("life", "open_finished", open_without_sync)],
+}
+
+
+def open_without_sync(*args: Any, **kwargs: Any) -> Any:
+    with (
+        mock.patch.object(modelled.MemoryDisk, "sync_dir", nothing),
+        mock.patch.object(modelled.MemoryDisk, "sync_inode", nothing),
+    ):
+        return finish.open_finished(*args, **kwargs)
+
+
+@contextmanager
+def mutated(name: str) -> Iterator[None]:
+    """The store, broken in one way."""
+    from tests.crash.model import life
+
+    EXPECTED[:] = [0, 0, 0]
+    with ExitStack() as stack:
+        for owner, attribute, replacement in MUTANTS[name]():
+            stack.enter_context(mock.patch.object(life if owner == "life" else owner, attribute, replacement))
+        yield

@@ -1,0 +1,135 @@
+"""A scripted job small enough to be run fifty thousand times: everything the store does, decided by pure functions.
+
+What a lease yields depends on the lease alone, so any number of crashes must end in the bytes of the undisturbed run.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from batchctl.model.job import Order
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
+from batchctl.model.records import Charged, Quarantined
+from batchctl.store.commit import Group
+from batchctl.store.layout import RunLayout
+from batchctl.store.ledger import Ledger
+from tests.doubles.disk import MemoryDisk
+
+RUN_ID = "run-1"
+PLAN = b"the plan: not ours to read, ours to keep"
+JOB = {"run_id": RUN_ID}
+BOUNDS = (0, 3, 4, 8, 10, 11, 13)
+COLUMNS = b"item,score\n"
+# EPOCH is as long as a frame of three claims: what an older epoch left then stands where a new frame is looked for.
+SETTINGS = "{}" + " " * (48 - len('{"boot_id":"b","version":"1","settings":"{}"}'))
+FAILURE = Failure(FailureKind.FAILED, "ValueError", "no", "Traceback: no")
+NEEDED_ATTEMPTS = {1: 2}  # mini-batch 1 succeeds the second time
+GUILTY = 6  # the item of mini-batch 2 that never does
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A variant of the job: whether rows are written, in which order they end, how leases are grouped."""
+
+    name: str
+    rows: bool = True
+    order: Order = Order.PLAN
+    sequence: tuple[int, ...] = (5, 3, 0, 2, 4, 1)
+    group: int = 3
+    columns: bytes = COLUMNS
+
+    @cached_property
+    def layout(self) -> RunLayout:
+        return RunLayout(Path("/data/job/out"), "p.csv", rows=self.rows)
+
+
+SCENARIOS = (
+    Scenario("out of order"),
+    Scenario("in order", sequence=(0, 1, 2, 3, 4, 5), group=1),
+    Scenario("order of completion", order=Order.COMPLETION, group=2, columns=b""),
+    Scenario("no rows", rows=False, group=2, columns=b""),
+)
+
+
+def next_leases(batch: int, *, ledger: Ledger, charges: Counter[tuple[int, int]]) -> list[tuple[Lease, bool]]:
+    """What is to be done of a mini-batch: (lease, whether to give it up)."""
+    found = []
+    for first, count in ledger.open_ranges(batch):
+        found += _ranges(
+            batch, BOUNDS[batch], BOUNDS[batch + 1] - BOUNDS[batch], charges=charges, low=first, high=first + count
+        )
+    return found
+
+
+def _ranges(
+    batch: int, first: int, count: int, *, charges: Counter[tuple[int, int]], low: int, high: int
+) -> list[tuple[Lease, bool]]:
+    if first >= high or first + count <= low:
+        return []
+    whole = count == BOUNDS[batch + 1] - BOUNDS[batch]
+    charged = charges[(first, count)]
+    if charged < (2 if whole else 1):
+        return [(Lease(batch, first, count, charged + 1), False)]
+    if count == 1:
+        return [(Lease(batch, first, count, charged), True)]
+    half = count // 2
+    return _ranges(batch, first, half, charges=charges, low=low, high=high) + _ranges(
+        batch, first + half, count - half, charges=charges, low=low, high=high
+    )
+
+
+def fails(lease: Lease) -> bool:
+    return lease.first <= GUILTY < lease.first + lease.count or lease.attempt < NEEDED_ATTEMPTS.get(lease.batch, 1)
+
+
+def score(disk: MemoryDisk, scenario: Scenario, *, lease: Lease, epoch: int) -> Scored:
+    """What a worker does and answers; its files are written but never synced by it."""
+    layout = scenario.layout
+    rows = b"".join(b"%d,%d\n" % (item, item * item) for item in range(lease.first, lease.first + lease.count))
+    failed = 1 if lease.batch == 5 else 0
+    if failed:
+        rows = rows[: rows.index(b"\n") + 1]
+    if not scenario.rows:
+        rows = b""
+    crc, length, spill, staged = zlib.crc32(rows), len(rows), "", ""
+    files: tuple[StagedFile, ...] = ()
+    tag = f"{epoch}.{lease.batch}.{lease.first}.{lease.attempt}"
+    if lease.batch == 4 and rows:
+        spill = tag
+        _write(disk, layout.spill / tag, data=rows)
+        rows = b""
+    if lease.batch == 3:
+        staged = tag
+        files = (StagedFile("sub/eight.txt", 9), StagedFile("nine.txt", 8))
+        _write(disk, layout.stage / tag / "sub" / "eight.txt", data=b"eight " * 1 + b"888")
+        _write(disk, layout.stage / tag / "nine.txt", data=b"nine 999")
+    return Scored(
+        lease, rows, length, crc, length and lease.count - failed, lease.count - failed, failed, 1, spill, staged, files
+    )
+
+
+def _write(disk: MemoryDisk, path: Path, *, data: bytes) -> None:
+    missing = []
+    folder = path.parent
+    while str(folder) not in disk.names:
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        disk.mkdir(folder)
+    handle = disk.open_append(path, create=True)
+    handle.append(data)
+
+
+def group_of(scored: Sequence[Scored], failed: Sequence[Lease], given_up: Sequence[Lease], *, columns: bytes) -> Group:
+    return Group(
+        scored=tuple(scored),
+        charged=tuple(Charged(lease, FAILURE) for lease in failed),
+        quarantined=tuple(Quarantined(lease, FAILURE) for lease in given_up),
+        columns=columns if scored else b"",
+    )
