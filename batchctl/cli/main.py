@@ -22,6 +22,11 @@ from batchctl.cli.output import ReaderGoneError, emit
 from batchctl.errors import EXIT_CODE_MEANING, BatchctlError, ExitCode, ResumeRefusedError, SpecError, UsageError
 from batchctl.report.wording import plural, printable, printable_block
 
+# Where an error itself knows no better.
+_REMEDIES = {
+    ExitCode.CORRUPTION: "nothing was changed; restore OUT from a copy, or start over with --fresh or another OUT",
+    ExitCode.STORAGE: "look at the disk, its free space and the permissions; then the same command again",
+}
 READER_GONE = 141  # what a shell reports for a program that SIGPIPE ended: 128 + 13
 
 
@@ -133,8 +138,9 @@ def error_text(error: BatchctlError) -> str:
     lines += [printable_block(detail, indent="  ") for detail in details]
     if error.where:
         lines.append(f"  where: {printable(error.where)}")
-    if error.remedy:
-        lines.append(f"  fix: {printable(error.remedy)}")
+    remedy = error.remedy or _REMEDIES.get(error.exit_code, "")
+    if remedy:
+        lines.append(f"  fix: {printable(remedy)}")
     return "\n".join(lines)
 
 

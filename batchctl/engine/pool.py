@@ -322,18 +322,7 @@ class Pool:
     def workers(self) -> tuple[WorkerView, ...]:
         """See Engine.workers."""
         now = page.now_ns()
-        found = []
-        for worker in self._workers.values():
-            picture = worker.page.look()
-            lease = worker.outstanding.get(picture.serial) if picture.state in (page.RUN, page.RENDER) else None
-            since = max(0, now - (picture.start_ns or worker.started_ns)) / 1e9
-            name = page.STATE_NAMES[picture.state]
-            slot = worker.slot
-            batch = lease.batch if lease else None
-            found.append(
-                WorkerView(slot.index, worker.incarnation, worker.pid, name, batch, since, slot.cpus, slot.gpu)
-            )
-        return tuple(found)
+        return tuple(worker.view(now) for worker in self._workers.values())
 
     def close(self) -> None:
         """Kill and give back everything. May be called twice."""

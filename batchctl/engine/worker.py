@@ -20,6 +20,7 @@ from batchctl.model.events import Event, InitFailed, LeaseFailed, LeasesReturned
 from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
 from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.progress import WorkerView
 
 _READ = 1 << 20
 _LOG_READ = 1 << 16
@@ -221,6 +222,24 @@ class Worker:
             if found:
                 events.append(LeasesReturned(slot, incarnation, found, unsent))
         self.outstanding.clear()
+
+    def view(self, now_ns: int) -> WorkerView:
+        """What it is doing, by its page."""
+        picture = self.page.look()
+        busy = picture.state in (page.RUN, page.RENDER)
+        lease = self.outstanding.get(picture.serial) if busy else None
+        since = max(0, now_ns - (picture.start_ns or self.started_ns)) / 1e9
+        slot = self.slot
+        return WorkerView(
+            slot.index,
+            self.incarnation,
+            self.pid,
+            page.STATE_NAMES[picture.state],
+            lease.batch if lease else None,
+            since,
+            slot.cpus,
+            slot.gpu,
+        )
 
     def kill(self, number: int) -> None:
         """Signal the worker's whole group."""

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 SIZE = 4096
 _STATE = struct.Struct("<QIIQQQ")
+_SEQUENCE = struct.Struct("<Q")
+_LAST_AT = _STATE.size - _SEQUENCE.size
 _VOID = struct.Struct("<QQ")
 _VOID_AT = 2048
 
@@ -66,12 +68,18 @@ class Page:
         return bool(begin <= serial < end)
 
     def look(self) -> Picture:
-        """Pool: what the worker does now. A writer that died in the middle of a write leaves the last try standing."""
-        first, state, _zero, serial, start, last = _STATE.unpack_from(self._map, 0)
+        """Pool: what the worker does now. A writer that died in the middle of a write leaves the last try standing.
+
+        Read against the writer's order: the last number, the data, the first number. If both are equal, no write
+        began between the end of that one and our reading of the data.
+        """
+        state = serial = start = 0
         for _ in range(1000):
+            (last,) = _SEQUENCE.unpack_from(self._map, _LAST_AT)
+            _first, state, _zero, serial, start, _last = _STATE.unpack_from(self._map, 0)
+            (first,) = _SEQUENCE.unpack_from(self._map, 0)
             if first == last:
                 break
-            first, state, _zero, serial, start, last = _STATE.unpack_from(self._map, 0)
         return Picture(state if state < len(STATE_NAMES) else STARTING, serial, start)
 
     def void(self, begin: int, end: int) -> None:

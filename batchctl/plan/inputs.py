@@ -97,7 +97,11 @@ class Listing:
             elif stat.S_ISREG(mode):
                 named.append((path, os.fsencode(os.path.basename(given))))  # noqa: PTH119  bytes
             else:
-                raise UsageError("INPUT is neither a regular file nor a folder", where=display_name(given))
+                raise UsageError(
+                    "INPUT is neither a regular file nor a folder",
+                    where=display_name(given),
+                    remedy="give a folder, a file, a glob or @list.txt; `-` reads a list from standard input",
+                )
         yield from self._flush(named, source=len(self.request.inputs))
 
     def _mode(self, path: bytes, given: str) -> int | None:

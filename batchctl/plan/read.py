@@ -63,6 +63,8 @@ class Plan:
             plan = cls(PlanMap(os.fspath(path)), path=path)
         except PlanDamaged as error:
             raise CorruptionError(str(error), where=str(path)) from error
+        except FileNotFoundError as error:  # job.json is written after the plan: no crash takes it away
+            raise CorruptionError("the plan is gone", where=str(path)) from error
         except OSError as error:
             raise StorageError(f"plan cannot be read: {error.strerror}", where=str(path)) from error
         if verify:

@@ -9,7 +9,6 @@ ways: a *drain* finishes what is leased (until `grace`), an *abort* kills the wo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
 from batchctl.dispatch.file_queue import FileQueue
@@ -35,6 +34,7 @@ from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored
 from batchctl.model.progress import RunState
 from batchctl.run.crew import Crew
+from batchctl.run.ending import Conducted, Ending, init_error
 from batchctl.run.journal import Journal
 from batchctl.run.signals import StopSignals
 from batchctl.run.telling import Teller
@@ -47,29 +47,12 @@ _MAX_WAIT_S = 0.25
 _KILL_S = 10.0  # what the kernel may take to end killed workers before they are left behind
 
 
-class Ending(StrEnum):
-    """Why the loop was left."""
-
-    ALL_DONE = "all done"  # every item is committed or quarantined
-    THRESHOLD = "threshold"
-    STOPPED = "stopped"  # SIGTERM
-    INTERRUPTED = "interrupted"  # Ctrl-C
-
-
 class Phase(StrEnum):
     """How the loop is going."""
 
     RUNNING = "running"
     DRAINING = "draining"
     ABORTING = "aborting"
-
-
-@dataclass(frozen=True, slots=True)
-class Conducted:
-    """How the loop ended, and in words why."""
-
-    ending: Ending
-    reason: str
 
 
 ChangedInputs = Callable[[Sequence[Lease]], BatchctlError | None]
@@ -263,12 +246,7 @@ class Conductor:
         decision = self._crew.failed_init(event)
         self._teller.init_failed(event)
         if decision is InitDecision.END_RUN:
-            failure = self._mask(event.failure)
-            text = f"init() failed: {failure.error}: {failure.message}"
-            if failure.traceback:
-                text += "\n" + failure.traceback.rstrip()
-            error = InitFailedError(text, where=str(self._spec.script), remedy="mend the script and run again")
-            self._stop(error, drain=False)
+            self._stop(init_error(self._mask(event.failure), where=str(self._spec.script)), drain=False)
         elif decision is InitDecision.CLOSE_SLOT:
             self._teller.note(f"slot {event.slot} is closed: init() failed there three times in a row", level="warning")
 

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from enum import StrEnum
 
 from batchctl.dispatch.pending import Counts
 from batchctl.dispatch.threshold import Standing, judge
-from batchctl.errors import ExitCode
+from batchctl.errors import BatchctlError, ExitCode, InitFailedError, UsageError
 from batchctl.model.job import JobSpec
-from batchctl.model.outcome import FailureKind
+from batchctl.model.outcome import Failure, FailureKind
 from batchctl.model.progress import RunState, Summary
-from batchctl.run.conductor import Conducted, Ending
 from batchctl.run.telling import Teller
+
+
+class Ending(StrEnum):
+    """Why the loop was left."""
+
+    ALL_DONE = "all done"  # every item is committed or quarantined
+    THRESHOLD = "threshold"
+    STOPPED = "stopped"  # SIGTERM
+    INTERRUPTED = "interrupted"  # Ctrl-C
+
+
+@dataclass(frozen=True, slots=True)
+class Conducted:
+    """How the loop ended, and in words why."""
+
+    ending: Ending
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +104,18 @@ def summarise_run(
 def next_command(spec: JobSpec, verdict: Verdict, command: tuple[str, ...]) -> str:
     """What to type next, ready to be pasted."""
     out = shlex.quote(str(spec.out))
-    if verdict.code in (ExitCode.STOPPED, ExitCode.INTERRUPTED):
-        return shlex.join(command)
+    if verdict.code is ExitCode.OK:
+        return f"batchctl verify {out}"
     if verdict.code is ExitCode.THRESHOLD:
         return f"batchctl inspect {out}"
-    return f"batchctl verify {out}"
+    return shlex.join(command)
+
+
+def init_error(failure: Failure, *, where: str) -> BatchctlError:
+    """What ends a run whose script is no use: exit 2 where it breaks the contract, exit 4 where `init()` failed."""
+    if failure.error == "ContractError":
+        return UsageError(failure.message, where=where, remedy="define init() and run(mini_batch) as the README shows")
+    text = f"init() failed: {failure.error}: {failure.message}"
+    if failure.traceback:
+        text += "\n" + failure.traceback.rstrip()
+    return InitFailedError(text, where=where, remedy="mend the script and run again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -11,7 +12,7 @@ from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.retry import RetryPolicy
 from batchctl.engine.base import Engine, EngineJob, LogSink
-from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, ResumeRefusedError, StoppedError
+from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, ResumeRefusedError, StoppedError, StorageError
 from batchctl.files import Disk
 from batchctl.model.job import JobSpec, OutputAction
 from batchctl.model.lease import Lease
@@ -26,9 +27,9 @@ from batchctl.report.logs import Mask, WorkerLog, secret_values
 from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile
 from batchctl.report.summary import write_summary
-from batchctl.run.conductor import ChangedInputs, Conducted, Conductor
+from batchctl.run.conductor import ChangedInputs, Conductor
 from batchctl.run.crew import Crew
-from batchctl.run.ending import judge_run, summarise_run
+from batchctl.run.ending import Conducted, Verdict, judge_run, summarise_run
 from batchctl.run.journal import Journal
 from batchctl.run.model_folder import stage_model
 from batchctl.run.ready import Ready, open_plan, size_slots
@@ -95,9 +96,10 @@ def run_epoch(ready: Ready, engine: Engine, reporter: Reporter, *, disk: Disk, r
         clean = True
         return _end(ready, conducted, recovered, queue=queue, teller=teller, sizing=sizing, disk=disk)
     except BatchctlError as error:
-        teller.state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
-        teller.message = error.message
-        teller.tick(force=True)
+        state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
+        verdict = Verdict(error.exit_code, state, error.message.partition("\n")[0])
+        with contextlib.suppress(StorageError):  # the error itself is what has to be told
+            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing)
         raise
     finally:
         journal.close()
@@ -217,21 +219,29 @@ def _end(
     sizing: Sizing,
     disk: Disk,
 ) -> Summary:
-    spec, layout = ready.spec, ready.layout
-    counts = queue.counts
-    verdict = judge_run(spec, conducted, counts)
-    output = ""
+    spec = ready.spec
+    verdict = judge_run(spec, conducted, queue.counts)
     if verdict.code is ExitCode.OK:
         teller.state = RunState.FINISHING
         teller.tick(force=True)
         _finish(ready, recovered, teller=teller, disk=disk)
+        teller.tally.rows = recovered.committer.ledger.n_rows
+    return _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing)
+
+
+def _tell_end(
+    ready: Ready, verdict: Verdict, recovered: Recovered, *, queue: FileQueue, teller: Teller, sizing: Sizing
+) -> Summary:
+    """summary.json and the last status.json, however the epoch ended."""
+    spec, layout = ready.spec, ready.layout
+    output = ""
     if spec.output_action is OutputAction.APPEND_ROW:
         output = str(layout.final if verdict.code is ExitCode.OK else layout.partial)
     summary = summarise_run(
         spec,
         verdict,
         run_id=ready.run_id,
-        counts=counts,
+        counts=queue.counts,
         teller=teller,
         epochs=recovered.epoch,
         workers=len(sizing.slots),

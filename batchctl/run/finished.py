@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from batchctl.errors import ExitCode
 from batchctl.files import Disk
 from batchctl.model.outcome import FailureKind
-from batchctl.model.progress import RunState, Summary
+from batchctl.model.progress import Progress, RunState, Summary
 from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined
 from batchctl.plan.read import Plan
 from batchctl.report.failures import FailureGroups
 from batchctl.report.progress import Reporter
+from batchctl.report.status import StatusFile, read_status
 from batchctl.report.summary import read_summary, write_summary
 from batchctl.run.ready import Ready, open_plan
 from batchctl.store.finish import Finished, open_finished
@@ -34,8 +37,33 @@ def tell_complete(ready: Ready, reporter: Reporter, *, disk: Disk) -> Summary:
         else:
             summary = _from_log(ready, finished, plan=plan, bounds=bounds)
             write_summary(layout.summary, summary)
+        if read_status(layout.status) is None:
+            _write_status(ready, summary)
     reporter.note(f"this run is complete: {layout.out}; nothing was left to do (--fresh starts over)")
     return summary
+
+
+def _write_status(ready: Ready, summary: Summary) -> None:
+    """status.json as the run would have left it, where a crash took it."""
+    file = StatusFile(
+        ready.layout.status, name=ready.spec.name, command=ready.command, clock=time.monotonic, wall=time.time
+    )
+    done = Progress(
+        run_id=summary.run_id,
+        state=RunState.FINISHED,
+        epoch=summary.epochs,
+        pid=os.getpid(),
+        items=summary.items,
+        items_done=summary.items,
+        items_failed=summary.items_failed,
+        batches=summary.batches,
+        batches_done=summary.batches,
+        rows=summary.rows,
+        elapsed_s=summary.duration_s,
+        rate=0.0,
+        eta_s=None,
+    )
+    file.write(done, force=True)
 
 
 def _from_log(ready: Ready, finished: Finished, *, plan: Plan, bounds: Sequence[int]) -> Summary:

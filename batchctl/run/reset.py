@@ -10,33 +10,36 @@ from batchctl.store.inspection import inspect_log
 from batchctl.store.layout import RunLayout
 
 _KEPT = ("lock", "guest.pyz")  # held, and in use by the fork server that is already up
+_LAST = ("checkpoint.log", "job.json")  # deleted last, in this order
 
 
 def start_over(disk: Disk, layout: RunLayout, *, run_id: str) -> None:
     """Delete the run in OUT: its result, the files its script published, its run directory; the caller holds the lock.
 
-    job.json goes first and durably: after a crash in the middle the run is half-created, never half-deleted.
+    The log, which names what was published, goes after that, and job.json last: after a crash in the middle the same
+    command finds the rest. `run_id` is "" where job.json was too damaged to tell.
     """
-    published = _published(disk, layout, run_id=run_id)
-    disk.remove(layout.log)
-    disk.remove(layout.job)
-    disk.sync_dir(layout.directory)
+    for name in _published(disk, layout, run_id=run_id):
+        disk.remove(layout.out / name)
     if layout.rows:
         for path in (layout.final, layout.partial, layout.sorting):
             disk.remove(path)
-    for name in published:
-        disk.remove(layout.out / name)
-    for name in disk.listdir(layout.directory):
+    disk.sync_dir(layout.out)
+    for name in sorted(disk.listdir(layout.directory), key=_rank):
         if name not in _KEPT:
             disk.remove_tree(layout.directory / name)
-    disk.sync_dir(layout.out)
+    disk.sync_dir(layout.directory)
+
+
+def _rank(name: str) -> int:
+    return _LAST.index(name) + 1 if name in _LAST else 0
 
 
 def _published(disk: Disk, layout: RunLayout, *, run_id: str) -> list[str]:
     """The script's files that the log names. A damaged log names those before the damage: the rest stays in OUT, where
     it will be refused by name if the new run writes it too."""
     found: list[str] = []
-    if disk.stat(layout.log) is None:
+    if disk.stat(layout.log) is None or not run_id:
         return found
     with contextlib.suppress(CorruptionError):
         for record in inspect_log(disk, layout, run_id=run_id):
@@ -45,10 +48,11 @@ def _published(disk: Disk, layout: RunLayout, *, run_id: str) -> list[str]:
     return found
 
 
-def remove_unborn(disk: Disk, layout: RunLayout) -> None:
-    """Remove the run directory, and OUT where nothing else is in it, of a run that was refused before it existed."""
+def remove_unborn(disk: Disk, layout: RunLayout, *, out_was_there: bool) -> None:
+    """Remove what a run that was refused before it existed has made: its run directory, and OUT if that is new."""
     if disk.stat(layout.job) is not None:
         return
     disk.remove_tree(layout.directory)
-    with contextlib.suppress(OSError):
-        layout.out.rmdir()
+    if not out_was_there:
+        with contextlib.suppress(OSError):  # somebody put something there meanwhile
+            layout.out.rmdir()

@@ -11,12 +11,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from batchctl import processes
 from batchctl.engine.base import Engine
 from batchctl.engine.interpreter import Interpreter
 from batchctl.engine.registry import ENGINES
-from batchctl.errors import BatchctlError, SpecError
+from batchctl.errors import BatchctlError, CorruptionError, ResumeRefusedError, SpecError
 from batchctl.files import Disk, RealDisk
 from batchctl.model.job import JobSpec
 from batchctl.model.progress import Summary
@@ -41,13 +42,37 @@ def run_job(spec: JobSpec, options: RunOptions, reporter: Reporter) -> Summary:
     """Run, resume or find complete. Raises BatchctlError; `Summary.exit_code` is the exit status otherwise."""
     disk, layout = RealDisk(), layout_for(spec)
     interpreter = interpreter_for(spec)
+    out_was_there = layout.out.exists()
     with held_lock(disk, layout, holder=this_process()):
+        old = _old_run(disk, layout, fresh=options.fresh)
+        if old.existing is not None:
+            processes.end_leftovers(old.run_id)  # of a coordinator that was killed
+            if not options.fresh:
+                return _resume(spec, options, reporter, disk=disk, existing=old.existing, interpreter=interpreter)
+        with _tidy(disk, layout, unborn=old.existing is None and not old.damaged, out_was_there=out_was_there):
+            return _begin(spec, options, reporter, disk=disk, old=old, interpreter=interpreter)
+
+
+@dataclass(frozen=True, slots=True)
+class _OldRun:
+    """What is in OUT. `damaged`: there is something, but its documents cannot be read; only --fresh gets this far."""
+
+    existing: Existing | None
+    damaged: bool
+    layout: RunLayout
+    run_id: str
+
+
+def _old_run(disk: Disk, layout: RunLayout, *, fresh: bool) -> _OldRun:
+    try:
         existing = read_existing(disk, layout)
-        if existing is not None:
-            processes.end_leftovers(existing.document.run_id)  # of a coordinator that was killed
-        if existing is not None and not options.fresh:
-            return _resume(spec, options, reporter, disk=disk, existing=existing, interpreter=interpreter)
-        return _begin(spec, options, reporter, disk=disk, existing=existing, interpreter=interpreter)
+    except (CorruptionError, ResumeRefusedError):
+        if not fresh:
+            raise
+        return _OldRun(None, True, layout, "")
+    if existing is None:
+        return _OldRun(None, False, layout, "")
+    return _OldRun(existing, False, existing.layout, existing.document.run_id)
 
 
 def _begin(
@@ -56,23 +81,22 @@ def _begin(
     reporter: Reporter,
     *,
     disk: Disk,
-    existing: Existing | None,
+    old: _OldRun,
     interpreter: Interpreter,
 ) -> Summary:
-    """A new run, in place of `existing` if there is one."""
+    """A new run, in place of the old one if there is one."""
     layout = layout_for(spec)
     run_id = secrets.token_hex(16)
-    with _tidy(disk, layout, unborn=existing is None), _engine(interpreter, layout, run_id) as engine:
+    with _engine(interpreter, layout, run_id) as engine:
         plan = plan_inputs(spec, stdin=options.stdin)  # while the interpreter starts
         fingerprint = _checked_fingerprint(spec, engine, interpreter, old=None)
-        if existing is not None:
-            start_over(disk, existing.layout, run_id=existing.document.run_id)
+        if old.existing is not None or old.damaged:
+            start_over(disk, old.layout, run_id=old.run_id)
         document = new_document(spec, fingerprint, run_id=run_id, plan=plan)
         create_run(disk, layout, job_document=document, plan_chunks=plan.chunks())
         _tell_findings(plan, reporter)
-        items_crc = plan.crc
+        ready = Ready(spec, layout, run_id, plan.crc, options.command)
         del plan  # its columns are in the plan file now
-        ready = Ready(spec, layout, run_id, items_crc, options.command)
         return run_epoch(ready, engine, reporter, disk=disk, resumed=False)
 
 
@@ -131,11 +155,11 @@ def _engine(interpreter: Interpreter, layout: RunLayout, run_id: str) -> Iterato
 
 
 @contextmanager
-def _tidy(disk: Disk, layout: RunLayout, *, unborn: bool) -> Iterator[None]:
+def _tidy(disk: Disk, layout: RunLayout, *, unborn: bool, out_was_there: bool) -> Iterator[None]:
     """A run that never came to be leaves nothing behind."""
     try:
         yield
     except BatchctlError:
         if unborn:
-            remove_unborn(disk, layout)
+            remove_unborn(disk, layout, out_was_there=out_was_there)
         raise

@@ -19,10 +19,12 @@ from batchctl.report.attempts import AttemptsFile
 from batchctl.report.failures import FailureGroups
 from batchctl.report.progress import Level, Reporter
 from batchctl.report.status import StatusFile
+from batchctl.report.wording import clipped
 from batchctl.store.commit import Group
 
 _RATE_S = 5.0  # the rate shown is of about the last ten seconds
 _QUARANTINES_TOLD = 10
+_MESSAGE_SHOWN = 300
 _NOTES = 50  # distinct notes kept for the summary
 _WARNED = 1000  # distinct warnings beyond those that are not repeated
 
@@ -245,4 +247,4 @@ def _items(lease: Lease) -> str:
 
 
 def _told(failure: Failure) -> str:
-    return f"{failure.kind.value.replace('_', ' ')}: {failure.error}: {failure.message}"
+    return clipped(f"{failure.kind.value.replace('_', ' ')}: {failure.error}: {failure.message}", _MESSAGE_SHOWN)

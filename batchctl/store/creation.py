@@ -60,18 +60,18 @@ def make_run_directory(disk: Disk, layout: RunLayout) -> None:
 def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any], plan_chunks: Iterable[bytes]) -> None:
     """A new run: OUT with its parents, the run directory, the plan and job.json are durable on return.
 
-    The caller holds the lock. What a half-created run left is replaced. `UsageError` where OUT holds a result already.
+    The caller holds the lock. What a half-created run left is replaced. `UsageError` where OUT holds a result already,
+    or rows of a run whose directory is gone: whose they are is not ours to decide.
     """
-    if layout.rows and disk.stat(layout.final) is not None:
-        raise UsageError(
-            f"{layout.final} exists and belongs to no run",
-            where=str(layout.final),
-            remedy="move it away, or choose another output folder",
-        )
+    for path in (layout.final, layout.partial, layout.sorting) if layout.rows else ():
+        if disk.stat(path) is not None:
+            raise UsageError(
+                f"{path} exists and belongs to no run",
+                where=str(path),
+                remedy="move it away, or choose another output folder",
+            )
     make_run_directory(disk, layout)
     make_dirs(disk, layout.out)
-    for path in (layout.partial, layout.sorting) if layout.rows else ():
-        disk.remove(path)  # of a run whose directory was removed by hand
     disk.sync_dir(layout.out)
     write_whole(disk, layout.plan, chunks=plan_chunks)
     write_document(disk, layout.job, document=job_document)

@@ -88,9 +88,9 @@ def raising(error: BaseException) -> Callable[[argparse.Namespace], int]:
             id="several lines",
         ),
         pytest.param(NodeTooSmallError("x"), 5, "batchctl: error: x\n", id="node"),
-        pytest.param(CorruptionError("x"), 7, "batchctl: error: x\n", id="corruption"),
+        pytest.param(CorruptionError("x", remedy="y"), 7, "batchctl: error: x\n  fix: y\n", id="corruption"),
         pytest.param(RunLockedError("x"), 8, "batchctl: error: x\n", id="locked"),
-        pytest.param(StorageError("x"), 74, "batchctl: error: x\n", id="storage"),
+        pytest.param(StorageError("x", remedy="y"), 74, "batchctl: error: x\n  fix: y\n", id="storage"),
         pytest.param(StoppedError("x"), 75, "batchctl: error: x\n", id="stopped"),
         pytest.param(KeyboardInterrupt(), 130, "batchctl: interrupted\n", id="Ctrl-C"),
     ],
@@ -267,3 +267,12 @@ def test_emit_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_error_class_has_its_place_in_the_table() -> None:
     for error in BatchctlError.__subclasses__():
         assert error.exit_code in EXIT_CODE_MEANING
+
+
+@pytest.mark.parametrize("error", [CorruptionError("x"), StorageError("x")], ids=["corruption", "storage"])
+def test_an_error_without_a_remedy_of_its_own_gets_that_of_its_kind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    fake(monkeypatch, raising(error))
+    main(["run", "x"])
+    assert "\n  fix: " in capsys.readouterr().err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batchctl.errors import CorruptionError, StorageError, UsageError
+from batchctl.errors import CorruptionError, UsageError
 from batchctl.plan import encode
 from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.encode import PlanBuilder
@@ -51,7 +51,7 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
 
 
 def test_no_plan(tmp_path: Path) -> None:
-    with pytest.raises(StorageError):
+    with pytest.raises(CorruptionError):
         Plan.open(tmp_path / "none")
 
 

@@ -170,19 +170,21 @@ def test_a_summary_only_run_owns_no_rows_file(tmp_path: Path) -> None:
     assert (layout.out / "predictions.csv").exists()
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_a_run_that_never_came_to_be(tmp_path: Path, kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("was_there", "kept"), [(False, False), (False, True), (True, False)], ids=["made by us", "used meanwhile", "there"]
+)
+def test_a_run_that_never_came_to_be(tmp_path: Path, was_there: bool, kept: bool) -> None:
     layout = layout_for(job(tmp_path))
     layout.directory.mkdir(parents=True, mode=0o700)
     (layout.directory / "lock").touch()
     if kept:
         (layout.out / "mine.txt").touch()
-    remove_unborn(DISK, layout)
-    assert os.path.exists(layout.out) is kept
+    remove_unborn(DISK, layout, out_was_there=was_there)
+    assert os.path.exists(layout.out) is (kept or was_there)
     assert not layout.directory.exists()
 
 
 def test_a_born_one_is_left(tmp_path: Path) -> None:
     layout = created(tmp_path)
-    remove_unborn(DISK, layout)
+    remove_unborn(DISK, layout, out_was_there=False)
     assert layout.job.exists()

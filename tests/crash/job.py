@@ -1,0 +1,166 @@
+"""The job that the kill campaign runs over and over: inputs that say what their scoring shall do, and the script.
+
+An input file holds one JSON object. Rows depend on that object alone, so any two runs must agree byte for byte. The
+plan mixes what the store has to get right: rows of every size (some above the spill limit), files that the script
+writes itself, items that always fail (alone and beside files), one that kills its worker, and one that fails once.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+BATCH = 4
+BATCHES = 56
+SPILLED = 1 << 20  # rows above this go through spill/
+
+# `now` is one byte per worker, kept outside OUT, that tells the campaign whether run() has an undivided, innocent
+# mini-batch in hand: a part of a divided one has a single attempt, so a kill in it would rightly cost an item.
+SCRIPT = """\
+import json
+import os
+import time
+
+BATCH = {batch}
+SCRATCH = os.environ["CAMPAIGN_SCRATCH"]
+now = None
+
+
+def init():
+    global now
+    time.sleep(0.03)
+    now = os.open(os.path.join(SCRATCH, "now.%d" % os.getpid()), os.O_CREAT | os.O_RDWR, 0o600)
+
+
+def run(mini_batch):
+    tasks = []
+    for path in mini_batch:
+        with open(path) as handle:
+            tasks.append(json.load(handle))
+    innocent = len(tasks) == BATCH and not any(task["kind"] in ("bad", "deadly") for task in tasks)
+    os.pwrite(now, b"F" if innocent else b"P", 0)
+    try:
+        return [score(path, task) for path, task in zip(mini_batch, tasks)]
+    finally:
+        os.pwrite(now, b"-", 0)
+
+
+def score(path, task):
+    name, kind = os.path.basename(path), task["kind"]
+    time.sleep(task["sleep"])
+    if kind == "bad":
+        raise ValueError("cannot score %s" % name)
+    if kind == "deadly":
+        os._exit(9)
+    if kind == "once":
+        try:
+            os.close(os.open(os.path.join(SCRATCH, "once." + name), os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            pass
+        else:
+            raise RuntimeError("not the first time: %s" % name)
+    if kind == "file":
+        folder = os.path.join(os.environ["AZUREML_BI_OUTPUT_PATH"], *task["folder"])
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, name + ".out"), "wb") as handle:
+            handle.write((name + "\\n").encode() * task["lines"])
+    unit = "%s: caf\\u00e9, \\"quoted\\"\\n" % name
+    text = (unit * (task["size"] // len(unit) + 1))[: task["size"]]
+    return {{"item": name, "seed": task["seed"], "score": task["seed"] / 7, "text": text}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Where everything lies. `scratch` is the script's own, outside OUT."""
+
+    folder: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.folder / "batchctl.toml"
+
+    @property
+    def inputs(self) -> Path:
+        return self.folder / "input"
+
+    def scratch(self, name: str) -> Path:
+        return self.folder / "scratch" / name
+
+    def command(self, batchctl: str, out: Path, *, workers: int) -> list[str]:
+        """What a user would type. Each OUT has its own scratch, which counts as part of the job."""
+        scratch = self.scratch(out.name)
+        scratch.mkdir(parents=True, exist_ok=True)
+        spec, inputs = str(self.spec), str(self.inputs)
+        return [
+            *(batchctl, "run", spec, inputs, "-o", str(out), "--workers", str(workers)),
+            *("--env", f"CAMPAIGN_SCRATCH={scratch}"),
+        ]
+
+
+def make_job(folder: Path, *, python: str, seed: int) -> Job:
+    """Write spec, script and inputs."""
+    job = Job(folder)
+    job.inputs.mkdir(parents=True)
+    (folder / "code").mkdir()
+    (folder / "code" / "score.py").write_text(SCRIPT.format(batch=BATCH), encoding="utf-8")
+    job.spec.write_text(_SPEC.format(python=json.dumps(python), batch=BATCH), encoding="utf-8")
+    for number, task in enumerate(_tasks(random.Random(seed))):
+        path = job.inputs / f"d{number // 50}" / f"item-{number:04d}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(task), encoding="utf-8")
+    return job
+
+
+# Worker kills are charged attempts: more of those than the campaign is likely to spend on one mini-batch, few enough
+# that the mini-batch that kills its workers by itself does not take all the time.
+_SPEC = """\
+name = "campaign"
+script = "score.py"
+code = "code"
+python = {python}
+mini_batch_size = {batch}
+max_retries = 5
+error_threshold = -1
+output_format = "csv"
+timeout = "30s"
+"""
+
+
+def _tasks(dice: random.Random) -> list[dict[str, object]]:
+    tasks: list[dict[str, object]] = [
+        {
+            "kind": "plain",
+            "seed": dice.randrange(10**9),
+            "size": int(dice.lognormvariate(5, 2)) % 60_000,
+            "sleep": round(dice.expovariate(1 / 0.005), 4),
+        }
+        for _ in range(BATCHES * BATCH)
+    ]
+    # Each special item has a mini-batch of its own, except where two are to meet.
+    spots = iter(dice.sample(range(1, BATCHES), 22))
+
+    def special(kind: str, batch: int, **more: object) -> None:
+        tasks[batch * BATCH + dice.randrange(BATCH)].update(kind=kind, **more)
+
+    for _ in range(4):
+        special("bad", next(spots))
+    special("deadly", next(spots))
+    for _ in range(2):
+        special("once", next(spots))
+    for size in (SPILLED - 200, SPILLED + 1, 1_600_000, 3_000_000):
+        special("plain", next(spots), size=size)
+    for number in range(8):
+        folder = [[], ["kept"], ["kept", f"deep-{number}"]][number % 3]
+        special("file", next(spots), folder=folder, lines=10 ** (number % 5))
+    shared = next(spots) * BATCH  # files of a failed attempt must not be published twice, nor the guilty one's at all
+    tasks[shared].update(kind="file", folder=["kept"], lines=50)
+    tasks[shared + 2].update(kind="bad")
+    large = next(spots) * BATCH  # spilled rows and a file in one answer
+    tasks[large].update(kind="file", folder=[], lines=200_000, size=1_300_000)
+    for batch in {spot // BATCH for spot, task in enumerate(tasks) if task["kind"] in ("bad", "deadly")}:
+        for task in tasks[batch * BATCH : batch * BATCH + BATCH]:
+            task["sleep"] = 0.0  # isolation runs these again and again
+    return tasks
