@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,19 +212,28 @@ def is_stopped(pid: int) -> bool:
     return text.rpartition(b")")[2].split()[0] in (b"T", b"t")
 
 
-def _carriers(run_id: str) -> Iterator[int]:
-    """Pids, other than ours, whose environment carries this run's id."""
+def _carriers(run_id: str) -> tuple[list[int], bool]:
+    """Pids, other than ours, whose environment carries this run's id; and whether one could not be read yet.
+
+    In the middle of an exec a process shows no environment for a moment. It has an executable, which tells it from a
+    kernel thread and from the dead.
+    """
     wanted = f"{RUN_ID_VARIABLE}={run_id}".encode()
     ours = os.getpid()
+    found, unsure = [], False
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit() or int(entry.name) == ours:
             continue
         try:
             text = Path(f"/proc/{entry.name}/environ").read_bytes()
+            if not text:
+                os.stat(f"/proc/{entry.name}/exe")
+                unsure = True
         except OSError:
-            continue  # gone, or not ours to read: then it cannot be ours to end
+            continue  # gone, a kernel thread, or not ours to read: then it cannot be ours to end
         if wanted in text.split(b"\0"):
-            yield int(entry.name)
+            found.append(int(entry.name))
+    return found, unsure
 
 
 def end_leftovers(run_id: str) -> int:
@@ -234,8 +243,9 @@ def end_leftovers(run_id: str) -> int:
     """
     killed = 0
     for _ in range(20):
-        found = [pid for pid in _carriers(run_id) if kill_process(pid, signal.SIGKILL)]
-        if not found:
+        carriers, unsure = _carriers(run_id)
+        found = [pid for pid in carriers if kill_process(pid, signal.SIGKILL)]
+        if not found and not unsure:
             break
         killed += len(found)
         await_end(found, seconds=2.0)

@@ -1,8 +1,8 @@
 """The plan file as host and guest map it: items and mini-batches, without an object per item.
 
     header   magic "BCTLPLAN" | format u32 | flags u32 | folders u32 | runs u32 | items u32 | batches u32
-             | total input bytes u64 | section offsets u64 * 8 | file length u64 | CRC-32 u32 (of the whole file with
-             this field zero) | zero u32
+             | total input bytes u64 | listed at u64 (ns since 1970) | section offsets u64 * 8 | file length u64
+             | CRC-32 u32 (of the whole file with this field zero) | zero u32
     sections, each starting at a multiple of 8, little-endian:
       0 folder offsets  u32 * (folders + 1)   into section 1
       1 folder bytes                          absolute paths, no trailing slash except the root itself
@@ -10,7 +10,7 @@
       3 run folders     u32 * runs
       4 name offsets    u32 * (items + 1)     into section 5
       5 name bytes                            base names as the file system has them
-      6 sizes           u64 * items           then, directly behind, mtime_ns i64 * items
+      6 sizes           u64 * items           then, directly behind, mtime_ns i64 * items; empty without flag SIZED
       7 batch firsts    u32 * (batches + 1)   first item of each mini-batch; the last entry is `items`
 
 The path of an item is folder + "/" + name, decoded with the file system's encoding (surrogateescape).
@@ -27,8 +27,9 @@ from typing import List
 
 MAGIC = b"BCTLPLAN"
 FORMAT = 1
-HEADER = struct.Struct("<8sIIIIIIQ8QQII")
+HEADER = struct.Struct("<8sIIIIIIQQ8QQII")
 SECTIONS = 8
+SIZED = 1  # flag: sizes and modification times were recorded
 CRC_OFFSET = HEADER.size - 8
 
 _ENCODING = sys.getfilesystemencoding()
@@ -57,11 +58,13 @@ class PlanMap:
             os.close(fd)
         found = HEADER.unpack_from(self._map, 0)
         magic, version, self.flags, folders, runs, self.items, self.batches, self.total_bytes = found[:8]
+        self.listed_ns = found[8]
+        sized = self.items if self.flags & SIZED else 0
         if magic != MAGIC or version != FORMAT:
             raise PlanDamaged("%s: not a plan of format %d" % (path, FORMAT))
-        at = list(found[8 : 8 + SECTIONS])
-        self.crc = found[8 + SECTIONS + 1]
-        if found[8 + SECTIONS] != length or any(o > length or o % 8 for o in at) or at != sorted(at):
+        at = list(found[9 : 9 + SECTIONS])
+        self.crc = found[9 + SECTIONS + 1]
+        if found[9 + SECTIONS] != length or any(o > length or o % 8 for o in at) or at != sorted(at):
             raise PlanDamaged("%s: lengths contradict each other" % path)
         self.view = view = memoryview(self._map)
         self.folders, self.runs = folders, runs
@@ -70,8 +73,8 @@ class PlanMap:
             self.run_firsts = view[at[2] : at[2] + 4 * (runs + 1)].cast("I")
             self.run_folders = view[at[3] : at[3] + 4 * runs].cast("I")
             self.name_at = view[at[4] : at[4] + 4 * (self.items + 1)].cast("I")
-            self.sizes = view[at[6] : at[6] + 8 * self.items].cast("Q")
-            self.mtimes = view[at[6] + 8 * self.items : at[6] + 16 * self.items].cast("q")
+            self.sizes = view[at[6] : at[6] + 8 * sized].cast("Q")
+            self.mtimes = view[at[6] + 8 * sized : at[6] + 16 * sized].cast("q")
             self.batch_firsts = view[at[7] : at[7] + 4 * (self.batches + 1)].cast("I")
             ends = (self.folder_at[folders], self.run_firsts[runs], self.name_at[self.items])
             if ends[1] != self.items or self.batch_firsts[self.batches] != self.items:
@@ -79,7 +82,7 @@ class PlanMap:
             if at[1] + ends[0] > length or at[5] + ends[2] > length:
                 raise PlanDamaged("%s: names lie outside the file" % path)
             # A short column would otherwise answer with an IndexError much later.
-            if len(self.mtimes) != self.items or len(self.run_folders) != runs:
+            if len(self.mtimes) != sized or len(self.run_folders) != runs:
                 raise PlanDamaged("%s: sections lie outside the file" % path)
             self.folder_bytes = view[at[1] : at[1] + ends[0]]
             self.name_bytes = view[at[5] : at[5] + ends[2]]

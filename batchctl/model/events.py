@@ -6,6 +6,7 @@ is never used twice in an epoch: what an old incarnation still says has been dro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,12 +42,12 @@ class InitFailed:
     failure: Failure
 
 
-class LeaseScored(NamedTuple):
-    """`run` succeeded and its rows are rendered. NamedTuple for the hot path."""
+class LeasesScored(NamedTuple):
+    """`run` succeeded and its rows are rendered, for as many leases as one frame told of. The hot path: NamedTuple."""
 
     slot: int
     incarnation: int
-    scored: Scored
+    scored: Sequence[Scored]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ Event = (
     WorkerForked
     | WorkerReady
     | InitFailed
-    | LeaseScored
+    | LeasesScored
     | LeaseFailed
     | LeasesReturned
     | ColumnsSeen

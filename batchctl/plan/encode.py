@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import zlib
 from array import array
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 
 from batchctl.errors import UsageError
-from batchctl.guest.plan_map import CRC_OFFSET, FORMAT, HEADER, MAGIC
+from batchctl.guest.plan_map import CRC_OFFSET, FORMAT, HEADER, MAGIC, SIZED
 from batchctl.plan.batches import batch_firsts
 from batchctl.plan.index import Columns, FolderIndex
 from batchctl.plan.inputs import InputRequest, Listing
@@ -25,6 +26,7 @@ from batchctl.plan.stretch import Findings, Stretch
 MAX_ITEMS = 2**32 - 2  # item numbers and the closing count are u32
 MAX_NAMES = 2**32 - 1  # offsets into the names are u32
 _PIECE = 1 << 20
+_CLOCK_REALTIME_COARSE = 5  # linux/time.h; Python's time module does not name it
 _REMEMBERED = 1 << 16  # folders; a folder forgotten and met again is listed twice, which readers do not mind
 
 
@@ -39,9 +41,11 @@ class LargestItem:
 class PlanImage:
     """A finished plan in memory: counts, and `chunks()`, the bytes of the plan file (CRC-32 included)."""
 
-    def __init__(self, builder: PlanBuilder, *, batches: array[int], findings: Findings) -> None:
+    def __init__(self, builder: PlanBuilder, *, batches: array[int], findings: Findings, listed_ns: int) -> None:
         self._sections = builder.sections(batches)
-        self.items = len(builder.sizes)
+        self.items = builder.items
+        self.sized = builder.sized
+        self.listed_ns = listed_ns
         self.batches = len(batches) - 1
         self.folders = len(builder.folder_at) - 1
         self.total_bytes = builder.total_bytes
@@ -54,8 +58,9 @@ class PlanImage:
             offsets.append(at)
             at += sum(part.nbytes for part in parts)
         self.length = at
-        counts = (self.folders, runs, self.items, self.batches, self.total_bytes)
-        header = bytearray(HEADER.pack(MAGIC, FORMAT, 0, *counts, *offsets, self.length, 0, 0))
+        counts = (self.folders, runs, self.items, self.batches, self.total_bytes, listed_ns)
+        flags = SIZED if self.sized else 0
+        header = bytearray(HEADER.pack(MAGIC, FORMAT, flags, *counts, *offsets, self.length, 0, 0))
         crc = zlib.crc32(header)
         for piece in self._padded():
             crc = zlib.crc32(piece, crc)
@@ -93,6 +98,7 @@ class PlanBuilder:
         self.name_bytes = bytearray()
         self.sizes = array("Q")
         self.mtimes = array("q")
+        self.sized = True  # until a stretch comes without
         self.total_bytes = 0
         self.largest_path, self.largest_size = "", -1
         self.duplicates = 0
@@ -113,16 +119,20 @@ class PlanBuilder:
         if not names:
             return
         joined = b"".join(names)
-        if len(self.sizes) + len(names) > MAX_ITEMS:
+        if self.items + len(names) > MAX_ITEMS:
             raise UsageError(f"more than {MAX_ITEMS} items", remedy="split the input into several runs")
         if len(self.name_bytes) + len(joined) > MAX_NAMES:
             raise UsageError("more than 4 GiB of file names", remedy="split the input into several runs")
         if folder != self._last or not self.run_folders:
-            self.run_firsts.append(len(self.sizes))
+            self.run_firsts.append(self.items)
             self.run_folders.append(self._number(folder))
             self._last = folder
         self.name_at.extend(islice(accumulate(map(len, names), initial=len(self.name_bytes)), 1, None))
         self.name_bytes += joined
+        if not sizes:
+            self._forget_sizes()
+        if not self.sized:
+            return
         self.sizes.extend(sizes)
         self.mtimes.extend(mtimes)
         self.total_bytes += sum(sizes)
@@ -130,6 +140,18 @@ class PlanBuilder:
         if largest > self.largest_size:
             self.largest_size = largest
             self.largest_path = os.fsdecode(folder.rstrip(b"/") + b"/" + names[sizes.index(largest)])
+
+    @property
+    def items(self) -> int:
+        """How many there are so far."""
+        return len(self.name_at) - 1
+
+    def _forget_sizes(self) -> None:
+        """Sizes of some are no use: all are recorded, or none."""
+        self.sized = False
+        self.sizes, self.mtimes = array("Q"), array("q")
+        self.total_bytes = 0
+        self.largest_path, self.largest_size = "", -1
 
     def _number(self, folder: bytes) -> int:
         number = self._numbers.get(folder)
@@ -157,8 +179,8 @@ class PlanBuilder:
         self.duplicates += len(stretch.names) - len(kept)
         return stretch._replace(
             names=[stretch.names[at] for at in kept],
-            sizes=[stretch.sizes[at] for at in kept],
-            mtimes=[stretch.mtimes[at] for at in kept],
+            sizes=[stretch.sizes[at] for at in kept] if stretch.sizes else (),
+            mtimes=[stretch.mtimes[at] for at in kept] if stretch.sizes else (),
         )
 
     def sections(self, batches: array[int]) -> tuple[tuple[memoryview, ...], ...]:
@@ -180,7 +202,7 @@ class PlanBuilder:
 
     def closed_runs(self) -> array[int]:
         closed = self.run_firsts[:]
-        closed.append(len(self.sizes))
+        closed.append(self.items)
         return closed
 
 
@@ -191,12 +213,14 @@ def build_plan(request: InputRequest, *, mini_batch_size: int, children: int | N
     """
     if mini_batch_size < 1:
         raise UsageError(f"mini-batch size {mini_batch_size}: must be 1 or more", where="mini_batch_size")
+    # The clock of inode times, which lags behind the exact one: no change after this instant can look older.
+    listed_ns = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
     listing, builder = Listing(request, children=children), PlanBuilder()
     with closing(listing.stretches()) as stretches:
         for stretch in stretches:
             builder.add(stretch)
-    if not builder.sizes:
+    if not builder.items:
         raise listing.nothing()
     listing.findings.duplicates += builder.duplicates
     batches = batch_firsts(builder.closed_runs(), size=mini_batch_size, grouping=request.grouping)
-    return PlanImage(builder, batches=batches, findings=listing.findings)
+    return PlanImage(builder, batches=batches, findings=listing.findings, listed_ns=listed_ns)

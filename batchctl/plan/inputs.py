@@ -18,7 +18,7 @@ from batchctl.errors import UsageError
 from batchctl.model.job import Grouping
 from batchctl.plan.display import display_name
 from batchctl.plan.lists import Block, Blocks, PathList, Run, absolute, first_mentions, gathered, runs
-from batchctl.plan.look import CHUNK, MTIME, SIZE, Part
+from batchctl.plan.look import CHUNK, LONGEST, MTIME, SIZE, Part
 from batchctl.plan.lookers import Lookers
 from batchctl.plan.patterns import Filters, Glob, is_glob
 from batchctl.plan.stretch import Findings, Noticed, Stretch
@@ -27,7 +27,10 @@ from batchctl.plan.walk import OutGuard, Walk, look
 
 @dataclass(frozen=True, slots=True)
 class InputRequest:
-    """What to list. `folder` is the current folder; `standard_input` is what `-` stands for (None: not given)."""
+    """What to list. `folder` is the current folder; `standard_input` is what `-` stands for (None: not given).
+
+    `sizes_up_to`: sizes and times are looked at only if the folders hold no more items than this (None: always).
+    """
 
     inputs: tuple[str, ...]
     folder: Path
@@ -36,6 +39,7 @@ class InputRequest:
     exclude: tuple[str, ...] = ()
     out: Path | None = None
     standard_input: bytes | None = None
+    sizes_up_to: int | None = None
 
 
 class Listing:
@@ -53,6 +57,7 @@ class Listing:
         self._filtering = bool(request.include or request.exclude)
         self._folder = os.fsencode(request.folder)
         self._out = OutGuard.of(request.out)
+        self._items = 0
         self._allowed: set[bytes] = set()  # folders known to lie outside OUT
         self._lookers = Lookers(children=children)
 
@@ -141,10 +146,14 @@ class Listing:
         )
         found = False
         again = partial(look, source=source, findings=self.findings)
-        for stretch in self._lookers.stretches(walk.parts(), again, source=source):
+        parts = walk.parts()
+        for stretch in self._lookers.stretches(self._worth_a_look(parts), again, source=source):
             if stretch.names:
                 found = True
                 yield stretch
+        for folder, names in parts:
+            found = True
+            yield self._taken_as_listed(folder, names, source=source)
         if not found and glob:
             raise UsageError(
                 "glob matches no item",
@@ -153,6 +162,23 @@ class Listing:
             )
         if not found:
             self.findings.empty.add(root)
+
+    def _worth_a_look(self, parts: Iterator[Part]) -> Iterator[Part]:
+        """Parts as long as there are no more items than sizes are wanted of; the rest stays in `parts`."""
+        limit = self.request.sizes_up_to
+        while limit is None or self._items <= limit:
+            part = next(parts, None)
+            if part is None:
+                return
+            self._items += len(part.names)
+            yield part
+
+    def _taken_as_listed(self, folder: bytes, names: list[bytes], *, source: int) -> Stretch:
+        """Without a look: the listing has said that they are regular files."""
+        self._items += len(names)
+        if len(folder) + 1 + max(map(len, names)) > LONGEST:
+            return look(Part(folder, names), source=source, findings=self.findings)  # which refuses them by name
+        return Stretch(source, folder, names, (), ())
 
     def _globbed(self, given: str, *, source: int) -> Iterator[Stretch]:
         glob = Glob(given)

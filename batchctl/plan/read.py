@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from batchctl.errors import CorruptionError, StorageError
-from batchctl.guest.plan_map import CRC_OFFSET, PlanDamaged, PlanMap
+from batchctl.guest.plan_map import CRC_OFFSET, SIZED, PlanDamaged, PlanMap
 from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.index import Columns, FolderIndex
 
@@ -27,6 +27,7 @@ class ChangeKind(StrEnum):
     NOT_A_FILE = "not a regular file"
     SIZE = "size"
     MTIME = "mtime"
+    TOUCHED = "touched"  # its content or its inode changed after the listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Plan:
         self.folders = mapped.folders
         self.total_bytes = mapped.total_bytes
         self.crc = mapped.crc
+        self.sized = bool(mapped.flags & SIZED)
+        self.listed_ns = mapped.listed_ns
 
     @classmethod
     def open(cls, path: Path, *, verify: bool = True) -> Self:
@@ -146,10 +149,16 @@ class Plan:
             except OSError as error:
                 found.append(Change(item, ChangeKind.UNREADABLE, f"unreadable: {error.strerror}"))
                 continue
-            size, mtime = self._mapped.sizes[item], self._mapped.mtimes[item]
             if not stat.S_ISREG(now.st_mode):
                 found.append(Change(item, ChangeKind.NOT_A_FILE, "no longer a regular file"))
-            elif now.st_size != size:
+                continue
+            if not self.sized:
+                # The change time cannot be set: whatever wrote, replaced or touched the file has moved it on.
+                if now.st_ctime_ns > self.listed_ns:
+                    found.append(Change(item, ChangeKind.TOUCHED, "changed after the inputs were listed"))
+                continue
+            size, mtime = self._mapped.sizes[item], self._mapped.mtimes[item]
+            if now.st_size != size:
                 found.append(Change(item, ChangeKind.SIZE, f"size {size} -> {now.st_size}"))
             elif now.st_mtime_ns != mtime:
                 found.append(Change(item, ChangeKind.MTIME, f"mtime_ns {mtime} -> {now.st_mtime_ns}"))

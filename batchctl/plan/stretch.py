@@ -21,8 +21,8 @@ class Stretch(NamedTuple):
     source: int
     folder: bytes  # absolute, no trailing slash except the root itself
     names: Sequence[bytes]
-    sizes: Sequence[int]  # bytes
-    mtimes: Sequence[int]  # ns
+    sizes: Sequence[int]  # bytes; empty where they were not looked at
+    mtimes: Sequence[int]  # ns; likewise
 
 
 def _listed(paths: Sequence[bytes], count: int) -> str:

@@ -15,11 +15,13 @@ messages are escaped), so that a torn last line is found by its missing newline.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from batchctl.errors import NoSpaceError, StorageError
 from batchctl.files import RealDisk
 from batchctl.handles import AppendFile
+from batchctl.model.outcome import Scored
 from batchctl.model.progress import Attempt
 from batchctl.report.wording import clipped, printable
 
@@ -49,24 +51,13 @@ class AttemptsFile:
         except StorageError:
             self.errors += 1
 
-    def scored(
-        self,
-        batch: int,
-        first: int,
-        count: int,
-        attempt: int,
-        slot: int,
-        incarnation: int,
-        ok: int,
-        failed: int,
-        rows: int,
-        run_ns: int,
-    ) -> None:
-        """The common case, on the hot path: positional, and no record is built."""
-        self._rows.append(
-            f"{batch},{first},{attempt},{self._epoch},{slot}.{incarnation},{count},{ok},{failed},{rows},"
-            f"{run_ns / 1e9:.6f},scored,,\n"
-        )
+    def scored(self, slot: int, incarnation: int, found: Sequence[Scored]) -> None:
+        """The common case, on the hot path: successful attempts of one worker."""
+        who = f"{self._epoch},{slot}.{incarnation}"
+        self._rows += [
+            f"{lease[0]},{lease[1]},{lease[3]},{who},{lease[2]},{ok},{failed},{rows},{run_ns / 1e9:.6f},scored,,\n"
+            for lease, _, _, _, rows, ok, failed, run_ns, _, _, _ in found
+        ]
         if len(self._rows) >= ROWS_BUFFERED:
             self.flush()
 

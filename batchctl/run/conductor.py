@@ -23,8 +23,8 @@ from batchctl.model.events import (
     GuestWarned,
     InitFailed,
     LeaseFailed,
-    LeaseScored,
     LeasesReturned,
+    LeasesScored,
     WorkerForked,
     WorkerGone,
     WorkerReady,
@@ -179,7 +179,7 @@ class Conductor:
 
     def _take(self, event: Event) -> None:
         match event:
-            case LeaseScored(slot, incarnation, scored):
+            case LeasesScored(slot, incarnation, scored):
                 self._take_scored(slot, incarnation, scored)
             case LeaseFailed(slot, incarnation, lease, failure, run_ns):
                 self._charge(slot, incarnation, lease, failure, run_ns)
@@ -203,19 +203,30 @@ class Conductor:
             case WorkerForked():
                 pass
 
-    def _take_scored(self, slot: int, incarnation: int, scored: Scored) -> None:
+    def _take_scored(self, slot: int, incarnation: int, found: Sequence[Scored]) -> None:
         self._servers_lost = 0
-        lease = scored.lease
-        if scored.length and incarnation in self._slot_columns:
-            problem = self._check_columns(self._slot_columns[incarnation])
-            if problem is not None:
-                self._charge(slot, incarnation, lease, problem, scored.run_ns)
-                return
-        if not self._queue.scored(lease):
-            return  # an answer that nobody waits for any more
-        self._crew.scored(slot, scored.run_ns)
-        self._journal.add_scored(scored)
-        self._teller.scored(slot, incarnation, scored)
+        header = self._slot_columns.get(incarnation)
+        if header is not None:
+            found = self._with_right_columns(slot, incarnation, found, header)
+        accepted = self._queue.scored
+        # What is not accepted is an answer that nobody waits for any more.
+        fresh = [scored for scored in found if accepted(scored.lease)]
+        if fresh:
+            self._crew.scored(slot, sum(scored.run_ns for scored in fresh) // len(fresh))
+            self._journal.add_scored(fresh)
+            self._teller.scored(slot, incarnation, fresh)
+
+    def _with_right_columns(
+        self, slot: int, incarnation: int, found: Sequence[Scored], header: bytes
+    ) -> Sequence[Scored]:
+        right = []
+        for scored in found:
+            problem = self._check_columns(header) if scored.length else None
+            if problem is None:
+                right.append(scored)
+            else:
+                self._charge(slot, incarnation, scored.lease, problem, scored.run_ns)
+        return right
 
     def _check_columns(self, header: bytes) -> Failure | None:
         """The first rows of a run fix its columns; others fail their mini-batch instead of shifting cells."""

@@ -6,7 +6,7 @@ commit counts; the caller learns of it from `pump`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from batchctl.errors import NoSpaceError, StoppedError
@@ -67,10 +67,10 @@ class Journal:
         """Leases that were handed out; written with the next group."""
         self._claims.extend(leases)
 
-    def add_scored(self, scored: Scored) -> None:
-        """A successful attempt."""
-        self._scored.append(scored)
-        self._bytes += len(scored.rows)
+    def add_scored(self, found: Sequence[Scored]) -> None:
+        """Successful attempts."""
+        self._scored += found
+        self._bytes += sum(len(scored.rows) for scored in found)
         if self._opened is None:
             self._opened = self._clock()
 

@@ -75,7 +75,7 @@ def check_job(spec: JobSpec) -> CheckReport:
 
 def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     """List the inputs, form the mini-batches, size the node, and compare with what is in OUT, if that is given."""
-    image = plan_inputs(spec, stdin=options.stdin)
+    image = plan_inputs(spec, stdin=options.stdin, all_sizes=True)
     sizing = size_slots(spec, environ=child_environment(spec.environment))
     disk = RealDisk()
     existing = read_existing(disk, layout_for(spec)) if spec.out is not None else None

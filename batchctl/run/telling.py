@@ -5,7 +5,7 @@ The conductor says what happened; this decides how often it is shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.retry import Decision, Verdict
@@ -107,12 +107,9 @@ class Teller:
             elif len(self._warned) < _WARNED:
                 self._warned.add(text)
 
-    def scored(self, slot: int, incarnation: int, scored: Scored) -> None:
-        """An attempt succeeded (not yet durable)."""
-        batch, first, count, attempt = scored.lease
-        self._attempts.scored(
-            batch, first, count, attempt, slot, incarnation, scored.ok, scored.failed, scored.n_rows, scored.run_ns
-        )
+    def scored(self, slot: int, incarnation: int, found: Sequence[Scored]) -> None:
+        """Attempts succeeded (not yet durable)."""
+        self._attempts.scored(slot, incarnation, found)
 
     def charged(
         self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int, verdict: Verdict

@@ -34,6 +34,8 @@ from batchctl.store.payloads import (
 from batchctl.store.publish import check_files, digests_of, place_files
 from batchctl.store.rows import RowsFile
 
+_new_committed = tuple.__new__  # half the time of Committed(...), once per mini-batch
+
 
 class ProtocolError(BatchctlError):
     """A bug of ours: the caller asked for what the store must never do. Nothing was written."""
@@ -193,19 +195,21 @@ class Committer:
         return tuple(committed)
 
     def _write_rows(self, group: Group, *, header: bytes) -> list[Committed]:
-        fresh = [one for one in group.scored if one.lease not in self._waiting]
-        offsets = dict.fromkeys((one.lease for one in fresh), 0)
+        waiting = self._waiting
+        fresh = [one for one in group.scored if one.lease not in waiting] if waiting else group.scored
+        placed: Sequence[int] = [0] * len(fresh)
         if self._rows and (fresh or header):
             placed = self._rows.append(header, fresh)
-            offsets = {one.lease: offset for one, offset in zip(fresh, placed, strict=True)}
             if self._rows.size > self._good[1]:
                 self._sync_rows_of_group()
-        return [
-            Committed(*one.lease, offsets[one.lease], one.length, one.crc, one.n_rows, one.ok, one.failed)
-            if one.lease in offsets
-            else self._waiting[one.lease].committed
-            for one in group.scored
+        committed = [
+            _new_committed(Committed, (*lease, offset, length, crc, n_rows, ok, failed))
+            for (lease, _, length, crc, n_rows, ok, failed, _, _, _, _), offset in zip(fresh, placed, strict=True)
         ]
+        if not waiting:
+            return committed
+        made = dict(zip((one.lease for one in fresh), committed, strict=True))
+        return [made[one.lease] if one.lease in made else waiting[one.lease].committed for one in group.scored]
 
     def _sync_rows_of_group(self) -> None:
         if self._rows:
@@ -253,6 +257,8 @@ class Committer:
 def _concluded_twice(group: Group, ledger: Ledger) -> list[Lease]:
     ranges = [one.lease for one in group.scored] + [record.lease for record in group.quarantined]
     again = [lease for lease in ranges if ledger.concluded(lease)]
+    if len({lease.batch for lease in ranges}) == len(ranges):
+        return again  # of different mini-batches: nothing can overlap
     ordered = sorted(ranges, key=lambda lease: lease.first)
     again += [b for a, b in pairwise(ordered) if a.first + a.count > b.first]
     return again

@@ -15,8 +15,8 @@ from batchctl.model.events import (
     Event,
     InitFailed,
     LeaseFailed,
-    LeaseScored,
     LeasesReturned,
+    LeasesScored,
     WorkerForked,
     WorkerGone,
     WorkerReady,
@@ -147,8 +147,9 @@ class Bench:
         """What became of each lease; an engine that keeps its word says one thing of each."""
         found: dict[Lease, list[str]] = {}
         for event in self.events:
-            if isinstance(event, LeaseScored):
-                found.setdefault(event.scored.lease, []).append("scored")
+            if isinstance(event, LeasesScored):
+                for scored in event.scored:
+                    found.setdefault(scored.lease, []).append("scored")
             elif isinstance(event, LeaseFailed):
                 found.setdefault(event.lease, []).append(str(event.failure.kind))
             elif isinstance(event, LeasesReturned):

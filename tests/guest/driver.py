@@ -23,7 +23,7 @@ from typing import Any
 from batchctl.engine.guest_zip import guest_zip
 from batchctl.guest import page as pages
 from batchctl.guest import wire
-from batchctl.guest.plan_map import FORMAT, HEADER, MAGIC
+from batchctl.guest.plan_map import FORMAT, HEADER, MAGIC, SIZED
 
 PATIENCE_S = float(os.environ.get("GUEST_PATIENCE_S", "60"))
 VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
@@ -79,7 +79,7 @@ def write_plan(path: Path, items: Sequence[str | bytes], batch_size: int = 10) -
     for section in sections:
         places.append(HEADER.size + len(body))
         body += section + bytes(-len(section) % 8)
-    counts = (MAGIC, FORMAT, 0, len(folders), len(runs), len(items), len(batches) - 1, 0)
+    counts = (MAGIC, FORMAT, SIZED, len(folders), len(runs), len(items), len(batches) - 1, 0, 0)
     head = HEADER.pack(*counts, *places, HEADER.size + len(body), 0, 0)
     crc = zlib.crc32(head + body)
     path.write_bytes(HEADER.pack(*counts, *places, HEADER.size + len(body), crc, 0) + body)

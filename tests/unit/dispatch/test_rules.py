@@ -105,13 +105,26 @@ MS = 1_000_000
 
 @pytest.mark.parametrize(
     ("run_ns", "leases"),
-    [(None, 1), (0, 16), (MS // 5, 16), (MS, 4), (5 * MS - 1, 4), (5 * MS, 2), (100 * MS, 2), (101 * MS, 1)],
+    [
+        (None, 1),
+        (0, 64),
+        (49_999, 64),
+        (50_000, 16),
+        (MS // 5, 16),
+        (MS, 4),
+        (5 * MS - 1, 4),
+        (5 * MS, 2),
+        (100 * MS, 2),
+        (101 * MS, 1),
+    ],
 )
 def test_credits(run_ns: int | None, leases: int) -> None:
     assert credits_for(run_ns, waiting=10**6, workers=2) == leases
 
 
-@pytest.mark.parametrize(("waiting", "workers", "leases"), [(100, 4, 16), (9, 4, 3), (4, 4, 1), (0, 4, 1), (5, 0, 5)])
+@pytest.mark.parametrize(
+    ("waiting", "workers", "leases"), [(1000, 4, 64), (100, 4, 25), (9, 4, 3), (4, 4, 1), (0, 4, 1), (5, 0, 5)]
+)
 def test_credits_share_the_end_of_a_run(waiting: int, workers: int, leases: int) -> None:
     assert credits_for(1000, waiting=waiting, workers=workers) == leases
 

@@ -11,7 +11,7 @@ import pytest
 
 from batchctl.engine.replies import Replies, init_seconds
 from batchctl.guest import wire
-from batchctl.model.events import ColumnsSeen, Event, GuestWarned, LeaseFailed, LeaseScored, LeasesReturned
+from batchctl.model.events import ColumnsSeen, Event, GuestWarned, LeaseFailed, LeasesReturned, LeasesScored
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import StagedFile
 
@@ -47,7 +47,7 @@ def failed_head(**changes: Any) -> dict[str, Any]:
 def test_many_results_in_one_frame() -> None:
     head = record(1, LEASES[1], b"ab", ok=10) + record(9, LEASES[1], b"xyz") + record(2, LEASES[2], b"", ok=3)
     events, outstanding = taken(frame(wire.SCORED, head, b"abxyz"))
-    scored = [event.scored for event in events if isinstance(event, LeaseScored)]
+    scored = [one for event in events if isinstance(event, LeasesScored) for one in event.scored]
     assert [(one.lease, one.rows, one.n_rows, one.ok, one.failed) for one in scored] == [
         (LEASES[1], b"ab", 7, 10, 0),
         (LEASES[2], b"", 7, 3, 7),
@@ -118,8 +118,8 @@ def test_a_long_result() -> None:
     files = [["a/b.txt", 5], ["caf\udce9", 0]]
     events, outstanding = taken(frame(wire.SCORED_LONG, long_head(spill="1.4.2", staged="1.4.1.10.1", files=files)))
     (event,) = events
-    assert isinstance(event, LeaseScored)
-    one = event.scored
+    assert isinstance(event, LeasesScored)
+    (one,) = event.scored
     assert (one.lease, one.spill, one.staged, one.length, one.rows) == (LEASES[2], "1.4.2", "1.4.1.10.1", 4, b"")
     assert one.files == (StagedFile("a/b.txt", 5), StagedFile("caf\udce9", 0))
     assert (one.ok, one.failed, 2 in outstanding) == (3, 7, False)

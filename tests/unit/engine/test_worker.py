@@ -10,7 +10,7 @@ import pytest
 
 from batchctl.engine.worker import Phase, Worker
 from batchctl.guest import page, wire
-from batchctl.model.events import Event, InitFailed, LeaseFailed, LeaseScored, LeasesReturned, WorkerReady
+from batchctl.model.events import Event, InitFailed, LeaseFailed, LeasesReturned, LeasesScored, WorkerReady
 from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
 from batchctl.model.outcome import FailureKind
@@ -141,7 +141,7 @@ def test_what_it_had_sent_counts_and_what_it_printed_is_told(far: Far) -> None:
     far.page.put(page.RUN, 2, page.now_ns())
     os.write(far.log, b"the last words\n")
     scored, failed = far.buried(cause="killed by SIGSEGV")
-    assert isinstance(scored, LeaseScored)
+    assert isinstance(scored, LeasesScored)
     assert isinstance(failed, LeaseFailed)
     assert failed.failure.kind is FailureKind.LOST
     assert (failed.failure.message, failed.failure.traceback) == ("killed by SIGSEGV", "the last words\n")

@@ -13,7 +13,7 @@ import pytest
 
 from batchctl import processes
 from batchctl.errors import UsageError
-from batchctl.plan import lookers
+from batchctl.plan import encode, lookers
 from batchctl.plan.encode import build_plan
 from batchctl.plan.inputs import InputRequest, Listing
 from batchctl.plan.look import Part
@@ -43,6 +43,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return helper
 
     monkeypatch.setattr(lookers, "SMALL", 0)
+    monkeypatch.setattr(encode.time, "clock_gettime_ns", lambda _clock: 1)  # plans are compared byte for byte
     monkeypatch.setattr(processes, "fork_helper", noted)
     descriptors = len(os.listdir("/proc/self/fd"))
     yield made
@@ -251,7 +252,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, ...
     root = tmp_path_factory.mktemp("many")
     inputs = plain(root)
     grow(root / "in", *(f"more/{n}" for n in range(40 * 512)))
-    return root, inputs, outcome(root, inputs, children=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encode.time, "clock_gettime_ns", lambda _clock: 1)
+        return root, inputs, outcome(root, inputs, children=0)
 
 
 @pytest.mark.parametrize("case", SERVERS)

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Scored
 from batchctl.model.progress import Attempt
 from batchctl.report.attempts import HEADER, ROWS_BUFFERED, AttemptsFile, cell
 
 FAILED = Attempt(4, 40, 5, 2, 1, 7, 0, 5, 0, 0.25, "failed", "ValueError", 'bad "x", really\nnot good')
+
+
+def scored(*numbers: int) -> Scored:
+    """batch, first, count, attempt, ok, failed, rows, run ns."""
+    batch, first, count, attempt, ok, failed, rows, run_ns = numbers
+    return Scored(Lease(batch, first, count, attempt), b"", 0, 0, rows, ok, failed, run_ns)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -21,7 +29,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_one_row_per_attempt(tmp_path: Path) -> None:
     path = tmp_path / "attempts.csv"
     attempts = AttemptsFile(path, epoch=2)
-    attempts.scored(3, 30, 10, 1, 0, 5, 9, 1, 9, 1_500_000)
+    attempts.scored(0, 5, [scored(3, 30, 10, 1, 9, 1, 9, 1_500_000)])
     attempts.add(FAILED)
     attempts.close()
     first, second = rows_of(path)
@@ -78,12 +86,12 @@ def test_a_torn_header_is_written_again(tmp_path: Path) -> None:
 def test_rows_wait_for_flush_and_never_pile_up(tmp_path: Path) -> None:
     path = tmp_path / "attempts.csv"
     attempts = AttemptsFile(path, epoch=1)
-    attempts.scored(0, 0, 1, 1, 0, 1, 1, 0, 1, 1)
+    attempts.scored(0, 1, [scored(0, 0, 1, 1, 1, 0, 1, 1)])
     assert path.read_text() == HEADER
     attempts.flush()
     assert path.read_text().count("\n") == 2
     for _ in range(ROWS_BUFFERED):
-        attempts.scored(0, 0, 1, 1, 0, 1, 1, 0, 1, 1)
+        attempts.scored(0, 1, [scored(0, 0, 1, 1, 1, 0, 1, 1)])
     assert path.read_text().count("\n") == 2 + ROWS_BUFFERED
     attempts.close()
 
@@ -132,6 +140,6 @@ def test_a_row_is_cheap(tmp_path: Path) -> None:
 def _seconds_per_row(attempts: AttemptsFile) -> float:
     start = time.perf_counter()
     for number in range(4000):
-        attempts.scored(number, number * 10, 10, 1, 0, 1, 10, 0, 10, 123_456)
+        attempts.scored(0, 1, [scored(number, number * 10, 10, 1, 10, 0, 10, 123_456)])
     attempts.flush()
     return (time.perf_counter() - start) / 4000

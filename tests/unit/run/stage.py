@@ -18,8 +18,8 @@ from batchctl.model.events import (
     Event,
     InitFailed,
     LeaseFailed,
-    LeaseScored,
     LeasesReturned,
+    LeasesScored,
     WorkerGone,
     WorkerReady,
 )
@@ -99,8 +99,8 @@ def result(lease: Lease, *, rows: bytes = b"row\n", ok: int | None = None, run_n
 
 def lease_of(event: Event) -> Lease | None:
     """The lease that the event answers."""
-    if isinstance(event, LeaseScored):
-        return event.scored.lease
+    if isinstance(event, LeasesScored):
+        return event.scored[0].lease
     return event.lease if isinstance(event, LeaseFailed) else None
 
 
@@ -129,8 +129,8 @@ class Engine:
     def say(self, *events: Event) -> None:
         self._events.extend(events)
 
-    def scored(self, slot: int, lease: Lease, **changes: Any) -> LeaseScored:
-        return LeaseScored(slot, self.incarnations.get(slot, 0), result(lease, **changes))
+    def scored(self, slot: int, lease: Lease, **changes: Any) -> LeasesScored:
+        return LeasesScored(slot, self.incarnations.get(slot, 0), [result(lease, **changes)])
 
     def failed(self, slot: int, lease: Lease, failure: Failure = FAILURE) -> LeaseFailed:
         return LeaseFailed(slot, self.incarnations.get(slot, 0), lease, failure, 5)

@@ -59,13 +59,13 @@ def bench() -> Iterator[Bench]:
 CLOSING: dict[str, tuple[Callable[[Journal], None], float, bool, bool]] = {
     "nothing, idle": (lambda journal: None, 10.0, True, False),
     "claims alone": (lambda journal: journal.claim([A]), 10.0, True, False),
-    "a result, at once": (lambda journal: journal.add_scored(result(A)), 0.0, False, False),
-    "a result, just before its time": (lambda journal: journal.add_scored(result(A)), GROUP_S - 0.01, False, False),
-    "a result, in time": (lambda journal: journal.add_scored(result(A)), GROUP_S + 0.001, False, True),
-    "a result, all workers wait": (lambda journal: journal.add_scored(result(A)), 0.0, True, True),
+    "a result, at once": (lambda journal: journal.add_scored([result(A)]), 0.0, False, False),
+    "a result, just before its time": (lambda journal: journal.add_scored([result(A)]), GROUP_S - 0.01, False, False),
+    "a result, in time": (lambda journal: journal.add_scored([result(A)]), GROUP_S + 0.001, False, True),
+    "a result, all workers wait": (lambda journal: journal.add_scored([result(A)]), 0.0, True, True),
     "a charge, in time": (lambda journal: journal.add_records([Charged(A, FAILURE)]), GROUP_S + 0.001, False, True),
-    "8 MiB": (lambda journal: journal.add_scored(result(A, rows=bytes(GROUP_BYTES))), 0.0, False, True),
-    "almost 8 MiB": (lambda journal: journal.add_scored(result(A, rows=bytes(GROUP_BYTES - 1))), 0.0, False, False),
+    "8 MiB": (lambda journal: journal.add_scored([result(A, rows=bytes(GROUP_BYTES))]), 0.0, False, True),
+    "almost 8 MiB": (lambda journal: journal.add_scored([result(A, rows=bytes(GROUP_BYTES - 1))]), 0.0, False, False),
 }
 
 
@@ -81,10 +81,10 @@ def test_when_a_group_closes(bench: Bench, case: str) -> None:
 def test_the_time_counts_from_the_first_of_the_group(bench: Bench) -> None:
     journal = bench.journal
     assert journal.due_in(bench.clock()) == 60.0
-    journal.add_scored(result(A))
+    journal.add_scored([result(A)])
     assert journal.due_in(bench.clock()) == pytest.approx(GROUP_S)
     bench.clock.now += 0.06
-    journal.add_scored(result(B))
+    journal.add_scored([result(B)])
     assert journal.due_in(bench.clock()) == pytest.approx(0.04)
     bench.clock.now += 1
     assert journal.due_in(bench.clock()) == 0.0
@@ -100,7 +100,7 @@ def test_a_group_holds_all_that_was_told_in_order(bench: Bench) -> None:
     journal.claim([A, B])
     assert journal.empty  # claims alone hold nobody up
     journal.set_columns(b"a,b\n")
-    journal.add_scored(result(A))
+    journal.add_scored([result(A)])
     journal.add_records([Charged(B, FAILURE), Quarantined(B, FAILURE), Charged(C, FAILURE)])
     assert not journal.empty
     group = bench.step(idle=True)
@@ -108,7 +108,7 @@ def test_a_group_holds_all_that_was_told_in_order(bench: Bench) -> None:
     assert (group.claims, group.columns) == ((A, B), b"a,b\n")
     assert [record.lease for record in group.charged] == [B, C]
     assert [record.lease for record in group.quarantined] == [B]
-    journal.add_scored(result(C))
+    journal.add_scored([result(C)])
     later = bench.step(idle=True)
     assert later is not None
     assert (later.claims, later.columns, later.charged) == ((), b"", ())
@@ -123,9 +123,9 @@ def test_one_group_at_a_time(bench: Bench) -> None:
         commit(group)
 
     bench.committer.commit = slow  # type: ignore[method-assign]
-    journal.add_scored(result(A))
+    journal.add_scored([result(A)])
     assert bench.pump(idle=True) is None
-    journal.add_scored(result(B))
+    journal.add_scored([result(B)])
     bench.clock.now += 5
     assert bench.pump(idle=True) is None
     assert journal.due_in(bench.clock()) == 60.0  # the flusher wakes the loop
@@ -144,9 +144,9 @@ def test_one_group_at_a_time(bench: Bench) -> None:
 
 def test_too_much_uncommitted_holds_up_the_granting(bench: Bench) -> None:
     journal = bench.journal
-    journal.add_scored(result(A, rows=bytes(HELD_BYTES)))
+    journal.add_scored([result(A, rows=bytes(HELD_BYTES))])
     assert not journal.is_full
-    journal.add_scored(result(B, rows=b"x"))
+    journal.add_scored([result(B, rows=b"x")])
     assert journal.is_full
     bench.step()
     assert not journal.is_full
@@ -156,7 +156,7 @@ def test_a_full_disk_is_tried_again(bench: Bench) -> None:
     journal = bench.journal
     bench.committer.troubles = [FULL, FULL]
     journal.set_columns(b"h\n")
-    journal.add_scored(result(A))
+    journal.add_scored([result(A)])
     for _ in range(2):
         assert bench.step(idle=True) is None
         assert journal.paused_since == 1000.0
@@ -166,7 +166,7 @@ def test_a_full_disk_is_tried_again(bench: Bench) -> None:
         assert bench.step(idle=True) is None  # not before a second has passed
         assert journal.due_in(bench.clock()) == pytest.approx(1.0)
         bench.clock.now += 1.0
-    journal.add_scored(result(B))  # waits for the first group
+    journal.add_scored([result(B)])  # waits for the first group
     bench.committed.clear()
     bench.pump()
     assert bench.committed.wait(10)
@@ -178,7 +178,7 @@ def test_a_full_disk_is_tried_again(bench: Bench) -> None:
 
 def test_a_disk_that_stays_full(bench: Bench) -> None:
     bench.committer.troubles = [FULL] * 100
-    bench.journal.add_scored(result(A))
+    bench.journal.add_scored([result(A)])
     with pytest.raises(StoppedError) as stopped:
         for _ in range(50):
             bench.step(idle=True)
@@ -191,7 +191,7 @@ def test_a_disk_that_stays_full(bench: Bench) -> None:
 def test_the_pause_begins_anew_after_a_commit(bench: Bench) -> None:
     bench.committer.troubles = [FULL] * 8 + [None] + [FULL] * 8
     for lease in (A, B):
-        bench.journal.add_scored(result(lease))
+        bench.journal.add_scored([result(lease)])
         for _ in range(9):
             bench.step(idle=True)
             bench.clock.now += 1.0
@@ -202,9 +202,9 @@ def test_a_group_that_is_given_up_keeps_the_header_for_those_after_it(bench: Ben
     journal = bench.journal
     bench.committer.troubles = [FULL]
     journal.set_columns(b"a,b\n")
-    journal.add_scored(result(A))
+    journal.add_scored([result(A)])
     assert bench.step(idle=True) is None
-    journal.add_scored(result(B))
+    journal.add_scored([result(B)])
     journal.give_up_pause()
     group = bench.step(idle=True)
     assert group is not None
@@ -216,7 +216,7 @@ def test_a_group_that_is_given_up_keeps_the_header_for_those_after_it(bench: Ben
 @pytest.mark.parametrize("error", [StorageError("EIO"), ValueError("a bug")])
 def test_any_other_trouble_passes_through(bench: Bench, error: Exception) -> None:
     bench.committer.troubles = [error]
-    bench.journal.add_scored(result(A))
+    bench.journal.add_scored([result(A)])
     with pytest.raises(type(error)):
         bench.step(idle=True)
 
@@ -226,7 +226,7 @@ def test_a_refused_file_costs_its_lease_and_the_rest_is_committed(bench: Bench) 
     bench.committer.troubles = [FilesRefusedError("a.txt", lease=B, path="a.txt")]
     journal.claim([A, B, C])
     for lease in (A, B, C):
-        journal.add_scored(result(lease))
+        journal.add_scored([result(lease)])
     with pytest.raises(FilesRefusedError) as refused:
         bench.step(idle=True)
     rejected = journal.reject(refused.value.lease)
@@ -241,7 +241,7 @@ def test_a_refused_file_costs_its_lease_and_the_rest_is_committed(bench: Bench) 
 
 
 def test_close_waits_for_the_commit_under_way(bench: Bench) -> None:
-    bench.journal.add_scored(result(A))
+    bench.journal.add_scored([result(A)])
     bench.pump(idle=True)
     bench.journal.close()
     assert bench.committer.committed() == [A]
