@@ -10,6 +10,7 @@ Nothing of ours ever ends in a traceback: what we did not expect goes into a cra
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,9 @@ READER_GONE = 141  # what a shell reports for a program that SIGPIPE ended: 128 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `batchctl argv...` and return its exit code; never raises, KeyboardInterrupt included."""
+    # The short-lived objects here are tuples and bytes that reference counts free; looking for cycles among them every
+    # 700 allocations cost 6 % of a run of many small mini-batches.
+    gc.set_threshold(100_000, 20, 20)
     typed = list(sys.argv[1:] if argv is None else argv)
     args = argparse.Namespace()
     try:

@@ -89,8 +89,12 @@ class Engine(Protocol):
         """Start what must run before workers can (the fork server); returns before it is up. Raises UsageError."""
         ...
 
-    def facts(self, script: Path, code: Path) -> ScriptFacts:
-        """Ask the interpreter about the script; waits for the answer. Raises UsageError when it cannot be had."""
+    def ask_facts(self, script: Path, code: Path) -> None:
+        """Begin to find out about the script; `facts` gives the answer. Does not wait."""
+        ...
+
+    def facts(self) -> ScriptFacts:
+        """What was asked for; waits for it. Raises UsageError when it cannot be had."""
         ...
 
     def configure(self, job: EngineJob) -> None:

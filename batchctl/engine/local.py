@@ -39,9 +39,13 @@ class LocalEngine:
             raise AssertionError("the engine is not open")
         return self._opened
 
-    def facts(self, script: Path, code: Path) -> ScriptFacts:
+    def ask_facts(self, script: Path, code: Path) -> None:
+        """See Engine.ask_facts."""
+        self._pool.ask(wire.FACTS, {"script": str(script), "code": str(code)})
+
+    def facts(self) -> ScriptFacts:
         """See Engine.facts."""
-        said = self._pool.ask(wire.FACTS, {"script": str(script), "code": str(code)}, answer=wire.FACTS_FOUND)
+        said = self._pool.answer(wire.FACTS_FOUND)
         error = said.get("syntax_error")
         try:
             return ScriptFacts(

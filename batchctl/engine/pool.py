@@ -52,6 +52,7 @@ class Pool:
         self._incarnation = 0
         self._next_tick = 0
         self._job: EngineJob | None = None
+        self._question: tuple[int, dict[str, Any]] = (0, {})
         self._deadlines = Deadlines(0, 0)
         self.server = self._adopt(server)
 
@@ -151,17 +152,21 @@ class Pool:
             worker.phase = Phase.KILLED
             worker.kill(signal.SIGKILL)
 
-    def ask(self, kind: int, fields: dict[str, Any], *, answer: int) -> dict[str, Any]:
-        """The fork server's answer; where it was killed meanwhile a new one is asked, once. Raises UsageError."""
+    def ask(self, kind: int, fields: dict[str, Any]) -> None:
+        """Put a question to the fork server, for `answer` to wait for; meanwhile the caller may do something else."""
+        self._question = (kind, fields)
         self.server.send(kind, fields)
+
+    def answer(self, kind: int) -> dict[str, Any]:
+        """Its answer; where it was killed meanwhile a new one is asked, once. Raises UsageError."""
         try:
-            return self.server.wait_for(answer)
+            return self.server.wait_for(kind)
         except UsageError:
             if not os.WIFSIGNALED(self.server.status):
                 raise
             self._replace_server(describe_status(self.server.status), self._events)
-        self.server.send(kind, fields)
-        return self.server.wait_for(answer)
+        self.server.send(*self._question)
+        return self.server.wait_for(kind)
 
     def wake(self) -> None:
         """See Engine.wake."""

@@ -136,7 +136,8 @@ def _facts(spec: JobSpec, interpreter: Interpreter) -> ScriptFacts:
         engine = ENGINES["local"](interpreter.path, folder / "guest.pyz", run_id=secrets.token_hex(16))
         try:
             engine.open()
-            return engine.facts(spec.script, spec.code)
+            engine.ask_facts(spec.script, spec.code)
+            return engine.facts()
         finally:
             engine.close()
 

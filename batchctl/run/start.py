@@ -87,7 +87,7 @@ def _begin(
     """A new run, in place of the old one if there is one."""
     layout = layout_for(spec)
     run_id = secrets.token_hex(16)
-    with _engine(interpreter, layout, run_id) as engine:
+    with _engine(spec, interpreter, layout, run_id=run_id) as engine:
         plan = plan_inputs(spec, stdin=options.stdin)  # while the interpreter starts
         fingerprint = _checked_fingerprint(spec, engine, interpreter, old=None)
         if old.existing is not None or old.damaged:
@@ -112,7 +112,7 @@ def _resume(
     """The run goes on, or is complete already. ResumeRefusedError when this is another request."""
     document, layout = existing.document, existing.layout
     existing.refuse_other_output(spec)
-    with _engine(interpreter, layout, document.run_id) as engine:
+    with _engine(spec, interpreter, layout, run_id=document.run_id) as engine:
         fingerprint = _checked_fingerprint(spec, engine, interpreter, old=existing.fingerprint)
         lines = existing.differences(fingerprint)
         if lines:
@@ -129,7 +129,7 @@ def _checked_fingerprint(
     spec: JobSpec, engine: Engine, interpreter: Interpreter, *, old: Fingerprint | None
 ) -> Fingerprint:
     """Ask the interpreter about the script; SpecError when it cannot run there, else the fingerprint."""
-    facts = engine.facts(spec.script, spec.code)
+    facts = engine.facts()
     problems = script_problems(facts, spec, interpreter=interpreter)
     if problems:
         raise SpecError(problems, where=str(spec.script))
@@ -144,10 +144,12 @@ def _tell_findings(plan: PlanImage, reporter: Reporter) -> None:
 
 
 @contextmanager
-def _engine(interpreter: Interpreter, layout: RunLayout, run_id: str) -> Iterator[Engine]:
+def _engine(spec: JobSpec, interpreter: Interpreter, layout: RunLayout, *, run_id: str) -> Iterator[Engine]:
+    """An open engine that has been asked about the script."""
     engine = ENGINES["local"](interpreter.path, layout.guest, run_id=run_id)
     try:
         engine.open()
+        engine.ask_facts(spec.script, spec.code)
         yield engine
     finally:
         engine.close()

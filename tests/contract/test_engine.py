@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchctl import processes
+from batchctl.engine.base import ScriptFacts
 from batchctl.engine.registry import ENGINES
 from batchctl.errors import UsageError
 from batchctl.model.events import (
@@ -434,17 +435,22 @@ def test_close_leaves_no_process_and_no_descriptor(tmp_path: Path, name: str) ->
     assert not any(map(alive, strays))
 
 
+def facts_of(bench: Bench, script: Path) -> ScriptFacts:
+    bench.engine.ask_facts(script, script.parent)
+    return bench.engine.facts()
+
+
 def test_facts_say_what_the_interpreter_makes_of_a_script(bench: Bench) -> None:
     script = bench.root / "code" / "score.py"
     script.write_text("import json, no_such_module_at_all\ndef init(): pass\ndef run(a, b=1, *c): pass\n")
-    facts = bench.engine.facts(script, script.parent)
+    facts = facts_of(bench, script)
     assert facts.missing == ("no_such_module_at_all",)
     assert (facts.functions["init"], facts.functions["shutdown"]) == ((0, 0), None)
     assert facts.functions["run"] == (1, None)
     script.write_text("def run(:\n")
-    assert bench.engine.facts(script, script.parent).syntax_error.startswith("line 1: ")
+    assert facts_of(bench, script).syntax_error.startswith("line 1: ")
     with pytest.raises(UsageError):
-        bench.engine.facts(bench.root / "absent.py", script.parent)
+        facts_of(bench, bench.root / "absent.py")
 
 
 def test_wake_ends_a_wait(bench: Bench) -> None:
