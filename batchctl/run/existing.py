@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchctl.errors import ResumeRefusedError
+from batchctl.errors import CorruptionError, ResumeRefusedError
 from batchctl.files import Disk
 from batchctl.model.job import JobSpec, OutputAction
 from batchctl.plan.fingerprint import Fingerprint, differences
@@ -16,6 +16,8 @@ from batchctl.store.layout import RunLayout
 
 _REMEDY = "choose another OUT, or --accept-changes to go on all the same, or --fresh to start over"
 _HARD_REMEDY = "choose another OUT, or --fresh to start over"
+# Not --fresh: without its documents nobody can tell what in OUT is the run's and may be deleted.
+_DAMAGED_REMEDY = "restore it from a copy, or choose another OUT; what is in this one stays untouched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,13 @@ def read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
 
     Raises CorruptionError and ResumeRefusedError (another format) from its documents.
     """
+    try:
+        return _read_existing(disk, layout)
+    except CorruptionError as error:
+        raise CorruptionError(error.message, where=error.where, remedy=_DAMAGED_REMEDY) from error
+
+
+def _read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
     if disk.stat(layout.directory) is None:
         return None
     check_directory(disk, layout)

@@ -17,7 +17,7 @@ def start_over(disk: Disk, layout: RunLayout, *, run_id: str) -> None:
     """Delete the run in OUT: its result, the files its script published, its run directory; the caller holds the lock.
 
     The log, which names what was published, goes after that, and job.json last: after a crash in the middle the same
-    command finds the rest. `run_id` is "" where job.json was too damaged to tell.
+    command finds the rest.
     """
     for name in _published(disk, layout, run_id=run_id):
         disk.remove(layout.out / name)
@@ -39,7 +39,7 @@ def _published(disk: Disk, layout: RunLayout, *, run_id: str) -> list[str]:
     """The script's files that the log names. A damaged log names those before the damage: the rest stays in OUT, where
     it will be refused by name if the new run writes it too."""
     found: list[str] = []
-    if disk.stat(layout.log) is None or not run_id:
+    if disk.stat(layout.log) is None:
         return found
     with contextlib.suppress(CorruptionError):
         for record in inspect_log(disk, layout, run_id=run_id):

@@ -11,13 +11,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from batchctl import processes
 from batchctl.engine.base import Engine
 from batchctl.engine.interpreter import Interpreter
 from batchctl.engine.registry import ENGINES
-from batchctl.errors import BatchctlError, CorruptionError, ResumeRefusedError, SpecError
+from batchctl.errors import BatchctlError, SpecError
 from batchctl.files import Disk, RealDisk
 from batchctl.model.job import JobSpec
 from batchctl.model.progress import Summary
@@ -44,35 +43,13 @@ def run_job(spec: JobSpec, options: RunOptions, reporter: Reporter) -> Summary:
     interpreter = interpreter_for(spec)
     out_was_there = layout.out.exists()
     with held_lock(disk, layout, holder=this_process()):
-        old = _old_run(disk, layout, fresh=options.fresh)
-        if old.existing is not None:
-            processes.end_leftovers(old.run_id)  # of a coordinator that was killed
-            if not options.fresh:
-                return _resume(spec, options, reporter, disk=disk, existing=old.existing, interpreter=interpreter)
-        with _tidy(disk, layout, unborn=old.existing is None and not old.damaged, out_was_there=out_was_there):
-            return _begin(spec, options, reporter, disk=disk, old=old, interpreter=interpreter)
-
-
-@dataclass(frozen=True, slots=True)
-class _OldRun:
-    """What is in OUT. `damaged`: there is something, but its documents cannot be read; only --fresh gets this far."""
-
-    existing: Existing | None
-    damaged: bool
-    layout: RunLayout
-    run_id: str
-
-
-def _old_run(disk: Disk, layout: RunLayout, *, fresh: bool) -> _OldRun:
-    try:
         existing = read_existing(disk, layout)
-    except (CorruptionError, ResumeRefusedError):
-        if not fresh:
-            raise
-        return _OldRun(None, True, layout, "")
-    if existing is None:
-        return _OldRun(None, False, layout, "")
-    return _OldRun(existing, False, existing.layout, existing.document.run_id)
+        if existing is not None:
+            processes.end_leftovers(existing.document.run_id)  # of a coordinator that was killed
+            if not options.fresh:
+                return _resume(spec, options, reporter, disk=disk, existing=existing, interpreter=interpreter)
+        with _tidy(disk, layout, unborn=existing is None, out_was_there=out_was_there):
+            return _begin(spec, options, reporter, disk=disk, existing=existing, interpreter=interpreter)
 
 
 def _begin(
@@ -81,17 +58,17 @@ def _begin(
     reporter: Reporter,
     *,
     disk: Disk,
-    old: _OldRun,
+    existing: Existing | None,
     interpreter: Interpreter,
 ) -> Summary:
-    """A new run, in place of the old one if there is one."""
+    """A new run, in place of the existing one if there is one."""
     layout = layout_for(spec)
     run_id = secrets.token_hex(16)
     with _engine(spec, interpreter, layout, run_id=run_id) as engine:
         plan = plan_inputs(spec, stdin=options.stdin)  # while the interpreter starts
         fingerprint = _checked_fingerprint(spec, engine, interpreter, old=None)
-        if old.existing is not None or old.damaged:
-            start_over(disk, old.layout, run_id=old.run_id)
+        if existing is not None:
+            start_over(disk, existing.layout, run_id=existing.document.run_id)
         document = new_document(spec, fingerprint, run_id=run_id, plan=plan)
         create_run(disk, layout, job_document=document, plan_chunks=plan.chunks())
         _tell_findings(plan, reporter)
