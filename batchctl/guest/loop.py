@@ -108,7 +108,7 @@ class Loop:
         )
         if self._plan is None:
             self._plan = PlanMap(self._job.plan)
-        paths = self._plan.paths
+        paths, go_on = self._plan.paths, outbox.go_on
         # The pool's window as seen from here, forgotten slowly: half of it is sent as soon as it is done.
         self._window = max(len(leases) + outbox.count, self._window - 1)
         half = (self._window + 1) // 2
@@ -166,6 +166,8 @@ class Loop:
             ) or (outbox.count >= half):
                 put(pages.SEND, serial, end)
                 outbox.flush()
+            else:
+                go_on()
         if voided:
             outbox.say(wire.VOIDED, {"serials": voided})
 

@@ -1,21 +1,27 @@
 """What a worker has to say, gathered so that short mini-batches do not cost a system call each.
 
 Results linger until `linger_bytes` or `linger_ms` have gathered, or until the worker would have to wait; everything
-else leaves at once, behind the results that precede it. Results that were still here when the worker died are run
-again by the pool, uncharged.
+else leaves at once, behind the results that precede it. Where a long `run` follows short ones, nobody can know it
+beforehand: a thread of our own sends what has lingered too long (it exists from the first time that results wait).
+Results that were still here when the worker died are run again by the pool, uncharged.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from typing import Any, Dict, List
+import threading
+import time
+from typing import Any, Dict, List, Optional
 
 from . import wire
 
 
 class Outbox:
-    """Writes frames to the pool. `count` results are waiting. A pool that is gone ends this process quietly."""
+    """Writes frames to the pool. `count` results are waiting. A pool that is gone ends this process quietly.
+
+    One lock is around the waiting results and the channel; the methods take it, those with an underscore need it held.
+    """
 
     def __init__(
         self, channel: socket.socket, *, epoch: int, incarnation: int, linger_ms: float, linger_bytes: int
@@ -23,6 +29,7 @@ class Outbox:
         self._channel = channel
         self._epoch = epoch
         self._incarnation = incarnation
+        self._linger_s = linger_ms / 1000
         self._linger_ns = int(linger_ms * 1_000_000)
         self._linger_bytes = linger_bytes
         self._records: List[bytes] = []
@@ -30,22 +37,58 @@ class Outbox:
         self._bytes = 0
         self._since = 0
         self._noted: Dict[str, bool] = {}
+        self._lock = threading.Lock()
+        self._waiting = threading.Event()
+        self._sweeper: Optional[threading.Thread] = None
         self.count = 0
 
     def add(self, record: bytes, rows: bytes, *, start_ns: int, end_ns: int) -> bool:
         """One result and when its `run` was; True when it is time to flush (at once after a long `run`)."""
-        self._records.append(record)
-        self._rows.append(rows)
-        self.count += 1
-        if self.count == 1:
-            self._since = start_ns
-            self._bytes = len(rows)
-        else:
-            self._bytes += len(rows)
-        return self._bytes >= self._linger_bytes or end_ns - self._since >= self._linger_ns
+        with self._lock:
+            self._records.append(record)
+            self._rows.append(rows)
+            self.count += 1
+            if self.count == 1:
+                self._since = start_ns
+                self._bytes = len(rows)
+            else:
+                self._bytes += len(rows)
+            return self._bytes >= self._linger_bytes or end_ns - self._since >= self._linger_ns
+
+    def go_on(self) -> None:
+        """Results stay here while the next `run` begins: see to it that they do not stay too long."""
+        if not self._waiting.is_set():
+            if self._sweeper is None:
+                self._sweeper = threading.Thread(target=self._sweep, name="batchctl-outbox", daemon=True)
+                self._sweeper.start()
+            self._waiting.set()
 
     def flush(self) -> None:
         """Send the waiting results as one frame."""
+        if self.count:
+            with self._lock:
+                self._flush()
+
+    def say(self, kind: int, fields: Dict[str, Any], body: bytes = b"") -> None:
+        """Send the waiting results and then this, now. wire.ProtocolError, and nothing sent, if it is too large."""
+        frame = wire.encode_json(kind, self._epoch, self._incarnation, fields, body)
+        with self._lock:
+            self._flush()
+            self._send(frame)
+
+    def columns(self, header: bytes) -> None:
+        """The rows that follow have this csv header."""
+        with self._lock:
+            self._flush()
+            self._send(wire.encode(wire.COLUMNS, self._epoch, self._incarnation, b"{}", header))
+
+    def note(self, kind: str, text: str) -> None:
+        """Tell the user, once per kind."""
+        if kind not in self._noted:
+            self._noted[kind] = True
+            self.say(wire.NOTE, {"kind": kind, "text": text})
+
+    def _flush(self) -> None:
         if not self.count:
             return
         frame = wire.encode(wire.SCORED, self._epoch, self._incarnation, b"".join(self._records), b"".join(self._rows))
@@ -54,25 +97,19 @@ class Outbox:
         self.count = 0
         self._send(frame)
 
-    def say(self, kind: int, fields: Dict[str, Any], body: bytes = b"") -> None:
-        """Send the waiting results and then this, now. wire.ProtocolError, and nothing sent, if it is too large."""
-        frame = wire.encode_json(kind, self._epoch, self._incarnation, fields, body)
-        self.flush()
-        self._send(frame)
-
-    def columns(self, header: bytes) -> None:
-        """The rows that follow have this csv header."""
-        self.flush()
-        self._send(wire.encode(wire.COLUMNS, self._epoch, self._incarnation, b"{}", header))
-
-    def note(self, kind: str, text: str) -> None:
-        """Tell the user, once per kind."""
-        if kind not in self._noted:
-            self._noted[kind] = True
-            self.say(wire.NOTE, {"kind": kind, "text": text})
-
     def _send(self, frame: bytes) -> None:
         try:
             self._channel.sendall(frame)
         except OSError:  # EPIPE: the pool is gone; EBADF: the script closed our descriptor. Nobody can be told.
             os._exit(wire.EXIT_NO_POOL)
+
+    def _sweep(self) -> None:
+        """The thread: a while after results began to wait, send those that still do."""
+        while True:
+            self._waiting.wait()
+            time.sleep(self._linger_s)
+            with self._lock:
+                if time.monotonic_ns() - self._since >= self._linger_ns:
+                    self._flush()
+                if not self.count:
+                    self._waiting.clear()

@@ -41,7 +41,7 @@ def run_job(spec: JobSpec, options: RunOptions, reporter: Reporter) -> Summary:
     """Run, resume or find complete. Raises BatchctlError; `Summary.exit_code` is the exit status otherwise."""
     disk, layout = RealDisk(), layout_for(spec)
     interpreter = interpreter_for(spec)
-    out_was_there = layout.out.exists()
+    out_was_there = disk.stat(layout.out) is not None
     with held_lock(disk, layout, holder=this_process()):
         existing = read_existing(disk, layout)
         if existing is not None:
