@@ -36,10 +36,11 @@ def interpreters() -> dict[str, str]:
         pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))
         system = shutil.which(f"python{version}", path=os.environ.get("PATH", "") + ":/usr/bin")
         for candidate in [*map(str, pyenv), *([system] if system else [])]:
-            probe = "import sys; print('%s %d.%d' % (sys.implementation.name, *sys.version_info[:2]))"
+            probe = "import sys; print('%s %d.%d' % (sys.implementation.name, *sys.version_info[:2]), sys.executable)"
             done = subprocess.run([candidate, "-c", probe], capture_output=True, text=True, check=False)
-            if done.stdout.strip() == f"cpython {version}":
-                found[version] = candidate
+            said = done.stdout.strip()
+            if said.startswith(f"cpython {version} "):
+                found[version] = said.split(" ", 2)[2]  # a name on PATH may be a script that starts another one
                 break
     return found
 
