@@ -70,6 +70,10 @@ def _dispatch(typed: list[str], args: argparse.Namespace) -> int:
     if not typed:
         _say(_overview())
         return ExitCode.USAGE
+    try:
+        os.getcwd()  # noqa: PTH109 - only whether there is one
+    except OSError as error:
+        raise UsageError("the current folder is gone", remedy="cd to a folder that exists") from error
     if typed[0] not in commands.HELP:
         raise UsageError(f"no such command: {typed[0]}", remedy=f"one of {', '.join(commands.HELP)}; batchctl --help")
     command = commands.load(typed[0])

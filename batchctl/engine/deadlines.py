@@ -15,6 +15,7 @@ from batchctl.guest import page, wire
 
 _DUMP_NS = 50_000_000  # what a stack dump may take before the group is asked to go
 _TERM_NS = 1_000_000_000
+_STUCK_NS = 5_000_000_000  # a killed worker whose end nobody reports for so long: the fork server itself is stuck
 _SHUTDOWN_NS = 30_000_000_000  # a worker that is replaced in the middle of a run must not hold its slot for ever
 
 
@@ -43,6 +44,11 @@ class Deadlines:
                 self._termed[worker.incarnation] = now_ns
             else:
                 processes.kill_process(worker.pid, wire.DUMP_SIGNAL)
+
+    def is_stuck(self, worker: Worker, now_ns: int) -> bool:
+        """Has it been killed for being late, and its end not been reported for far too long?"""
+        termed = self._termed.get(worker.incarnation)
+        return termed is not None and now_ns - termed >= _TERM_NS + _STUCK_NS
 
     def reason(self, worker: Worker) -> str:
         """Why it was killed, in words."""

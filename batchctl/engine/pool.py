@@ -162,9 +162,10 @@ class Pool:
         try:
             return self.server.wait_for(kind)
         except UsageError:
-            if not os.WIFSIGNALED(self.server.status):
-                raise
-            self._replace_server(describe_status(self.server.status), self._events)
+            if os.WIFSIGNALED(self.server.status):
+                self._replace_server(describe_status(self.server.status), self._events)
+            elif not self.server.pid:
+                raise  # it ended by itself: this interpreter cannot do it
         self.server.send(*self._question)
         return self.server.wait_for(kind)
 
@@ -297,6 +298,8 @@ class Pool:
     def _tick(self, now: int, events: list[Event]) -> None:
         for worker in list(self._workers.values()):
             self._deadlines.check(worker, now)
+            if self._deadlines.is_stuck(worker, now) and self.server.pid:
+                processes.kill_process(self.server.pid, signal.SIGKILL)  # its reaping brings a new one
         self._tick_server(events)
 
     def _tick_server(self, events: list[Event]) -> None:

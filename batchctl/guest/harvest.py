@@ -69,7 +69,7 @@ class Harvest:
             return True
         try:
             for folder in self._folders:
-                if os.stat(folder).st_mtime_ns != _MARK_NS:
+                if os.stat(folder, follow_symlinks=False).st_mtime_ns != _MARK_NS:
                     return True
         except OSError:
             return True
@@ -145,15 +145,18 @@ class Harvest:
 
     def _sweep(self) -> List[Tuple[str, os.stat_result]]:
         """Every regular file below out/, marking each folder as seen before it is listed."""
-        if not os.path.isdir(self._out) or os.path.islink(self._out):
-            os.makedirs(self._out, 0o700, exist_ok=True)  # the script removed its own output folder
+        if os.path.islink(self._out):  # what a link leads to is not ours to move or to delete
+            os.unlink(self._out)
+            text = "AZUREML_BI_OUTPUT_PATH was replaced by a link; the link was removed, nothing was taken from there"
+            self._note("linked", text)
+        os.makedirs(self._out, 0o700, exist_ok=True)  # the script removed its own output folder
         files: List[Tuple[str, os.stat_result]] = []
         folders: Set[str] = set()
         waiting = [self._out]
         while waiting:
             folder = waiting.pop()
             folders.add(folder)
-            os.utime(folder, ns=(_MARK_NS, _MARK_NS))
+            os.utime(folder, ns=(_MARK_NS, _MARK_NS), follow_symlinks=False)
             for name in os.listdir(folder):
                 path = os.path.join(folder, name)
                 try:

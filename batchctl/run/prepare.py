@@ -5,6 +5,7 @@ The same code prepares `run`, `plan` and `check`; nothing here writes.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,7 +91,12 @@ def plan_inputs(spec: JobSpec, *, stdin: bytes | None, all_sizes: bool = False) 
 
 
 def fingerprint_of(
-    spec: JobSpec, facts: ScriptFacts, interpreter: Interpreter, *, old: Fingerprint | None = None
+    spec: JobSpec,
+    facts: ScriptFacts,
+    interpreter: Interpreter,
+    *,
+    stdin: bytes | None,
+    old: Fingerprint | None = None,
 ) -> Fingerprint:
     """What the run directory must fit."""
     inputs = tuple(_absolute(given) for given in spec.inputs)
@@ -103,11 +109,25 @@ def fingerprint_of(
         environment=spec.environment,
         fields=fixed_part(spec),
         interpreter=interpreter_facts(facts, interpreter),
-        inputs=inputs,
+        inputs=tuple(_with_digest(given, stdin) for given in inputs),
         skip=(*folders, *out),
         modules_only=spec.dialect is Dialect.SCRIPT,
     )
     return take_fingerprint(request, old=old)
+
+
+def _with_digest(given: str, stdin: bytes | None) -> str:
+    """A list is what it says, not only where it stands."""
+    if given in ("-", "@-"):
+        content: bytes | None = stdin or b""
+    elif given.startswith("@"):
+        try:
+            content = Path(given[1:]).read_bytes()
+        except OSError:  # the listing has said so, or will
+            content = None
+    else:
+        return given
+    return given if content is None else f"{given} (sha256 {hashlib.sha256(content).hexdigest()[:16]})"
 
 
 def _absolute(given: str) -> str:

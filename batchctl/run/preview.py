@@ -85,7 +85,7 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     if existing is not None:
         state = "finished" if existing.finished else "started"
         done = _done(existing, disk)
-        differing = _differing(spec, existing)
+        differing = _differing(spec, existing, stdin=options.stdin)
         with open_plan(existing.layout, existing.document.plan_crc) as planned:
             added = added_files(input_request(spec, stdin=options.stdin), planned)
         summary = summarise(image, added=added)
@@ -125,9 +125,9 @@ def _done(existing: Existing, disk: Disk) -> tuple[int, int]:
         return ledger.committed + ledger.quarantined, batches
 
 
-def _differing(spec: JobSpec, existing: Existing) -> tuple[str, ...]:
+def _differing(spec: JobSpec, existing: Existing, *, stdin: bytes | None) -> tuple[str, ...]:
     interpreter = interpreter_for(spec)
-    fingerprint = fingerprint_of(spec, _facts(spec, interpreter), interpreter, old=existing.fingerprint)
+    fingerprint = fingerprint_of(spec, _facts(spec, interpreter), interpreter, stdin=stdin, old=existing.fingerprint)
     return tuple(dict.fromkeys((*existing.other_output(spec), *existing.differences(fingerprint))))
 
 

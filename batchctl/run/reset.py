@@ -8,6 +8,7 @@ from batchctl.errors import CorruptionError
 from batchctl.files import Disk
 from batchctl.store.inspection import inspect_log
 from batchctl.store.layout import RunLayout
+from batchctl.store.publish import digest_of
 
 _KEPT = ("lock", "guest.pyz")  # held, and in use by the fork server that is already up
 _LAST = ("checkpoint.log", "job.json")  # deleted last, in this order
@@ -19,8 +20,9 @@ def start_over(disk: Disk, layout: RunLayout, *, run_id: str) -> None:
     The log, which names what was published, goes after that, and job.json last: after a crash in the middle the same
     command finds the rest.
     """
-    for name in _published(disk, layout, run_id=run_id):
-        disk.remove(layout.out / name)
+    for name, sha256 in _published(disk, layout, run_id=run_id):
+        if _is_ours(disk, layout, name, sha256=sha256):
+            disk.remove(layout.out / name)
     if layout.rows:
         for path in (layout.final, layout.partial, layout.sorting):
             disk.remove(path)
@@ -35,17 +37,26 @@ def _rank(name: str) -> int:
     return _LAST.index(name) + 1 if name in _LAST else 0
 
 
-def _published(disk: Disk, layout: RunLayout, *, run_id: str) -> list[str]:
-    """The script's files that the log names. A damaged log names those before the damage: the rest stays in OUT, where
-    it will be refused by name if the new run writes it too."""
-    found: list[str] = []
+def _published(disk: Disk, layout: RunLayout, *, run_id: str) -> list[tuple[str, str]]:
+    """The script's files that the log names, with their digests. A damaged log names those before the damage."""
+    found: list[tuple[str, str]] = []
     if disk.stat(layout.log) is None:
         return found
     with contextlib.suppress(CorruptionError):
         for record in inspect_log(disk, layout, run_id=run_id):
             if record["type"] == "PUBLISH":
-                found.extend(file["path"] for file in record["files"])
+                found.extend((file["path"], file["sha256"]) for file in record["files"])
     return found
+
+
+def _is_ours(disk: Disk, layout: RunLayout, name: str, *, sha256: str) -> bool:
+    """Is it still the file that was published, and reached without a link? Anything else is somebody's by now, and
+    stays: a new run that writes that name is told so."""
+    path = layout.out / name
+    below = [parent for parent in path.parents if parent.is_relative_to(layout.out) and parent != layout.out]
+    if any(parent.is_symlink() for parent in below) or path.is_symlink() or not path.is_file():
+        return False
+    return digest_of(disk, path)[1].hex() == sha256
 
 
 def remove_unborn(disk: Disk, layout: RunLayout, *, out_was_there: bool) -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from batchctl.errors import StoppedError
 
 
 class StopSignals:
@@ -41,3 +44,18 @@ class StopSignals:
         if self.first is None:
             self.first = signal.Signals(number)
         self._wake()
+
+
+@contextmanager
+def term_raises() -> Iterator[None]:
+    """Where nothing is being scored (listing, finishing), SIGTERM is a StoppedError wherever it strikes: every step of
+    ours may be cut off anywhere and begun again. `StopSignals` takes its place while the conductor's loop runs."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise StoppedError("stopped by SIGTERM", remedy="run the same command again: it goes on from here")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

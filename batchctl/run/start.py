@@ -3,7 +3,7 @@
     lock -> fork server starts | inputs are listed -> facts about the script -> fingerprint -> create or resume -> epoch
 
 Running the same command again resumes, or says that the run is complete. Nothing is deleted without `fresh`, and with
-it only when everything that can be wrong with the new request has been found right.
+it only when the new request has been found right, as far as that can be told without running the script.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from batchctl.run.prepare import fingerprint_of, interpreter_for, plan_inputs, s
 from batchctl.run.ready import Ready
 from batchctl.run.request import RunOptions, layout_for, new_document
 from batchctl.run.reset import remove_unborn, start_over
+from batchctl.run.signals import term_raises
 from batchctl.store.creation import create_run
 from batchctl.store.layout import RunLayout
 from batchctl.store.lock import held_lock, this_process
@@ -42,7 +43,7 @@ def run_job(spec: JobSpec, options: RunOptions, reporter: Reporter) -> Summary:
     disk, layout = RealDisk(), layout_for(spec)
     interpreter = interpreter_for(spec)
     out_was_there = disk.stat(layout.out) is not None
-    with held_lock(disk, layout, holder=this_process()):
+    with term_raises(), held_lock(disk, layout, holder=this_process()):
         existing = read_existing(disk, layout)
         if existing is not None:
             processes.end_leftovers(existing.document.run_id)  # of a coordinator that was killed
@@ -66,7 +67,7 @@ def _begin(
     run_id = secrets.token_hex(16)
     with _engine(spec, interpreter, layout, run_id=run_id) as engine:
         plan = plan_inputs(spec, stdin=options.stdin)  # while the interpreter starts
-        fingerprint = _checked_fingerprint(spec, engine, interpreter, old=None)
+        fingerprint = _checked_fingerprint(spec, engine, interpreter, stdin=options.stdin, old=None)
         if existing is not None:
             start_over(disk, existing.layout, run_id=existing.document.run_id)
         document = new_document(spec, fingerprint, run_id=run_id, plan=plan)
@@ -90,7 +91,7 @@ def _resume(
     document, layout = existing.document, existing.layout
     existing.refuse_other_output(spec)
     with _engine(spec, interpreter, layout, run_id=document.run_id) as engine:
-        fingerprint = _checked_fingerprint(spec, engine, interpreter, old=existing.fingerprint)
+        fingerprint = _checked_fingerprint(spec, engine, interpreter, stdin=options.stdin, old=existing.fingerprint)
         lines = existing.differences(fingerprint)
         if lines:
             accept(disk, existing, fingerprint, lines=lines, allowed=options.accept_changes)
@@ -103,14 +104,14 @@ def _resume(
 
 
 def _checked_fingerprint(
-    spec: JobSpec, engine: Engine, interpreter: Interpreter, *, old: Fingerprint | None
+    spec: JobSpec, engine: Engine, interpreter: Interpreter, *, stdin: bytes | None, old: Fingerprint | None
 ) -> Fingerprint:
     """Ask the interpreter about the script; SpecError when it cannot run there, else the fingerprint."""
     facts = engine.facts()
     problems = script_problems(facts, spec, interpreter=interpreter)
     if problems:
         raise SpecError(problems, where=str(spec.script))
-    return fingerprint_of(spec, facts, interpreter, old=old)
+    return fingerprint_of(spec, facts, interpreter, stdin=stdin, old=old)
 
 
 def _tell_findings(plan: PlanImage, reporter: Reporter) -> None:
@@ -138,7 +139,7 @@ def _tidy(disk: Disk, layout: RunLayout, *, unborn: bool, out_was_there: bool) -
     """A run that never came to be leaves nothing behind."""
     try:
         yield
-    except BatchctlError:
+    except (BatchctlError, KeyboardInterrupt):
         if unborn:
             remove_unborn(disk, layout, out_was_there=out_was_there)
         raise

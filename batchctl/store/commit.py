@@ -31,7 +31,7 @@ from batchctl.store.payloads import (
     pack_failures,
     pack_publication,
 )
-from batchctl.store.publish import check_files, digests_of, place_files
+from batchctl.store.publish import FilesRefusedError, check_files, digests_of, place_files
 from batchctl.store.rows import RowsFile
 
 _new_committed = tuple.__new__  # half the time of Committed(...), once per mini-batch
@@ -159,7 +159,7 @@ class Committer:
     def _guarded(self, group: Group, *, sync: bool = True) -> tuple[Committed, ...]:
         try:
             return self._write(group, sync=sync)
-        except NoSpaceError:
+        except (NoSpaceError, FilesRefusedError):
             self._cut_back()
             raise
         except StorageError as error:

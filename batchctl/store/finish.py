@@ -14,6 +14,7 @@ from batchctl.files import Disk
 from batchctl.handles import AppendFile, ReadFile
 from batchctl.model.job import Order
 from batchctl.store.commit import Committer, ProtocolError
+from batchctl.store.extents import damaged
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
 from batchctl.store.payloads import Arrangement, Done
@@ -46,6 +47,8 @@ def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order)
         _seal(disk, layout, committer=committer, rows=(0, 0, b"", Arrangement.NONE))
     else:
         committer.sync_rows()
+        if committer.done is None:
+            _check_rows(disk, layout, committer=committer)
         arrangement = _arrange(disk, layout, committer=committer, order=order)
         source = layout.partial if arrangement is Arrangement.AS_COMMITTED else layout.sorting
         size, sha256 = digest_of(disk, source)
@@ -103,6 +106,16 @@ def tidy(disk: Disk, layout: RunLayout) -> None:
         disk.sync_dir(layout.out)
     for folder in (layout.stage, layout.spill):
         disk.remove_tree(folder)
+
+
+def _check_rows(disk: Disk, layout: RunLayout, *, committer: Committer) -> None:
+    """What is about to be sealed under a digest is what was committed, mini-batch by mini-batch."""
+    with disk.open_read(layout.partial) as rows:
+        for extent in damaged(rows, committer.ledger.extents()):
+            last = extent.first + extent.items - 1
+            raise CorruptionError(
+                f"{layout.partial}: the rows of items {extent.first} to {last} are damaged", where=str(layout.partial)
+            )
 
 
 def _seal(disk: Disk, layout: RunLayout, *, committer: Committer, rows: tuple[int, int, bytes, Arrangement]) -> None:

@@ -41,16 +41,24 @@ class FilesCollideError(FilesRefusedError):
 
 def check_files(disk: Disk, layout: RunLayout, *, scored: Iterable[Scored], published: Mapping[str, Lease]) -> None:
     """Raise before anything is written for names that must not or cannot be published."""
+    scored = list(scored)
+    if not scored:
+        return
     taken = dict(published)
+    folders = {str(parent): lease for path, lease in published.items() for parent in PurePosixPath(path).parents}
     for one in scored:
         for file in one.files:
             _check_name(disk, layout, lease=one.lease, file=file)
-            other = taken.get(file.path)
+            parents = [str(parent) for parent in PurePosixPath(file.path).parents]
+            # A name may be a file's or a folder's, not both: neither could be placed any more once both are announced.
+            clashing = (taken.get(name) for name in (file.path, *parents))
+            other = folders.get(file.path) or next((lease for lease in clashing if lease is not None), None)
             if other is not None or disk.stat(layout.out / file.path) is not None:
                 mine, theirs = _named(one.lease), _named(other) if other else "nobody of this run"
                 message = f"{file.path!r} was written by {mine} and by {theirs}"
                 raise FilesCollideError(message, lease=one.lease, path=file.path, other=other)
             taken[file.path] = one.lease
+            folders.update(dict.fromkeys(parents, one.lease))
 
 
 def _check_name(disk: Disk, layout: RunLayout, *, lease: Lease, file: StagedFile) -> None:
@@ -70,20 +78,36 @@ def _named(lease: Lease) -> str:
 
 def digests_of(disk: Disk, layout: RunLayout, *, scored: Scored) -> tuple[str, ...]:
     """SHA-256 of each staged file. Content and names in stage are durable on return: what PUBLISH announces can be lost
-    by no power cut."""
+    by no power cut. FilesRefusedError where one is no longer what was staged."""
     folder = layout.stage / scored.staged
     digests = []
     folders = {layout.stage, layout.directory}
     for file in scored.files:
+        if not _is_staged(disk, folder, file):
+            raise _left_behind(scored.lease, file.path)
         disk.sync_file(folder / file.path)
         folders.update(folder.joinpath(parent) for parent in PurePosixPath(file.path).parents)
         size, digest = digest_of(disk, folder / file.path)
         if size != file.size:
-            raise StorageError(f"{folder / file.path} changed its size after it was staged", where=file.path)
+            raise _left_behind(scored.lease, file.path)
         digests.append(digest.hex())
     for path in sorted(folders, reverse=True):
         disk.sync_dir(path)
     return tuple(digests)
+
+
+def _is_staged(disk: Disk, folder: Path, file: StagedFile) -> bool:
+    found = disk.stat(folder / file.path)
+    return found is not None and found.size == file.size
+
+
+def _left_behind(lease: Lease, path: str) -> FilesRefusedError:
+    return FilesRefusedError(
+        f"{path!r} changed after run() had returned: something that the script left behind still writes it",
+        lease=lease,
+        path=path,
+        remedy="wait in run() for what it starts",
+    )
 
 
 def digest_of(disk: Disk, path: Path) -> tuple[int, bytes]:

@@ -151,7 +151,10 @@ def _page_state(pid: int) -> int | None:
             if "/memfd:batchctl-worker" in line:
                 with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
                     memory.seek(int(line.partition("-")[0], 16))
-                    found: int = _STATE.unpack(memory.read(_STATE.size))[1]
+                    data = memory.read(_STATE.size)
+                if len(data) < _STATE.size:  # it has died between the two looks
+                    return None
+                found: int = _STATE.unpack(data)[1]
                 return found if found < len(page.STATE_NAMES) else None
     except OSError:
         return None
