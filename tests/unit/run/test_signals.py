@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from batchctl.run.signals import StopSignals
+from batchctl.errors import StoppedError
+from batchctl.run.signals import StopSignals, term_raises
 
 WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -43,3 +44,13 @@ def test_without_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     with StopSignals(lambda: None) as signals:
         signal.raise_signal(signal.SIGHUP)
         assert signals.count == 0
+
+
+def test_a_term_outside_the_loop_is_an_error_that_says_it_can_go_on() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoppedError) as caught, term_raises():
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    assert caught.value.exit_code == 75
+    assert caught.value.remedy
+    assert signal.getsignal(signal.SIGTERM) is before
