@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from batchctl.errors import CorruptionError, NoSpaceError, StorageError
+from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageError
 from batchctl.files import Disk
 from batchctl.handles import AppendFile, ReadFile
 from batchctl.model.job import Order
@@ -75,6 +75,12 @@ def open_finished(disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequenc
     data = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
     found = replay(memoryview(data), layout, run_id=run_id, bounds=bounds)
     final = disk.stat(layout.final) if layout.rows else None
+    if layout.rows and found.done is None and disk.stat(layout.partial) is not None:
+        raise UsageError(
+            f"{layout.final} is not this run's result: the run is not finished",
+            where=str(layout.final),
+            remedy="move it away and run again",
+        )
     if found.scan.torn or found.done is None:
         problem = found.scan.torn or "it is not sealed"
         raise CorruptionError(f"{layout.log} of a finished run is damaged: {problem}", where=str(layout.log))

@@ -57,6 +57,9 @@ def verify(
     except BatchctlError as error:
         problems.append(error.message)
         return Verification(tuple(problems), False, bounds[-1], 0, 0, 0, 0, 0, 0, 0)
+    rows = disk.stat(layout.partial) if layout.rows else None
+    if not data and rows is not None and rows.size:
+        problems.append(f"{layout.log} is gone, its rows are not")
     final = disk.stat(layout.final) if layout.rows else None
     finished = final is not None or (not layout.rows and found.done is not None)
     torn_log, torn_rows = len(data) - found.scan.good_end, 0

@@ -81,3 +81,23 @@ def test_a_current_folder_that_is_gone_is_said(job: Job) -> None:
     ran = job.batchctl("run", job.code / "score.py", job.inputs, "-o", job.folder / "out", prefix=gone)
     ran.expect(2).names("current folder")
     ran.remedied()
+
+
+def test_a_result_that_somebody_put_there_is_not_taken_for_ours(job: Job) -> None:
+    gate, rows = gated(job)
+    halt(job, gate, *ONE).expect(75)
+    final = job.out.path / "predictions.csv"
+    final.write_text("mine\n")
+    gate.open()
+    job.run(*ONE).expect(2).names("predictions.csv", "move it away")
+    assert final.read_text() == "mine\n"
+    final.unlink()
+    job.run(*ONE).expect(0)
+    assert job.out.rows == rows
+
+
+def test_rows_without_their_log_are_no_sound_run(job: Job) -> None:
+    gate, _ = gated(job)
+    halt(job, gate, *ONE).expect(75)
+    (job.out.run_directory / "checkpoint.log").unlink()
+    job.batchctl("verify", "out").expect(7).names("checkpoint.log")
