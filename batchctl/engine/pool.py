@@ -51,6 +51,7 @@ class Pool:
         self._events: list[Event] = []  # found outside of poll
         self._incarnation = 0
         self._next_tick = 0
+        self._server_fault = ""  # why we killed it, if we did
         self._job: EngineJob | None = None
         self._question: tuple[int, dict[str, Any]] = (0, {})
         self._deadlines = Deadlines(0, 0)
@@ -255,10 +256,8 @@ class Pool:
                 if worker is not None and worker.incarnation == said["incarnation"]:
                     self._bury(worker, said["status"], events)
             elif frame.kind == wire.PRELOAD_REFUSED:
-                text = (
-                    f"preload of {said.get('module')} refused: {said.get('reason')}; each worker imports it for itself"
-                )
-                events.append(GuestWarned(-1, 0, text))
+                what = f"preload of {said.get('module')} refused: {said.get('reason')}"
+                events.append(GuestWarned(-1, 0, f"{what}; each worker imports it for itself"))
             elif frame.kind == wire.SERVER_FAILED:
                 self._take_refusal(frame.incarnation, said, events)
 
@@ -299,6 +298,7 @@ class Pool:
         for worker in list(self._workers.values()):
             self._deadlines.check(worker, now)
             if self._deadlines.is_stuck(worker, now) and self.server.pid:
+                self._server_fault = "it no longer reported which workers had ended"
                 processes.kill_process(self.server.pid, signal.SIGKILL)  # its reaping brings a new one
         self._tick_server(events)
 
@@ -306,16 +306,20 @@ class Pool:
         for pid, status in processes.reap_children():
             if pid == self.server.pid:
                 self.server.pid = 0
-                self._replace_server(describe_status(status), events)
+                self._replace_server(describe_status(status, ours=self._server_fault), events)
+                self._server_fault = ""
 
     def _replace_server(self, cause: str, events: list[Event]) -> None:
-        """Its workers have died with it (parent-death signal). Nobody is charged; a new one stands ready on return."""
+        """Its workers have died with it (parent-death signal); nobody is charged but those whose deadline had passed
+        before. A new one stands ready on return."""
         for worker in list(self._workers.values()):
             worker.kill(signal.SIGKILL)
         for worker in list(self._workers.values()):
             expected = worker.phase in (Phase.STOPPING, Phase.KILLED)
-            worker.phase = Phase.KILLED
-            worker.conclude(events, cause=cause, charge=False)
+            late = worker.phase is Phase.LATE
+            if not late:
+                worker.phase = Phase.KILLED
+            worker.conclude(events, cause=self._deadlines.reason(worker) if late else cause, charge=late)
             self._remove(worker)
             events.append(WorkerGone(worker.slot.index, worker.incarnation, expected, f"the fork server {cause}"))
         for fd in (self.server.channel.fileno(), self.server.errors):
@@ -329,8 +333,7 @@ class Pool:
 
     def workers(self) -> tuple[WorkerView, ...]:
         """See Engine.workers."""
-        now = page.now_ns()
-        return tuple(worker.view(now) for worker in self._workers.values())
+        return tuple(worker.view(page.now_ns()) for worker in self._workers.values())
 
     def close(self) -> None:
         """Kill and give back everything. May be called twice."""

@@ -263,7 +263,7 @@ class Conductor:
 
     def _take_engine_lost(self, cause: str) -> None:
         self._servers_lost += 1
-        self._teller.note(f"{cause}; its workers are started anew, nobody is charged", level="warning")
+        self._teller.note(f"{cause}; its workers are started anew, nobody is charged for that", level="warning")
         if self._servers_lost >= _SERVERS_LOST_IN_A_ROW:
             text = f"the fork server died {self._servers_lost} times in a row: {cause}"
             self._stop(InitFailedError(text, where=str(self._spec.script)), drain=False)

@@ -95,6 +95,11 @@ def run_epoch(ready: Ready, engine: Engine, reporter: Reporter, *, disk: Disk, r
             conducted = conductor.run()
         clean = True
         return _end(ready, conducted, recovered, queue=queue, teller=teller, sizing=sizing, disk=disk)
+    except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals
+        verdict = Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, "stopped by SIGINT")
+        with contextlib.suppress(StorageError):
+            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing)
+        raise
     except BatchctlError as error:
         state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
         verdict = Verdict(error.exit_code, state, error.message.partition("\n")[0])

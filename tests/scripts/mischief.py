@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 
 WHAT = os.environ["MISCHIEF"]
 OUT = os.environ["AZUREML_BI_OUTPUT_PATH"]
@@ -46,3 +48,10 @@ def leave_writer(name: str) -> None:
         subprocess.Popen(["/bin/sh", "-c", f"exec 3>>'{target}'; while :; do echo more >&3; done"])
         while not os.path.exists(target):
             pass
+
+
+def stop_server(name: str) -> None:
+    """The fork server is our parent."""
+    if name == "item003.txt":
+        os.kill(os.getppid(), signal.SIGSTOP)
+        time.sleep(600)  # pause() would come back at the dump of our stacks
