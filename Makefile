@@ -7,9 +7,11 @@ STAMP := .venv/.installed
 DEMO_STAMP := .demo/env/.installed
 # kills of `make crash`
 N ?= 300
+# zstd's level in `make binary`: 19 takes a minute or two, 3 a few seconds for a file a fifth larger
+LEVEL ?= 19
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check format test demo crash bench lock clean
+.PHONY: help venv check format test demo crash bench binary lock clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -58,6 +60,10 @@ crash: venv
 bench: venv
 	$(BIN)/python -m tests.bench.overhead
 
+## binary  dist/batchctl, the one file, built for this machine and newer ones (LEVEL=3 packs in seconds)
+binary:
+	$(PYTHON) build/make.py --level $(LEVEL)
+
 # The compiler of lock files is a tool of this target alone. A lock keeps its pins unless it is removed first, and holds no
 # index address: hashes say what is wanted, the reader's pip says from where.
 COMPILE := .build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-annotate --no-header \
@@ -69,9 +75,11 @@ lock:
 	test -x .build/lock/bin/pip-compile || { $(PYTHON) -m venv .build/lock && .build/lock/bin/python $(PIP) pip-tools; }
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --extra build -c requirements.lock -c requirements-dev.lock pyproject.toml -o requirements-build.lock
 	$(COMPILE) packaging/examples/digits/requirements.in -o requirements-demo.lock
 	@sed -i '1i # What batchctl itself runs on, which is what is inside the binary.\n$(MADE)' requirements.lock
-	@sed -i "1i # What batchctl runs on, and the tools that check, test and build it.\n$(MADE)" requirements-dev.lock
+	@sed -i "1i # What batchctl runs on, and the tools that check and test it.\n$(MADE)" requirements-dev.lock
+	@sed -i '1i # What is inside the binary, and the tools that make it of that.\n$(MADE)' requirements-build.lock
 	@sed -i "1i # The user's environment of the demo: what its scoring script needs, and nothing of batchctl.\n$(MADE)" requirements-demo.lock
 
 ## clean   remove what these targets made

@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     RESUME_REFUSED = 6
     CORRUPTION = 7
     LOCKED = 8
+    NO_CACHE = 69
     EXECUTABLE_DAMAGED = 70
     STORAGE = 74
     STOPPED = 75
@@ -38,6 +39,7 @@ EXIT_CODE_MEANING: dict[ExitCode, str] = {
     ExitCode.RESUME_REFUSED: "resume refused: spec, script, model or inputs changed",
     ExitCode.CORRUPTION: "corruption found",
     ExitCode.LOCKED: "another coordinator holds this run",
+    ExitCode.NO_CACHE: "no folder that the executable could be unpacked into",
     ExitCode.EXECUTABLE_DAMAGED: "the executable itself is damaged",
     ExitCode.STORAGE: "storage failed",
     ExitCode.STOPPED: "stopped early, resumable",
@@ -103,6 +105,12 @@ class RunLockedError(BatchctlError):
     """Another coordinator holds this run directory."""
 
     exit_code = ExitCode.LOCKED
+
+
+class ExecutableDamagedError(BatchctlError):
+    """The executable, or the tree that was unpacked from it, is not what was built."""
+
+    exit_code = ExitCode.EXECUTABLE_DAMAGED
 
 
 class StorageError(BatchctlError):

@@ -14,32 +14,26 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchctl import frozen
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 RUN_ID_VARIABLE = "BATCHCTL_RUN_ID"
-# What the frozen binary's boot loader leaves behind; a child that sees it loads our libraries instead of its own.
-_LEFTOVERS = ("_MEIPASS2", "PYTHONHOME", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__", "LD_LIBRARY_PATH_ORIG")
-_LEFTOVER_PREFIXES = ("_PYI_", "PYINSTALLER_")
+# They tell an interpreter where it is installed: true of ours at best, and wrong for any other.
+_OF_AN_INTERPRETER = ("PYTHONHOME", "PYTHONEXECUTABLE", "__PYVENV_LAUNCHER__")
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a child: ours, less what the frozen binary left in it, plus `extra`."""
+    """The environment of a child: ours, less what the packaged file left in it, plus `extra`."""
     found = dict(os.environ)
-    if getattr(sys, "frozen", False) or "LD_LIBRARY_PATH_ORIG" in found:
-        original = found.pop("LD_LIBRARY_PATH_ORIG", None)
-        if original is None:
-            found.pop("LD_LIBRARY_PATH", None)
-        else:
-            found["LD_LIBRARY_PATH"] = original
-    for name in list(found):
-        if name in _LEFTOVERS or name.startswith(_LEFTOVER_PREFIXES):
-            del found[name]
+    frozen.clean(found)  # a child that sees its leftovers loads our libraries instead of its own
+    for name in _OF_AN_INTERPRETER:
+        found.pop(name, None)
     found.update(extra)
     return found
 

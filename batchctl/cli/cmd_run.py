@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 
+from batchctl.cli.ci_summary import CiSummary
 from batchctl.cli.job_arguments import add_job_arguments, add_voice_arguments, loaded_job, standard_input
 from batchctl.cli.output import emit_json
 from batchctl.cli.typed import shareable
@@ -38,6 +39,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    with CiSummary(args.out) as ci:
+        summary, as_json = _score(args)
+        ci.finished(summary)
+    if as_json:
+        render(summary)
+    return summary.exit_code
+
+
+def _score(args: argparse.Namespace) -> tuple[Summary, bool]:
+    """The run, told to the terminal; and is its summary to be printed as JSON?"""
     loaded, switches = loaded_job(args)
     spec = loaded.require()
     options = RunOptions(
@@ -52,9 +63,7 @@ def run(args: argparse.Namespace) -> int:
             reporter.note(note)
         summary = run_job(spec, options, reporter)
         reporter.finished(summary)
-    if switches["json"]:
-        render(summary)
-    return summary.exit_code
+    return summary, switches["json"]
 
 
 def render(summary: Summary) -> None:

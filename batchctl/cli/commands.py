@@ -20,6 +20,10 @@ HELP: Mapping[str, str] = MappingProxyType(
         "inspect": "dump the checkpoint log, one JSON object a line",
         "verify": "check every row, frame and item of a run",
         "probe": "what this machine has and bears",
+        "self": "this executable: what is inside, is it whole, what it left in its cache folder",
+        "systemd": "print a systemd service, and a timer, for a job",
+        "completion": "print a completion script for bash, zsh or fish",
+        "man": "print the manual page",
     }
 )
 
@@ -69,6 +73,22 @@ def load(name: str) -> Command:
         from batchctl.cli import cmd_verify
 
         return cmd_verify
+    if name == "self":
+        from batchctl.cli import cmd_self
+
+        return cmd_self
+    if name == "systemd":
+        from batchctl.cli import cmd_systemd
+
+        return cmd_systemd
+    if name == "completion":
+        from batchctl.cli import cmd_completion
+
+        return cmd_completion
+    if name == "man":
+        from batchctl.cli import cmd_man
+
+        return cmd_man
     from batchctl.cli import cmd_probe
 
     return cmd_probe

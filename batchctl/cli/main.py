@@ -114,7 +114,7 @@ def _overview() -> str:
         "Scores a folder of files with a scoring script, crash-safe: the same command again resumes.",
         "",
         "commands:",
-        *(f"  {name:<9} {line}" for name, line in commands.HELP.items()),
+        *(f"  {name:<{max(map(len, commands.HELP))}} {line}" for name, line in commands.HELP.items()),
         "",
         "options:",
         "  -h, --help     this text; batchctl COMMAND --help for a command's",

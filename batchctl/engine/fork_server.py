@@ -27,10 +27,10 @@ _READ = 1 << 16
 
 
 class ForkServer:
-    """One fork server process. `pid` is 0 once it is gone."""
+    """One fork server process: `python *arguments guest`. `pid` is 0 once it is gone."""
 
-    def __init__(self, python: str, guest: Path, *, run_id: str) -> None:
-        self._argv = [python, str(guest)]
+    def __init__(self, python: str, guest: Path, *, run_id: str, arguments: Sequence[str] = ()) -> None:
+        self._argv = [python, *arguments, str(guest)]
         self._run_id = run_id
         self._decoder = wire.Decoder()
         self._early: list[wire.Frame] = []

@@ -1,5 +1,7 @@
 """The guest as one zip: built from our own files, the same bytes every time, copied into the run directory.
 
+The packaged file holds no sources: the build made the zip from them, with `guest_zip`, and put it beside our code.
+
 The user's interpreter runs it as `PYTHON guest.pyz`. Its modules sit under `_batchctl_guest`, a name that nothing of
 the user's carries.
 """
@@ -14,16 +16,29 @@ from functools import cache
 from pathlib import Path
 
 import batchctl.guest
-from batchctl.errors import StorageError
+from batchctl import frozen
+from batchctl.errors import ExecutableDamagedError, StorageError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _PACKAGE = "_batchctl_guest"
 _ENTRY = "entry.py"
+_BUNDLED = "guest.pyz"
 
 
 @cache
 def guest_zip() -> bytes:
-    """The zip's bytes: stored uncompressed, sorted names, fixed dates."""
+    """The zip's bytes: stored uncompressed, sorted names, fixed dates. ExecutableDamagedError where it was bundled and
+    is gone."""
+    if frozen.is_frozen():
+        path = frozen.bundled(_BUNDLED)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise ExecutableDamagedError(
+                f"a file of the executable cannot be read: {error.strerror}",
+                where=str(path),
+                remedy="batchctl self clean --all, then the same command again",
+            ) from error
     folder = Path(batchctl.guest.__file__).parent
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:

@@ -1,4 +1,8 @@
-"""Which Python runs the script. First that applies: asked for, an active environment, our own."""
+"""Which Python runs the script. First that applies: asked for, an active environment, our own.
+
+Our own is, from source, the one that we run in. In the packaged file it is the file itself, asked to be a Python: it
+has what was bundled and nothing else; the packages of an environment are never mixed in.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchctl import frozen
 from batchctl.errors import UsageError
+
+_EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
-    """An absolute path, and in words why it was chosen."""
+    """An absolute path, and in words why it was chosen. It is called as `path *arguments FILE ...`."""
 
     path: str
     reason: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def embedded(self) -> bool:
+        """Is it the one in the packaged file?"""
+        return bool(self.arguments)
+
+    @property
+    def shown(self) -> str:
+        """What people are told; the embedded one lies in a cache folder, whose path says nothing to them."""
+        return "batchctl's own Python" if self.embedded else self.path
+
+    @property
+    def lasting(self) -> str:
+        """What a run remembers of it: for the embedded one no path, so that a later build may resume."""
+        return _EMBEDDED if self.embedded else self.path
 
 
 def choose_interpreter(requested: str | None, environ: Mapping[str, str], *, source: str = "--python") -> Interpreter:
@@ -41,6 +64,8 @@ def choose_interpreter(requested: str | None, environ: Mapping[str, str], *, sou
             path = _executable(folder)
             if path is not None:
                 return Interpreter(path, f"the active environment ({name})")
+    if frozen.is_frozen():
+        return Interpreter(sys.executable, "embedded; nothing else was asked for", (frozen.EMBEDDED,))
     return Interpreter(sys.executable, "batchctl's own Python (nothing else was asked for)")
 
 

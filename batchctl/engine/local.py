@@ -19,10 +19,12 @@ from batchctl.model.progress import WorkerView
 
 
 class LocalEngine:
-    """See engine.base.Engine. `guest` is where the guest's zip is kept; `python` an absolute path."""
+    """See engine.base.Engine. `guest` is where the guest's zip is kept; `python` an absolute path, `arguments` what
+    stands between it and the guest."""
 
-    def __init__(self, python: str, guest: Path, *, run_id: str) -> None:
+    def __init__(self, python: str, guest: Path, *, run_id: str, arguments: Sequence[str] = ()) -> None:
         self._python = python
+        self._arguments = tuple(arguments)
         self._guest = guest
         self._run_id = run_id
         self._opened: Pool | None = None
@@ -31,7 +33,9 @@ class LocalEngine:
         """See Engine.open."""
         place_guest(self._guest)
         processes.become_subreaper()
-        self._opened = Pool(lambda: ForkServer(self._python, self._guest, run_id=self._run_id))
+        self._opened = Pool(
+            lambda: ForkServer(self._python, self._guest, run_id=self._run_id, arguments=self._arguments)
+        )
 
     @property
     def _pool(self) -> Pool:

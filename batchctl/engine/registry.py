@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,9 +11,9 @@ from batchctl.engine.local import LocalEngine
 
 
 class MakeEngine(Protocol):
-    """How an engine is made: with the user's interpreter, the place for the guest, and the run's id."""
+    """How an engine is made: with the user's interpreter and its arguments, the place for the guest, the run's id."""
 
-    def __call__(self, python: str, guest: Path, *, run_id: str) -> Engine: ...
+    def __call__(self, python: str, guest: Path, *, run_id: str, arguments: Sequence[str] = ()) -> Engine: ...
 
 
 ENGINES: dict[str, MakeEngine | Callable[..., Engine]] = {"local": LocalEngine}

@@ -68,8 +68,10 @@ def load(script: str, code: str, argv: List[str], logging_level: str) -> types.M
     folders = [code]
     if os.path.dirname(script) != code:
         folders.append(os.path.dirname(script))
-    # The interpreter read PYTHONPATH before the job's environment was known.
-    folders += [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    # The interpreter read PYTHONPATH before the job's environment was known. One that ignores it (-E, or ours) is
+    # not to mix its packages with others.
+    if not sys.flags.ignore_environment:
+        folders += [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.path[:] = folders + [entry for entry in sys.path if entry not in folders]
     sys.path_importer_cache.pop(code, None)
     importlib.invalidate_caches()

@@ -135,7 +135,7 @@ class Conductor:
             self._abort()
         elif self._phase is Phase.RUNNING:
             self._phase = Phase.DRAINING
-            self._teller.state = RunState.DRAINING
+            self._teller.winding_down(within_s=self._spec.grace)
             self._deadline = self._clock() + self._spec.grace
             self._crew.replace = False
             self._crew.withdraw()  # they stay unfinished: the next epoch leases them
@@ -143,7 +143,7 @@ class Conductor:
     def _abort(self) -> None:
         if self._phase is not Phase.ABORTING:
             self._phase = Phase.ABORTING
-            self._teller.state = RunState.DRAINING
+            self._teller.winding_down(within_s=_KILL_S)
             self._deadline = self._clock() + _KILL_S
             self._crew.kill()
 
@@ -166,6 +166,7 @@ class Conductor:
         deadline = self._clock() + (_DISMISS_S if self._phase is Phase.RUNNING else 5.0)
         killed = False
         while self._crew.live:
+            self._teller.alive()
             for event in self._engine.poll(0.1):
                 self._take(event)
             if self._clock() >= deadline or self._signals.count > max(1, self._signals_seen):

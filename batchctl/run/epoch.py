@@ -24,6 +24,7 @@ from batchctl.processes import child_environment
 from batchctl.report.attempts import AttemptsFile
 from batchctl.report.failures import FailureGroups
 from batchctl.report.logs import Mask, WorkerLog, secret_values
+from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile
 from batchctl.report.summary import write_summary
@@ -41,9 +42,12 @@ from batchctl.store.lock import this_process
 from batchctl.store.recover import Recovered, recover
 
 
-def run_epoch(ready: Ready, engine: Engine, reporter: Reporter, *, disk: Disk, resumed: bool) -> Summary:
+def run_epoch(
+    ready: Ready, engine: Engine, reporter: Reporter, *, notifier: Notifier, disk: Disk, resumed: bool
+) -> Summary:
     """Score what is left and finish. `resumed`: inputs are compared with the plan before they are leased again."""
     spec, layout = ready.spec, ready.layout
+    notifier.starting("reading the checkpoint log" if resumed else "starting workers")
     sizing = size_slots(spec, environ=child_environment(spec.environment))
     plan = open_plan(layout, ready.plan_crc)
     settings = json.dumps({**free_part(spec), "slots": len(sizing.slots)}, separators=(",", ":"))
@@ -67,6 +71,7 @@ def run_epoch(ready: Ready, engine: Engine, reporter: Reporter, *, disk: Disk, r
         engine=engine,
         reporter=reporter,
         status=StatusFile(layout.status, name=spec.name, command=ready.command, clock=clock, wall=time.time),
+        notifier=notifier,
         attempts=attempts,
         failures=FailureGroups(plan.display),
         name_of=plan.display,
@@ -92,7 +97,11 @@ def run_epoch(ready: Ready, engine: Engine, reporter: Reporter, *, disk: Disk, r
                 mask=_masker(spec),
                 clock=clock,
             )
-            conducted = conductor.run()
+            notifier.ready()  # not when init() is through: a model may load for longer than a start may take
+            try:
+                conducted = conductor.run()
+            finally:
+                notifier.ending()
         clean = True
         return _end(ready, conducted, recovered, queue=queue, teller=teller, sizing=sizing, disk=disk)
     except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals

@@ -39,14 +39,22 @@ def script_problems(facts: ScriptFacts, spec: JobSpec, *, interpreter: Interpret
         return (f"{script}:{what[0].removeprefix('line ')}: {what[2]} (Python {facts.python}). Mend the script",)
     problems = []
     if facts.missing:
-        names = ", ".join(facts.missing)
-        problems.append(
-            f"{script}: imports {names}, which {interpreter.path} (Python {facts.python}) does not have. "
-            f"Install there, or name the interpreter that has them with --python"
-        )
+        problems.append(f"{script}: imports {', '.join(facts.missing)}, which {_lacking(interpreter, facts)}")
     if not facts.dynamic:
         problems.extend(_contract_problems(facts.functions, script))
     return tuple(problems)
+
+
+def _lacking(interpreter: Interpreter, facts: ScriptFacts) -> str:
+    if interpreter.embedded:
+        return (
+            f"{interpreter.shown} (embedded, {facts.python}) does not have. Name the interpreter that has them with "
+            f"--python; `batchctl self info --packages` lists what is inside"
+        )
+    return (
+        f"{interpreter.path} (Python {facts.python}) does not have. "
+        f"Install there, or name the interpreter that has them with --python"
+    )
 
 
 def _contract_problems(functions: Mapping[str, Arity | None], script: str) -> list[str]:

@@ -69,7 +69,7 @@ def check_job(spec: JobSpec) -> CheckReport:
     problems = script_problems(facts, spec, interpreter=interpreter)
     notes = ("the script may get its functions from elsewhere: what reading cannot tell, a run will",) * facts.dynamic
     return CheckReport(
-        interpreter.path, interpreter.reason, facts.python, facts.pandas, facts.numpy, facts.missing, problems, notes
+        interpreter.shown, interpreter.reason, facts.python, facts.pandas, facts.numpy, facts.missing, problems, notes
     )
 
 
@@ -133,7 +133,8 @@ def _differing(spec: JobSpec, existing: Existing, *, stdin: bytes | None) -> tup
 
 def _facts(spec: JobSpec, interpreter: Interpreter) -> ScriptFacts:
     with _scratch() as folder:
-        engine = ENGINES["local"](interpreter.path, folder / "guest.pyz", run_id=secrets.token_hex(16))
+        guest, run_id = folder / "guest.pyz", secrets.token_hex(16)
+        engine = ENGINES["local"](interpreter.path, guest, run_id=run_id, arguments=interpreter.arguments)
         try:
             engine.open()
             engine.ask_facts(spec.script, spec.code)

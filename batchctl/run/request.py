@@ -90,4 +90,4 @@ def parse_document(found: Mapping[str, Any], *, where: str) -> JobDocument:
 
 def interpreter_facts(facts: ScriptFacts, interpreter: Interpreter) -> dict[str, str]:
     """What of the interpreter belongs to a run for good."""
-    return {"path": interpreter.path, "python": facts.python, "pandas": facts.pandas, "numpy": facts.numpy}
+    return {"path": interpreter.lasting, "python": facts.python, "pandas": facts.pandas, "numpy": facts.numpy}

@@ -8,7 +8,9 @@ it only when the new request has been found right, as far as that can be told wi
 
 from __future__ import annotations
 
+import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +24,7 @@ from batchctl.model.job import JobSpec
 from batchctl.model.progress import Summary
 from batchctl.plan.encode import PlanImage
 from batchctl.plan.fingerprint import Fingerprint
+from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
 from batchctl.run.epoch import run_epoch
 from batchctl.run.existing import Existing, accept, read_existing
@@ -39,7 +42,18 @@ __all__ = ["RunOptions", "run_job"]
 
 
 def run_job(spec: JobSpec, options: RunOptions, reporter: Reporter) -> Summary:
-    """Run, resume or find complete. Raises BatchctlError; `Summary.exit_code` is the exit status otherwise."""
+    """Run, resume or find complete. Raises BatchctlError; `Summary.exit_code` is the exit status otherwise.
+
+    Where a service manager listens it is told how the run goes; its variables leave the environment.
+    """
+    with Notifier.of(
+        os.environ, clock=time.monotonic
+    ) as notifier:  # before anything is started that would inherit them
+        notifier.starting("listing the inputs")
+        return _run_locked(spec, options, reporter, notifier=notifier)
+
+
+def _run_locked(spec: JobSpec, options: RunOptions, reporter: Reporter, *, notifier: Notifier) -> Summary:
     disk, layout = RealDisk(), layout_for(spec)
     interpreter = interpreter_for(spec)
     out_was_there = disk.stat(layout.out) is not None
@@ -48,9 +62,13 @@ def run_job(spec: JobSpec, options: RunOptions, reporter: Reporter) -> Summary:
         if existing is not None:
             processes.end_leftovers(existing.document.run_id)  # of a coordinator that was killed
             if not options.fresh:
-                return _resume(spec, options, reporter, disk=disk, existing=existing, interpreter=interpreter)
+                return _resume(
+                    spec, options, reporter, notifier=notifier, disk=disk, existing=existing, interpreter=interpreter
+                )
         with _tidy(disk, layout, unborn=existing is None, out_was_there=out_was_there):
-            return _begin(spec, options, reporter, disk=disk, existing=existing, interpreter=interpreter)
+            return _begin(
+                spec, options, reporter, notifier=notifier, disk=disk, existing=existing, interpreter=interpreter
+            )
 
 
 def _begin(
@@ -58,6 +76,7 @@ def _begin(
     options: RunOptions,
     reporter: Reporter,
     *,
+    notifier: Notifier,
     disk: Disk,
     existing: Existing | None,
     interpreter: Interpreter,
@@ -75,7 +94,7 @@ def _begin(
         _tell_findings(plan, reporter)
         ready = Ready(spec, layout, run_id, plan.crc, options.command)
         del plan  # its columns are in the plan file now
-        return run_epoch(ready, engine, reporter, disk=disk, resumed=False)
+        return run_epoch(ready, engine, reporter, notifier=notifier, disk=disk, resumed=False)
 
 
 def _resume(
@@ -83,6 +102,7 @@ def _resume(
     options: RunOptions,
     reporter: Reporter,
     *,
+    notifier: Notifier,
     disk: Disk,
     existing: Existing,
     interpreter: Interpreter,
@@ -99,8 +119,9 @@ def _resume(
                 reporter.note(f"accepted: {line}", level="warning")
         ready = Ready(spec, layout, document.run_id, document.plan_crc, options.command)
         if existing.finished:
+            notifier.ready()  # or systemd takes the clean exit for a failed start
             return tell_complete(ready, reporter, disk=disk)
-        return run_epoch(ready, engine, reporter, disk=disk, resumed=not options.accept_changes)
+        return run_epoch(ready, engine, reporter, notifier=notifier, disk=disk, resumed=not options.accept_changes)
 
 
 def _checked_fingerprint(
@@ -124,7 +145,7 @@ def _tell_findings(plan: PlanImage, reporter: Reporter) -> None:
 @contextmanager
 def _engine(spec: JobSpec, interpreter: Interpreter, layout: RunLayout, *, run_id: str) -> Iterator[Engine]:
     """An open engine that has been asked about the script."""
-    engine = ENGINES["local"](interpreter.path, layout.guest, run_id=run_id)
+    engine = ENGINES["local"](interpreter.path, layout.guest, run_id=run_id, arguments=interpreter.arguments)
     try:
         engine.open()
         engine.ask_facts(spec.script, spec.code)

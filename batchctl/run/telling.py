@@ -1,4 +1,5 @@
-"""What the run tells while it goes on: the live line, status.json, attempts.csv, and the groups of failures.
+"""What the run tells while it goes on: the live line, status.json, attempts.csv, the groups of failures, the service
+manager.
 
 The conductor says what happened; this decides how often it is shown.
 """
@@ -17,6 +18,7 @@ from batchctl.model.progress import Attempt, Progress, RunState
 from batchctl.model.records import Charged, Committed, Quarantined, Record
 from batchctl.report.attempts import AttemptsFile
 from batchctl.report.failures import FailureGroups
+from batchctl.report.notify import Notifier
 from batchctl.report.progress import Level, Reporter
 from batchctl.report.status import StatusFile
 from batchctl.report.wording import clipped
@@ -55,6 +57,7 @@ class Teller:
         failures: FailureGroups,
         name_of: Callable[[int], str],
         clock: Callable[[], float],
+        notifier: Notifier | None = None,
     ) -> None:
         self._run_id = run_id
         self._epoch = epoch
@@ -63,6 +66,7 @@ class Teller:
         self._engine = engine
         self._reporter = reporter
         self._status = status
+        self._notifier = notifier or Notifier("", watchdog_s=0.0, clock=clock)
         self._attempts = attempts
         self._clock = clock
         self._name_of = name_of
@@ -188,16 +192,28 @@ class Teller:
             self.state = RunState.PAUSED
             self.note(f"paused: {reason}; it goes on by itself when there is room", level="warning")
 
+    def winding_down(self, *, within_s: float) -> None:
+        """A drain or an abort has begun; it takes at most about so long."""
+        self.state = RunState.DRAINING
+        self._notifier.stopping(within_s=within_s)
+
+    def alive(self) -> None:
+        """A turn of a loop in which there is nothing to show."""
+        self._notifier.alive()
+
     def tick(self, *, force: bool = False) -> None:
-        """Show and write what is due."""
-        shown, written = self._reporter.progress_due(), self._status.due()
-        if not (shown or written or force):
+        """Show, write and send what is due."""
+        self._notifier.alive()
+        shown, written, sent = self._reporter.progress_due(), self._status.due(), self._notifier.due()
+        if not (shown or written or sent or force):
             return
         progress = self.progress()
         if shown or force:
             self._reporter.progress(progress)
         if written or force:
             self._status.write(progress, force=force)
+        if sent or force:
+            self._notifier.progress(progress, force=force)
 
     def progress(self) -> Progress:
         """This moment."""

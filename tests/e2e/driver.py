@@ -24,6 +24,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+# The command under test: from source, or the packaged file that BATCHCTL_BINARY_E2E names (tests/binary/test_e2e.py).
+BINARY = os.environ.get("BATCHCTL_BINARY_E2E", "")
+COMMAND = [BINARY] if BINARY else [sys.executable, "-m", "batchctl"]
 REPO = Path(__file__).resolve().parents[2]
 SCRIPTS = REPO / "tests" / "scripts"
 LIMIT_S = 60.0
@@ -268,7 +271,7 @@ class Job:
         streams = self.folder / ".streams" / mark
         streams.mkdir(parents=True)
         (streams / "stdin").write_bytes(stdin)
-        words = [*prefix, sys.executable, "-m", "batchctl", *map(str, argv)]
+        words = [*prefix, *COMMAND, *map(str, argv)]
         # Files, not pipes: a stray process that holds the other end must not hold the test.
         with (
             (streams / "stdin").open("rb") as given,
@@ -303,6 +306,8 @@ class Job:
             for name, value in os.environ.items()
             if name not in dropped and not name.startswith(("BATCHCTL_", "PYTHON", "COV_"))
         }
+        if BINARY:
+            found["BATCHCTL_CACHE"] = os.environ["BATCHCTL_CACHE"]
         return {**found, **self.environment, MARK: mark, **extra}
 
 

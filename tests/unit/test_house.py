@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import statistics
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -99,6 +101,60 @@ def test_the_development_lock_holds_the_runtime_lock() -> None:
 @pytest.mark.parametrize("path", GUEST, ids=name)
 def test_the_guest_keeps_to_python_3_8(path: Path) -> None:
     assert problems(path.read_text(encoding="utf-8")) == []
+
+
+# Every way to start a program, or a copy of ourselves, that the standard library has.
+STARTS = [
+    "import subprocess",
+    "from subprocess import run",
+    "import asyncio.subprocess",
+    "import asyncio\nasyncio.create_subprocess_exec",
+    "from asyncio import create_subprocess_shell",
+    "import pty",
+    "import _posixsubprocess",
+    "import multiprocessing.process",
+    *(
+        f"import os\nos.{name}"
+        for name in dir(os)
+        if re.fullmatch(r"system|popen|(exec|spawn|fork|posix_spawn)\w*", name)
+    ),
+    "from os import system",
+    "import os as o\no.execv",
+]
+
+
+def lint(code: str, place: str) -> str:
+    """What ruff says of `code`, were it in the file `place`."""
+    ruff = Path(sys.executable).with_name("ruff")
+    command = [
+        ruff,
+        "check",
+        "--no-cache",
+        "--output-format=concise",
+        "--select=TID251",
+        "--stdin-filename",
+        place,
+        "-",
+    ]
+    return subprocess.run(command, input=code, capture_output=True, text=True, cwd=ROOT, check=False).stdout
+
+
+@pytest.mark.skipif(not Path(sys.executable).with_name("ruff").exists(), reason="ruff is not beside this interpreter")
+def test_nothing_but_the_one_door_may_start_a_process() -> None:
+    assert "import os\nos.posix_spawn" in STARTS
+    for place in ("batchctl/node/gpu.py", "batchctl/cli/cmd_run.py", "batchctl/frozen.py", "batchctl/guest/worker.py"):
+        assert [code for code in STARTS if "TID251" not in lint(code, place)] == []
+    assert "TID251" not in lint("import os\nos.posix_spawn", "batchctl/processes.py")
+    assert "TID251" not in lint("import os\nos.fork", "batchctl/guest/server.py")
+
+
+def test_the_lint_of_starting_processes_is_switched_off_nowhere_else() -> None:
+    ignores = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"][
+        "per-file-ignores"
+    ]
+    exempt = {place for place, codes in ignores.items() if place.startswith("batchctl/") and "TID251" in codes}
+    assert exempt == {"batchctl/processes.py", "batchctl/guest/{server,throwaway}.py"}
+    assert [name(path) for path in MODULES if re.search(r"noqa:.*TID251", path.read_text(encoding="utf-8"))] == []
 
 
 FUTURE = "from __future__ import annotations\n"

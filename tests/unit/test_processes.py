@@ -23,7 +23,7 @@ ENVIRONMENTS = {
     "extra wins": ({"A": "1"}, {"A": "2", "B": "3"}, {"A": "2", "B": "3"}),
     "the user's library path is the user's": ({"LD_LIBRARY_PATH": "/opt"}, {}, {"LD_LIBRARY_PATH": "/opt"}),
     "of a frozen binary": (
-        {**FROZEN, "_PYI_ARCHIVE_FILE": "z", "PYINSTALLER_X": "w"},
+        {**FROZEN, "_PYI_ARCHIVE_FILE": "z", "PYINSTALLER_X": "w", "_BATCHCTL_LAUNCHER": "3 /opt/batchctl"},
         {},
         {
             "LD_LIBRARY_PATH": "/usr/lib",
@@ -32,6 +32,7 @@ ENVIRONMENTS = {
             "PYTHONHOME": None,
             "_PYI_ARCHIVE_FILE": None,
             "PYINSTALLER_X": None,
+            "_BATCHCTL_LAUNCHER": None,
         },
     ),
     "extra may bring back what is scrubbed": ({"PYTHONHOME": "y"}, {"PYTHONHOME": "z"}, {"PYTHONHOME": "z"}),
@@ -50,10 +51,14 @@ def test_child_environment(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_frozen_binary_without_a_library_path_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LD_LIBRARY_PATH", "/tmp/_MEI1")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/cache/tree/_internal")
     monkeypatch.delenv("LD_LIBRARY_PATH_ORIG", raising=False)
     monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "_MEIPASS", "/cache/tree/_internal", raising=False)
     assert "LD_LIBRARY_PATH" not in processes.child_environment({})
+    # start() has cleaned our own environment by then: what is left is the user's.
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt")
+    assert processes.child_environment({})["LD_LIBRARY_PATH"] == "/opt"
 
 
 def spawned(code: str, *, environment: dict[str, str] | None = None, stderr: int = 2, fds: tuple[int, ...] = ()) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from batchctl import frozen
 from batchctl.engine.interpreter import choose_interpreter
 from batchctl.errors import UsageError
 
@@ -68,6 +69,18 @@ def test_choice(places: Path, case: str) -> None:
     chosen = choose_interpreter(requested, environ)
     assert chosen.path == at(expected[0])  # symlinks are kept: a venv is known by the path it is called by
     assert expected[1] in chosen.reason
+
+
+def test_the_packaged_file_is_its_own_python(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "_MEIPASS", str(places / "_internal"), raising=False)
+    chosen = choose_interpreter(None, {})
+    assert (chosen.path, chosen.arguments, chosen.embedded) == (sys.executable, (frozen.EMBEDDED,), True)
+    assert sys.executable not in (chosen.shown, chosen.reason, chosen.lasting)
+    for requested, environ in (("mypython", {}), (None, {"VIRTUAL_ENV": str(places / "venv")})):
+        chosen = choose_interpreter(requested, environ)
+        assert (chosen.arguments, chosen.embedded) == ((), False)
+        assert chosen.shown == chosen.lasting == chosen.path
 
 
 def test_the_home_folder(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
