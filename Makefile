@@ -11,7 +11,7 @@ N ?= 300
 LEVEL ?= 19
 
 .DEFAULT_GOAL := help
-.PHONY: help venv check format test demo crash bench binary lock clean
+.PHONY: help venv check format test test-binary demo crash bench binary release deb man lock clean
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -63,6 +63,18 @@ bench: venv
 ## binary  dist/batchctl, the one file, built for this machine and newer ones (LEVEL=3 packs in seconds)
 binary:
 	$(PYTHON) build/make.py --level $(LEVEL)
+
+## release dist/release/batchctl, built in a Debian 11 root for glibc 2.30 and newer (root, debootstrap)
+release:
+	$(PYTHON) build/release/release.py
+
+## deb     dist/batchctl_VERSION_amd64.deb, from dist/batchctl
+deb:
+	$(PYTHON) packaging/deb/build.py
+
+## man     dist/batchctl.1, the manual page
+man:
+	dist/batchctl man > dist/batchctl.1
 
 # The compiler of lock files is a tool of this target alone. A lock keeps its pins unless it is removed first, and holds no
 # index address: hashes say what is wanted, the reader's pip says from where.

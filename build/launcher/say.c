@@ -6,8 +6,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "signals.h"
 
 static void put(struct reason *why, bool damaged, const char *format, va_list given)
 {
@@ -79,15 +80,12 @@ const char *printable(char *out, unsigned long size, const char *text)
     return out;
 }
 
-/* A reader of standard error who is gone must not end us by SIGPIPE: the program that we start may not need him. The
- * signal is held back for the write and taken out of the queue; dispositions stay as they were given. */
+/* A reader of standard error who is gone must not end us by SIGPIPE: the program that we start may not need him. */
 static void write_stderr(const char *text, size_t length)
 {
-    sigset_t pipe_only, before, waiting;
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    sigemptyset(&waiting);
-    if (sigpending(&waiting) != 0 || sigprocmask(SIG_BLOCK, &pipe_only, &before) != 0)
+    struct held pipe;
+    signals_hold(&pipe, SIGPIPE);
+    if (pipe.number == 0)
         return;
     while (length > 0) {
         ssize_t written = write(STDERR_FILENO, text, length);
@@ -98,12 +96,7 @@ static void write_stderr(const char *text, size_t length)
         text += written;
         length -= (size_t)written;
     }
-    if (!sigismember(&waiting, SIGPIPE)) {
-        const struct timespec now = {0, 0};
-        while (sigtimedwait(&pipe_only, NULL, &now) < 0 && errno == EINTR)
-            ;
-    }
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    signals_release(&pipe);
 }
 
 void say(const char *format, ...)

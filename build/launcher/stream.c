@@ -58,6 +58,10 @@ static bool unpack_some(struct stream *stream, struct reason *why)
         ZSTD_outBuffer out = {stream->out, CHUNK, 0};
         bool dry = stream->in.pos == stream->in.size;
         size_t result = ZSTD_decompressStream(stream->zstd, &out, &stream->in);
+        if (ZSTD_isError(result) && ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation) {
+            because(why, "no memory to unpack"); /* the frame's window is only asked for here */
+            return false;
+        }
         if (ZSTD_isError(result)) {
             because_damaged(why, "it is damaged: its payload cannot be unpacked: %s", ZSTD_getErrorName(result));
             return false;

@@ -93,16 +93,21 @@ bool sweep_remove(int folder, const char *name)
     return remove_below(folder, name, DEEPEST);
 }
 
+bool sweep_is_used(int root, const char *id)
+{
+    int fd = io_open(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    bool used = fd >= 0 && lock_try(fd, LOCK_EX) != LOCK_HELD;
+    io_close(&fd);
+    return used;
+}
+
 bool sweep_aside(int root, const char *id, struct reason *why)
 {
     char name[TEMPORARY_NAME];
     sweep_name(name, true);
-    if (renameat(root, id, root, name) == 0) {
-        /* Where folders cannot be locked, the sweep leaves it alone for some days from now on. */
-        (void)utimensat(root, name, NULL, AT_SYMLINK_NOFOLLOW);
-        return true;
-    }
-    if (errno == ENOENT)
+    /* Where folders cannot be locked, the sweep leaves it alone for some days from now on. */
+    (void)utimensat(root, id, NULL, AT_SYMLINK_NOFOLLOW);
+    if (renameat(root, id, root, name) == 0 || errno == ENOENT)
         return true;
     because_errno(why, "the damaged tree there cannot be moved out of the way");
     return false;

@@ -15,6 +15,9 @@ void sweep_name(char name[TEMPORARY_NAME], bool old);
 /* Remove a file or a folder with all that is in it, through no link. False where something is left. */
 bool sweep_remove(int folder, const char *name);
 
+/* Does a process run from the tree `id`, as far as can be told? True where folders cannot be locked. */
+bool sweep_is_used(int root, const char *id);
+
 /* Get the entry `id` of `root` out of the way, whatever it is: processes that run from it go on, and a later sweep removes
  * it when they have ended. */
 bool sweep_aside(int root, const char *id, struct reason *why);

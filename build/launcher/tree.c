@@ -69,6 +69,7 @@ enum tree_result tree_check(int tree, const struct footer *footer, uid_t uid, st
     const char *before = "";
     for (size_t i = 0; i < manifest.count && result == TREE_WHOLE; i++) {
         const char *path = manifest.entries[i].path;
+        errno = 0; /* what is merely wrong sets none */
         if (!folders_are_right(tree, path, before, uid) || !entry_is_right(tree, &manifest.entries[i], uid))
             result = io_short_of_means() ? TREE_FAILED : damaged(why, path);
         before = path;

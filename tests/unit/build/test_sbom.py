@@ -28,6 +28,7 @@ def full(scene: Scene) -> Scene:
         scene.collect(f"_internal/{name}", scene.site / name)
     scene.collect("_internal/libssl.so.3", scene.compiled("openssl", "c") / "lib/libssl.so.3")
     scene.collect("_internal/libpython3.11.so.1.0", scene.base / "lib/libpython3.11.so.1.0")
+    scene.collect("_internal/python3.11/lib-dynload/math.so", scene.base / "lib/python3.11/lib-dynload/math.so")
     if found := system_library():
         scene.collect(f"_internal/{found[0].name}", found[0])
     return scene
