@@ -2,23 +2,37 @@
 
 Takes a command line as CPython does (`-c`, `-m`, a file, a zip or a folder; options before it) and behaves as closely
 as a program that is already running can: sys.argv, sys.path[0], `__main__`, exit codes. Options that concern the start
-of an interpreter (-B, -E, -I, -O, -s, -S ...) are taken and change nothing: it has started, isolated, without `site`.
+of an interpreter (-B, -E, -I, -O, -s, -S ...) are taken and change nothing: it has started, isolated, without `site`;
+what scripts know of that (exit, quit, help) is there all the same. HTTPS trusts the authorities that the system does.
 multiprocessing is never imported here; its command lines are run as the code that they hold.
 """
 
 from __future__ import annotations
 
+import _sitebuiltins
+import builtins
 import io
 import os
 import sys
 import types
 import zipimport
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 _PLAIN = set("bBdEiIOPqsSuvx")
 _WITH_VALUE = set("WX")
 _SPAWNED = "--multiprocessing-fork"
 _INTERRUPTED = 130
+_TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+# Where the OpenSSL inside looks, as Debian's does; and where other systems keep the authorities that they trust.
+_OPENSSL = ("/usr/lib/ssl/cert.pem", "/usr/lib/ssl/certs")
+_AUTHORITIES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
 
 
 class _CommandLine(NamedTuple):
@@ -100,6 +114,19 @@ def _guarded(line: _CommandLine) -> int:
     return 0
 
 
+def trusted_authorities(environ: Mapping[str, str], *, exists: Callable[[str], bool] = os.path.exists) -> str:
+    """What SSL_CERT_FILE has to be for the bundled OpenSSL to trust what the system trusts; "" if nothing has to."""
+    if any(environ.get(name) for name in _TRUST) or any(map(exists, _OPENSSL)):
+        return ""
+    return next(filter(exists, _AUTHORITIES), "")
+
+
+def _add_site_names() -> None:
+    """Those that `site` adds; a script that calls exit() is no less common for being no interactive one."""
+    ends = {name: _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)") for name in ("exit", "quit")}
+    vars(builtins).update(ends, help=_sitebuiltins._Helper())
+
+
 def _prepare(line: _CommandLine) -> None:
     """What options can still change, and a `__main__` of the script's own."""
     if "u" in line.options:
@@ -111,6 +138,10 @@ def _prepare(line: _CommandLine) -> None:
 
         sys.warnoptions.extend(line.warnings)
         warnings._processoptions(line.warnings)  # type: ignore[attr-defined]
+    _add_site_names()
+    authorities = trusted_authorities(os.environ)
+    if authorities:
+        os.environ[_TRUST[0]] = authorities
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = sys.modules["builtins"]
     sys.modules["__main__"] = main
@@ -146,7 +177,8 @@ def _run(line: _CommandLine) -> None:
     else:
         if not safe:
             sys.path.insert(0, "")
-        typed = sys.stdin.read() if line.kind == "-" else line.what
+        given = sys.stdin.read() if sys.stdin is not None else ""
+        typed = given if line.kind == "-" else line.what
         exec(compile(typed, "<stdin>" if line.kind == "-" else "<string>", "exec", dont_inherit=True), main)
 
 

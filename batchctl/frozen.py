@@ -134,13 +134,15 @@ def _interpreter_arguments(typed: list[str], *, launched: bool) -> list[str] | N
     """What Python is to be called with, or None where this is batchctl.
 
     Asked for by EMBEDDED; or by a script's libraries (multiprocessing, subprocess with sys.executable), which start
-    the tree's executable past the launcher with arguments for a Python: flags and -c, or a file of code.
+    the tree's executable past the launcher with arguments for a Python: flags and -c, a file of code, or none at all
+    and the code on standard input. No command of ours has a dot or a slash in its name.
     """
     first = typed[0] if typed else ""
     if first == EMBEDDED:
         return typed[1:]
     flags = first.startswith("-") and first not in ("-h", "--help", "-V", "--version")
-    if not launched and (flags or first.endswith((".py", ".pyz"))):
+    code = first.endswith((".py", ".pyz")) or "/" in first or (not typed and not os.isatty(0))
+    if not launched and (flags or code):
         return typed
     return None
 

@@ -207,7 +207,8 @@ version=$("$temporary" --version) || code=$?
 case $code in
     0) case $version in 'batchctl '*) ;; *) fail "it is not batchctl: it says '$version'" 'get the right file' ;; esac ;;
     69) version='batchctl (nowhere to unpack to yet: BATCHCTL_CACHE=DIR names a folder)' ;;
-    *) fail "it does not run here (exit code $code)" 'look whether DIR of --prefix is mounted noexec' ;;
+    126) fail "it does not run here (exit code 126)" 'look whether DIR of --prefix is mounted noexec' ;;
+    *) fail "it does not run here (exit code $code)" 'it is damaged, or not for this machine: compare its SHA-256' ;;
 esac
 sync "$temporary" 2> /dev/null || : # durable before it is visible, where sync knows files
 # The name is replaced, not the bytes: a batchctl that is running keeps its own.
@@ -239,5 +240,10 @@ case :$PATH: in
         first=$(command -v batchctl) || first=''
         [ "$first" = "$target" ] || say "mind that $first comes before it on PATH"
         ;;
-    *) say "$bin is not on PATH; add it: PATH=\"$bin:\$PATH\"" ;;
+    *)
+        case $bin in
+            *[\"\$\`\\!]*) say "$bin is not on PATH" ;; # nothing to paste that a shell would expand
+            *) say "$bin is not on PATH; add it: PATH=\"$bin:\$PATH\"" ;;
+        esac
+        ;;
 esac

@@ -158,7 +158,7 @@ def _clean(*, everything: bool, dry_run: bool) -> dict[str, Any]:
     kept: list[Tree] = []
     with root_locked(root):
         # Our own last: from then on nothing more can be imported.
-        for tree in sorted(trees_in(root), key=lambda each: each.path == own):
+        for tree in sorted(trees_in(root, own=own), key=lambda each: each.path == own):
             mine = tree.path == own
             if mine and not everything:
                 continue

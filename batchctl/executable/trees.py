@@ -3,6 +3,8 @@
     .lock      held exclusively while somebody unpacks, sweeps or, here, removes
     BUILD-ID/  locked (shared) by every process that runs from it
     .tmp-*     a tree being made or removed: nobody's, as soon as .lock is ours
+    others     anybody's, and left alone: a tree is known by its name, which ends with the digest of the MANIFEST in it,
+               and a half one by the form of its name
 
 A tree goes by an exclusive lock on its folder, which nobody gets while a process runs from it, then by a new name, then
 by its content: whoever starts meanwhile finds either the whole tree or none.
@@ -12,18 +14,23 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchctl.errors import StorageError
-from batchctl.executable.manifest import NAME
+from batchctl.executable.manifest import NAME, digest_of
 from batchctl.files import RealDisk
 
 LOCK = ".lock"
 _HALF = ".tmp-"
+_HALF_NAME = re.compile(r"\.tmp-(?:old-)?[0-9]+-[0-9a-f]{16}")
+_BUILD_ID = re.compile(r"[A-Za-z0-9+-][A-Za-z0-9.+-]*-[0-9a-f]{16}")
+_MOST_MANIFEST = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +43,32 @@ class Tree:
     half: bool
 
 
-def trees_in(root: Path) -> tuple[Tree, ...]:
-    """What lies in a cache folder, by name; nothing where there is no such folder. Folders of others are not told."""
+def trees_in(root: Path, *, own: Path | None = None) -> tuple[Tree, ...]:
+    """The trees in a cache folder, by name; nothing where there is no such folder. Other folders are not told.
+
+    `own` is a tree whatever it looks like: we run from it, and it may be damaged.
+    """
     try:
         names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False))
     except OSError:
         return ()
-    found = (_tree(root / name) for name in names if name.startswith(_HALF) or (root / name / NAME).is_file())
+    paths = [root / name for name in names]
+    found = (_tree(path) for path in paths if path == own or _HALF_NAME.fullmatch(path.name) or _is_tree(path))
     return tuple(tree for tree in found if tree is not None)
+
+
+def _is_tree(path: Path) -> bool:
+    """As the launcher's sweep knows one. With a damaged manifest it is none: the next start of its build mends it."""
+    if not _BUILD_ID.fullmatch(path.name):
+        return False
+    try:
+        found = (path / NAME).lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_MANIFEST:
+            return False
+        data = (path / NAME).read_bytes()
+    except OSError:
+        return False
+    return data.startswith(b"batchctl-tree ") and path.name.endswith(f"-{digest_of(data)[:16]}")
 
 
 def _tree(path: Path) -> Tree | None:
@@ -55,6 +80,8 @@ def _tree(path: Path) -> Tree | None:
                 files += 1
     except FileNotFoundError:  # it was removed under our eyes
         return None
+    except OSError:  # a folder in it lost its permissions: what is behind it is not counted
+        pass
     return Tree(path, size, files, path.name.startswith(_HALF))
 
 

@@ -26,6 +26,8 @@ STARTING_S = 3600.0
 # Beyond the grace of a drain: workers that are killed, strays that are looked for.
 LEAVING_S = 90.0
 _FEEDINGS = 3  # per watchdog interval: two may come late
+_SHORTEST_FEEDING_S = 0.01  # however short the interval: the thread of the end must not spin
+_LONGEST_WATCHDOG = 15  # digits of microseconds (31 years); systemd's "infinity" is 2**64 - 1
 _LONGEST = 1024
 
 
@@ -35,7 +37,7 @@ class Notifier:
     def __init__(self, address: str, *, watchdog_s: float, clock: Callable[[], float]) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._clock = clock
-        self._feed_every = watchdog_s / _FEEDINGS
+        self._feed_every = max(watchdog_s / _FEEDINGS, _SHORTEST_FEEDING_S) if watchdog_s else 0.0
         self._fed: float | None = None
         self._next = self._look = 0.0
         self._state: RunState | None = None
@@ -56,8 +58,7 @@ class Notifier:
         if not address.startswith(("/", "@")):
             address = ""
         ours = pid in ("", str(os.getpid()))
-        watchdog_s = int(usec) / 1e6 if ours and usec.isascii() and usec.isdigit() else 0.0
-        return cls(address, watchdog_s=watchdog_s, clock=clock)
+        return cls(address, watchdog_s=_watchdog_s(usec) if ours else 0.0, clock=clock)
 
     def __enter__(self) -> Self:
         return self
@@ -147,6 +148,13 @@ class Notifier:
         except OSError:
             return False
         return True
+
+
+def _watchdog_s(usec: str) -> float:
+    """Seconds; 0.0 for what is no number, or a time that never passes (and that no thread can wait for)."""
+    if not (usec.isascii() and usec.isdigit() and len(usec) <= _LONGEST_WATCHDOG):
+        return 0.0
+    return int(usec) / 1e6
 
 
 def _extension(seconds: float) -> str:

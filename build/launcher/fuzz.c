@@ -249,7 +249,7 @@ static uint64_t fuzz_frame(int folder, int file)
     must(ftruncate(file, 0) == 0 && pwrite(file, packed, size, LAUNCHER) == (ssize_t)size, "the file can be written");
     int lock;
     struct reason why;
-    bool made = unpack_tree(folder, file, &footer, geteuid(), &lock, &why);
+    bool made = unpack_tree(folder, file, &footer, geteuid(), false, &lock, &why);
     check_folder(folder, made ? footer.build_id : NULL);
     must(made || why.damaged, "a failure is the file's fault");
     if (made)

@@ -12,7 +12,10 @@
 
 #include "io.h"
 
-enum { OTHERS_WRITE = S_IWGRP | S_IWOTH };
+enum {
+    OTHERS_WRITE = S_IWGRP | S_IWOTH,
+    MOST_ROOT_PATH = PATH_MAX - 512, /* what is in the tree must have a path too */
+};
 
 static bool is_ours(const struct stat *found, uid_t uid, struct reason *why)
 {
@@ -128,6 +131,20 @@ static bool has_dots(const char *parts)
     }
 }
 
+/* The loaders of the program that we start split and expand the path of its libraries, and Python wants text. */
+static bool can_be_loaded_from(const char *path, struct reason *why)
+{
+    if (strpbrk(path, ":;$"))
+        because(why, "its path holds one of : ; $, which the loader of libraries takes for its own");
+    else if (!is_utf8(path))
+        because(why, "its path is not UTF-8");
+    else if (strlen(path) > MOST_ROOT_PATH)
+        because(why, "the path is too long");
+    else
+        return true;
+    return false;
+}
+
 /* Write into place->path the resolved name of the deepest folder that exists above `root`, and the rest behind it. */
 static bool resolve(struct place *place, const struct root *root, struct reason *why)
 {
@@ -169,7 +186,7 @@ static bool resolve(struct place *place, const struct root *root, struct reason 
         because(why, "the path is too long");
         return false;
     }
-    return true;
+    return can_be_loaded_from(place->path, why);
 }
 
 bool place_find(struct place *place, const struct root *root, uid_t uid, bool safe_parents, struct reason *why)

@@ -1,11 +1,14 @@
 #define _GNU_SOURCE
 #include "roots.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "io.h"
 
 static const char *variable(const char *name)
 {
@@ -100,8 +103,24 @@ void roots_list(struct roots *roots, uid_t uid)
     add(roots, NULL, false, "/dev/shm", "batchctl-%lu", number);
 }
 
+/* A user namespace with one user in it, a plain one outside (unshare -r): the root in it is no superuser, and all that is
+ * not his looks as if it belonged to nobody, the system's folders included. */
+static bool is_alone(void)
+{
+    char map[256] = "";
+    unsigned long inside, outside, count;
+    int end = 0;
+    int fd = io_open(AT_FDCWD, "/proc/self/uid_map", O_RDONLY, 0);
+    if (fd >= 0)
+        (void)io_read_at(fd, map, sizeof map - 1, 0); /* as much as there is */
+    io_close(&fd);
+    return sscanf(map, "%lu %lu %lu %n", &inside, &outside, &count, &end) == 3 && map[end] == '\0' && outside != 0 && count == 1;
+}
+
 bool roots_need_safe_parents(uid_t uid)
 {
+    if (uid == 0 && is_alone())
+        return false;
     struct stat home;
     const char *path = variable("HOME");
     return uid == 0 || (path && stat(path, &home) == 0 && home.st_uid != uid);

@@ -40,18 +40,41 @@ void because_errno(struct reason *why, const char *what)
     because(why, "%s: %s", what, strerror(errno));
 }
 
+/* Length of the character of several bytes at `at`; 0 when it is none. */
+static size_t sequence(const unsigned char *at)
+{
+    size_t length = at[0] >= 0xc2 && at[0] <= 0xdf ? 2 : (at[0] & 0xf0) == 0xe0 ? 3 : at[0] >= 0xf0 && at[0] <= 0xf4 ? 4 : 0;
+    for (size_t i = 1; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    /* Decoders refuse what is longer than it need be, surrogates, and what lies beyond Unicode. */
+    if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] >= 0xa0) || (at[0] == 0xf0 && at[1] < 0x90)
+        || (at[0] == 0xf4 && at[1] >= 0x90))
+        return 0;
+    return length;
+}
+
 /* Length of the UTF-8 character at `at` that is safe to print; 0 when the byte must be escaped. */
 static size_t harmless(const unsigned char *at)
 {
     if (at[0] < 0x80)
         return at[0] >= 0x20 && at[0] != 0x7f && at[0] != '\\';
-    size_t length = at[0] >= 0xc2 && at[0] <= 0xdf ? 2 : (at[0] & 0xf0) == 0xe0 ? 3 : at[0] >= 0xf0 && at[0] <= 0xf4 ? 4 : 0;
-    for (size_t i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
+    size_t length = sequence(at);
     if (length == 2 && at[0] == 0xc2 && at[1] < 0xa0)
         return 0; /* the second set of control characters */
     return length;
+}
+
+bool is_utf8(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    while (*at) {
+        size_t length = at[0] < 0x80 ? 1 : sequence(at);
+        if (length == 0)
+            return false;
+        at += length;
+    }
+    return true;
 }
 
 const char *printable(char *out, unsigned long size, const char *text)

@@ -20,6 +20,9 @@ void because_errno(struct reason *why, const char *what);
 /* As `because`, where our own file is at fault. */
 void because_damaged(struct reason *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Is all of it UTF-8 that Python decodes? */
+bool is_utf8(const char *text);
+
 /* `text` with every byte that could steer a terminal written as \xHH, cut (with "...") to what fits into `size` >= 8. */
 const char *printable(char *out, unsigned long size, const char *text);
 

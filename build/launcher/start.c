@@ -34,12 +34,18 @@ static char **environment(char *ours)
     return made;
 }
 
-static void explain(bool *final, struct reason *why)
+static void explain(const char *program, bool *final, struct reason *why)
 {
+    struct stat found;
+    if (errno == ENOENT && lstat(program, &found) != 0) {
+        *final = false;
+        because(why, "somebody removed the tree in it just now");
+        return;
+    }
     *final = errno == E2BIG || errno == ENOENT || errno == ENOEXEC;
     if (errno == E2BIG)
         because(why, "the command line and the environment are too long together");
-    else if (errno == ENOENT) /* the file is there, we looked: it is its interpreter that the kernel misses */
+    else if (errno == ENOENT) /* the file is there: it is its interpreter that the kernel misses */
         because(why, "this system lacks the loader of programs that are linked with glibc");
     else if (errno == ENOEXEC)
         because(why, "this system cannot run programs of this kind of processor");
@@ -66,7 +72,7 @@ bool start(const char *tree, char **argv, int lock, const char *file, mode_t mas
     } else {
         mode_t strict = umask(mask);
         (void)execve(program, argv[0] ? argv : unnamed, given);
-        explain(final, why);
+        explain(program, final, why);
         (void)umask(strict);
     }
     free((void *)given);

@@ -15,6 +15,7 @@
 #include "io.h"
 #include "lock.h"
 #include "manifest.h"
+#include "signals.h"
 #include "stream.h"
 #include "sweep.h"
 #include "tree.h"
@@ -77,10 +78,17 @@ static int create(int tree, const char *path)
     return io_open(tree, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
 }
 
-/* The last steps of a new file, whose content `written` says is there. */
+/* The last steps of a new file, whose content `written` says is there. A file system that keeps no modes would have us
+ * unpack all of it at every start only to find that out: the first file tells. */
 static bool finish(int *fd, const char *path, unsigned int mode, bool written, struct reason *why)
 {
-    if (written && fchmod(*fd, mode) == 0) {
+    struct stat made;
+    if (written && fchmod(*fd, mode) == 0 && fstat(*fd, &made) == 0) {
+        if ((made.st_mode & 07777) != mode) {
+            because(why, "its file system does not keep the modes of files");
+            io_close(fd);
+            return false;
+        }
         int closed = close(*fd); /* where quotas speak up late (NFS), it is here */
         *fd = -1;
         if (closed == 0)
@@ -182,8 +190,18 @@ static bool kept_as_made(int tree, const struct footer *footer, uid_t uid, struc
     return false;
 }
 
+static bool give_name(int root, const char *name, const char *id, bool replace, struct reason *why)
+{
+    if (replace && !sweep_aside(root, id, why))
+        return false;
+    if (renameat(root, name, root, id) == 0)
+        return true;
+    because_errno(why, "the new tree cannot be given its name");
+    return false;
+}
+
 static bool make_tree(int root, const struct footer *footer, uid_t uid, const struct manifest *manifest, const void *text,
-                      struct stream *stream, int *lock, struct reason *why)
+                      struct stream *stream, bool replace, int *lock, struct reason *why)
 {
     char name[TEMPORARY_NAME];
     bool locked;
@@ -192,11 +210,7 @@ static bool make_tree(int root, const struct footer *footer, uid_t uid, const st
         return false;
     bool made = make_entries(tree, manifest, stream, why)
              && make_manifest(tree, text, (size_t)footer->manifest_length, why) && kept_as_made(tree, footer, uid, why)
-             && put_on_disk(tree, why);
-    if (made && renameat(root, name, root, footer->build_id) != 0) {
-        because_errno(why, "the new tree cannot be given its name");
-        made = false;
-    }
+             && put_on_disk(tree, why) && give_name(root, name, footer->build_id, replace, why);
     if (!made) {
         (void)sweep_remove(root, name); /* what is left of it now is the next sweep's */
     } else {
@@ -210,9 +224,10 @@ static bool make_tree(int root, const struct footer *footer, uid_t uid, const st
     return made;
 }
 
-bool unpack_tree(int root, int exe, const struct footer *footer, uid_t uid, int *lock, struct reason *why)
+bool unpack_tree(int root, int exe, const struct footer *footer, uid_t uid, bool replace, int *lock, struct reason *why)
 {
     struct manifest manifest = {0};
+    struct held size;
     *lock = -1;
     size_t length = (size_t)footer->manifest_length;
     struct stream *stream = stream_begin(exe, footer, why);
@@ -220,11 +235,13 @@ bool unpack_tree(int root, int exe, const struct footer *footer, uid_t uid, int 
         return false;
     char *text = malloc(length);
     bool made = false;
+    signals_hold(&size, SIGXFSZ); /* a limit of the size of files is an error like any other */
     if (!text)
         because_errno(why, "no memory to unpack");
     else
         made = stream_read(stream, text, length, why) && manifest_parse(&manifest, text, footer, why)
-            && make_tree(root, footer, uid, &manifest, text, stream, lock, why);
+            && make_tree(root, footer, uid, &manifest, text, stream, replace, lock, why);
+    signals_release(&size);
     manifest_free(&manifest);
     free(text);
     stream_free(stream);

@@ -93,7 +93,16 @@ def test_the_list_of_calls_is_the_launchers(box: Box) -> None:
         *("arch_prctl", "set_tid_address", "set_robust_list", "rseq", "prlimit64", "mprotect", "munmap", "umask"),
         *("geteuid", "getuid", "getgid", "getegid", "getpid", "exit_group", "access", "read", "lseek"),
         "brk",  # glibc's own start needs it, before there is a main; later on malloc falls back to mmap
-        *("rt_sigprocmask", "rt_sigaction", "rt_sigpending", "unlinkat", "utimensat", "readlinkat", "uname"),
+        *(
+            "rt_sigprocmask",
+            "rt_sigaction",
+            "rt_sigpending",
+            "rt_sigtimedwait",
+            "unlinkat",
+            "utimensat",
+            "readlinkat",
+            "uname",
+        ),
     }
     strace = shutil.which("strace")
     if strace is None:

@@ -106,6 +106,12 @@ def test_what_lies_beside_is_installed_with_an_empty_environment(place: Place) -
     assert [path for path in place.prefix.rglob("*") if path.is_file()] == [place.installed]
 
 
+def test_nothing_is_given_to_paste_that_a_shell_would_expand(place: Place) -> None:
+    said = place.install("--prefix", place.folder / "a $(touch pwned)", to=False)
+    assert "$(touch pwned)/bin is not on PATH\n" in said
+    assert "add it" not in said
+
+
 def test_on_path_nothing_is_said_of_it_unless_another_comes_first(place: Place) -> None:
     place.environment["PATH"] = f"/usr/bin:/bin:{place.installed.parent}"
     assert "PATH" not in place.install()
@@ -158,6 +164,7 @@ def test_the_checksum_beside(place: Place, listed: str | None, words: str) -> No
     ("data", "words"),
     [
         pytest.param(b"#!/bin/sh\nexit 3\n", "it does not run here (exit code 3)", id="fails"),
+        pytest.param(b"#!/bin/sh\nexit 70\n", "compare its SHA-256", id="says itself that it is damaged"),
         pytest.param(b"#!/bin/sh\necho hello\n", "it is not batchctl: it says 'hello'", id="something else"),
         pytest.param(b"\x7fELF nonsense", "it is no program", id="damaged"),
         pytest.param(b"", "it is no program", id="empty"),

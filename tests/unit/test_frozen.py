@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from batchctl import frozen
-from tests.unit.executable.pretend import Pretend
+from batchctl.embedded import trusted_authorities
+from tests.unit.executable.pretend import ROOT, Pretend
 
 TOLD = """
 import json, os, sys
@@ -237,6 +238,41 @@ def test_it_ends_like_a_python(pretend: Pretend, argv: list[str], code: int, sai
 def test_code_from_standard_input(pretend: Pretend, argv: list[str], seen: list[str]) -> None:
     ran = pretend.run(frozen.EMBEDDED, *argv, input="import sys; print(sys.argv)")
     assert ran.stdout == f"{seen}\n"
+
+
+def test_what_a_script_starts_with_sys_executable_is_a_python(pretend: Pretend, tmp_path: Path) -> None:
+    (tmp_path / "tool").write_text("import sys; print(sys.argv[1:])\n")
+    ran = pretend.run(str(tmp_path / "tool"), "x", launched=False)
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("['x']\n", "", 0)
+    ran = pretend.run(launched=False, input="print(3 * 3)")
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("9\n", "", 0)
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", "sys.exit"])
+def test_scripts_may_call_exit(word: str) -> None:
+    code = f"import sys; callable(help) and {word}(7)"
+    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from batchctl.embedded import be_python; "
+    argv = [sys.executable, "-I", "-S", "-c", f"{start}be_python(['-c', {code!r}])"]  # as the packaged one: no `site`
+    assert subprocess.run(argv, check=False).returncode == 7
+
+
+DEBIAN, RED_HAT = "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"
+
+
+@pytest.mark.parametrize(
+    ("there", "environ", "found"),
+    [
+        pytest.param([DEBIAN, "/usr/lib/ssl/certs"], {}, "", id="where OpenSSL looks"),
+        pytest.param([DEBIAN], {}, DEBIAN, id="no folder of OpenSSL"),
+        pytest.param([RED_HAT], {}, RED_HAT, id="another system"),
+        pytest.param([RED_HAT], {"SSL_CERT_FILE": "/x"}, "", id="the user's own file"),
+        pytest.param([RED_HAT], {"SSL_CERT_DIR": "/x"}, "", id="the user's own folder"),
+        pytest.param([RED_HAT], {"SSL_CERT_FILE": ""}, RED_HAT, id="an empty variable"),
+        pytest.param([], {}, "", id="none"),
+    ],
+)
+def test_the_systems_authorities_are_trusted(there: list[str], environ: dict[str, str], found: str) -> None:
+    assert trusted_authorities(environ, exists=there.__contains__) == found
 
 
 PROCESSES = """

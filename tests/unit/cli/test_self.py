@@ -10,6 +10,7 @@ import pytest
 
 from batchctl import frozen
 from batchctl.cli.main import main
+from batchctl.executable.manifest import digest_of
 from tests.unit.executable.pretend import Pretend
 
 
@@ -26,10 +27,12 @@ def told(pretend: Pretend, *argv: str, code: int = 0) -> dict[str, object]:
     return found
 
 
-def other_tree(pretend: Pretend, name: str) -> Path:
-    path = pretend.root / name
+def other_tree(pretend: Pretend, version: str) -> Path:
+    """Of another build: 22 bytes."""
+    manifest = f"batchctl-tree 1 {version}\n".encode()
+    path = pretend.root / f"{version}-{digest_of(manifest)[:16]}"
     path.mkdir()
-    (path / "MANIFEST").write_bytes(b"12345")
+    (path / "MANIFEST").write_bytes(manifest)
     return path
 
 
@@ -37,7 +40,7 @@ def other_tree(pretend: Pretend, name: str) -> Path:
 
 
 def test_info(pretend: Pretend) -> None:
-    other_tree(pretend, "0.0.9-aaaa")
+    old = other_tree(pretend, "0.0.9")
     ran = pretend.run("self", "info", "--packages")
     assert (ran.returncode, ran.stderr) == (0, "")
     for words in (
@@ -46,13 +49,13 @@ def test_info(pretend: Pretend) -> None:
         str(pretend.tree),
         "libc         2.30",
         "numpy 2.0",
-        "1 tree, 5 B",
+        "1 tree, 22 B",
     ):
         assert words in ran.stdout
     assert "numpy" not in pretend.run("self", "info").stdout
     found = told(pretend, "info")
     assert (found["packaged"], found["packages"], found["build"]) == (True, {"numpy": "2.0"}, {"libc": "2.30"})
-    assert found["other_trees"] == [str(pretend.root / "0.0.9-aaaa")]
+    assert found["other_trees"] == [str(old)]
 
 
 def test_info_when_the_executable_was_removed_meanwhile(pretend: Pretend) -> None:
@@ -133,7 +136,7 @@ def test_verify_of_another_file(pretend: Pretend, tmp_path: Path, capsys: pytest
 
 
 def test_clean_removes_other_trees_and_half_ones(pretend: Pretend) -> None:
-    old, half = other_tree(pretend, "0.0.9-aaaa"), pretend.root / ".tmp-1-ffff"
+    old, half = other_tree(pretend, "0.0.9"), pretend.root / ".tmp-1-0123456789abcdef"
     (half / "lib").mkdir(parents=True)
     stranger = pretend.root / "notes"
     stranger.mkdir()
@@ -145,14 +148,30 @@ def test_clean_removes_other_trees_and_half_ones(pretend: Pretend) -> None:
         assert pretend.tree.exists()
     ran = pretend.run("self", "clean")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "removed 2 trees, 5 B" in ran.stdout
-    assert ".tmp-1-ffff (0 B, a half tree)" in ran.stdout
+    assert "removed 2 trees, 22 B" in ran.stdout
+    assert ".tmp-1-0123456789abcdef (0 B, a half tree)" in ran.stdout
     assert sorted(path.name for path in pretend.root.iterdir()) == [".lock", pretend.tree.name, "notes"]
     assert "removed 0 trees" in pretend.run("self", "clean").stdout
 
 
+def test_clean_leaves_a_users_own_folders(pretend: Pretend) -> None:
+    """BATCHCTL_CACHE may name a folder where other things live; a Python project has a MANIFEST too."""
+    for name in ("project", "0.0.9-0123456789abcdef", ".tmp-mine", ".tmp-old-7-short"):
+        (pretend.root / name).mkdir()
+        (pretend.root / name / "MANIFEST").write_text("batchctl-tree 1 0.0.9\n")
+    before = sorted(pretend.root.rglob("*"))
+    assert told(pretend, "clean")["removed"] == []
+    assert sorted(pretend.root.rglob("*")) == sorted([*before, pretend.root / ".lock"])
+
+
+def test_clean_all_removes_its_own_tree_when_that_is_damaged(pretend: Pretend) -> None:
+    (pretend.tree / "MANIFEST").write_text("x")
+    assert len(told(pretend, "clean", "--all")["removed"]) == 1  # type: ignore[arg-type]
+    assert not pretend.tree.exists()
+
+
 def test_clean_keeps_what_is_in_use(pretend: Pretend) -> None:
-    other_tree(pretend, "0.0.9-aaaa")
+    other_tree(pretend, "0.0.9")
     code = "import sys; print('here', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         pretend.command(frozen.EMBEDDED, "-c", code), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -170,7 +189,7 @@ def test_clean_keeps_what_is_in_use(pretend: Pretend) -> None:
 
 
 def test_clean_where_locks_are_unknown_removes_nothing(pretend: Pretend) -> None:
-    old = other_tree(pretend, "0.0.9-aaaa")
+    old = other_tree(pretend, "0.0.9")
     ran = pretend.run("self", "clean", launched=False)
     assert ran.returncode == 2
     assert "remove the folder by hand" in ran.stderr

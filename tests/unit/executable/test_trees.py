@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchctl.errors import StorageError
+from batchctl.executable.manifest import digest_of
 from batchctl.executable.trees import Tree, in_use, remove, root_locked, trees_in
 
 HOLD = """
@@ -22,6 +23,14 @@ fcntl.flock(fd, fcntl.LOCK_SH if sys.argv[2] == "shared" else fcntl.LOCK_EX)
 print("held", flush=True)
 sys.stdin.read()
 """
+
+
+def manifest(version: str) -> bytes:
+    return f"batchctl-tree 1 {version}\n".encode()
+
+
+FIRST, SECOND = (f"{version}-{digest_of(manifest(version))[:16]}" for version in ("1.0", "2.0"))
+HALF = ".tmp-7-0123456789abcdef"
 
 
 @contextmanager
@@ -41,14 +50,14 @@ def held(path: Path, how: str = "shared") -> Iterator[None]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name in ("1.0-aaaa", "2.0-bbbb", ".tmp-7-cafe", "somebody's"):
+    for name in (FIRST, SECOND, HALF, "somebody's"):
         (tmp_path / name / "lib").mkdir(parents=True)
         (tmp_path / name / "lib" / "file").write_bytes(b"12345")
-    for name in ("1.0-aaaa", "2.0-bbbb"):
-        (tmp_path / name / "MANIFEST").write_bytes(b"123")
+    for name in (FIRST, SECOND):
+        (tmp_path / name / "MANIFEST").write_bytes(manifest(name[:3]))
     (tmp_path / ".lock").touch()
     (tmp_path / "a file").touch()
-    (tmp_path / "3.0-link").symlink_to("1.0-aaaa")
+    (tmp_path / "3.0-link").symlink_to(FIRST)
     return tmp_path
 
 
@@ -58,32 +67,32 @@ def named(root: Path, name: str) -> Tree:
 
 def test_what_lies_there(root: Path) -> None:
     assert trees_in(root) == (
-        Tree(root / ".tmp-7-cafe", 5, 1, True),
-        Tree(root / "1.0-aaaa", 8, 2, False),
-        Tree(root / "2.0-bbbb", 8, 2, False),
+        Tree(root / HALF, 5, 1, True),
+        Tree(root / FIRST, 25, 2, False),
+        Tree(root / SECOND, 25, 2, False),
     )
     assert trees_in(root / "nowhere") == ()
 
 
 @pytest.mark.parametrize("how", ["shared", "exclusive"])
 def test_a_tree_in_use_stays(root: Path, how: str) -> None:
-    tree = named(root, "1.0-aaaa")
+    tree = named(root, FIRST)
     with held(tree.path, how):
         assert in_use(tree.path)
         assert not remove(tree)
         assert (tree.path / "lib" / "file").read_bytes() == b"12345"
     assert not in_use(tree.path)
     assert remove(tree)
-    assert sorted(os.listdir(root)) == [".lock", ".tmp-7-cafe", "2.0-bbbb", "3.0-link", "a file", "somebody's"]
+    assert sorted(os.listdir(root)) == [".lock", HALF, SECOND, "3.0-link", "a file", "somebody's"]
 
 
 def test_a_half_tree_goes(root: Path) -> None:
-    assert remove(named(root, ".tmp-7-cafe"))
-    assert not (root / ".tmp-7-cafe").exists()
+    assert remove(named(root, HALF))
+    assert not (root / HALF).exists()
 
 
 def test_our_own_lock_does_not_count_and_is_kept(root: Path) -> None:
-    tree = named(root, "1.0-aaaa")
+    tree = named(root, FIRST)
     fd = os.open(tree.path, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_SH)
     try:
@@ -101,7 +110,7 @@ def test_our_own_lock_does_not_count_and_is_kept(root: Path) -> None:
 
 
 def test_a_tree_that_somebody_else_removed_is_removed(root: Path) -> None:
-    tree = named(root, ".tmp-7-cafe")
+    tree = named(root, HALF)
     assert remove(tree)
     assert remove(tree)
 

@@ -148,6 +148,9 @@ def test_the_end_is_fed_by_a_thread_that_close_ends(listener: Listener, clock: C
             {"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "2000000", "WATCHDOG_PID": str(os.getpid())}, True, 2.0, id="us"
         ),
         pytest.param({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "-3"}, True, 0.0, id="nonsense"),
+        pytest.param({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "1"}, True, 0.03, id="shorter than can be fed"),
+        pytest.param({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": str(2**64 - 1)}, True, 0.0, id="infinity"),
+        pytest.param({"NOTIFY_SOCKET": "@n", "WATCHDOG_USEC": "9" * 5000}, True, 0.0, id="more digits than int takes"),
         pytest.param({"NOTIFY_SOCKET": "vsock:2:9"}, False, 0.0, id="another family"),
         pytest.param({"NOTIFY_SOCKET": "relative"}, False, 0.0, id="relative"),
     ],
