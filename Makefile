@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 DEMO_STAMP := .demo/env/.installed
 # kills of `make crash`
 N ?= 300
-# zstd's level in `make binary`: 19 takes a minute or two, 3 a few seconds for a file a fifth larger
+# zstd's level in `make binary`: 19 takes one to three minutes, 3 a few seconds for a file a fifth larger
 LEVEL ?= 19
 
 .DEFAULT_GOAL := help
@@ -47,6 +47,12 @@ format: venv
 ## test    all tests
 test: venv
 	$(BIN)/python -m pytest
+
+## test-binary  the acceptance suite on dist/batchctl in full, then its figures beside their bounds (half an hour)
+test-binary: venv
+	test -x dist/batchctl || $(MAKE) binary
+	BATCHCTL_BINARY_FULL=1 $(BIN)/python -m pytest tests/binary
+	$(BIN)/python -m tests.binary.figures
 
 ## demo    real images, real model, kill -9 midway, resume, proof
 demo: venv $(DEMO_STAMP)

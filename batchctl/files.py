@@ -12,7 +12,6 @@ import errno
 import fcntl
 import mmap
 import os
-import shutil
 import stat as stat_bits
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -194,6 +193,8 @@ class RealDisk:
     def remove_tree(self, path: Path) -> None:
         with _door("remove", path):
             try:
+                import shutil  # with its archives 8 ms that few starts need
+
                 shutil.rmtree(path)
             except FileNotFoundError:
                 pass

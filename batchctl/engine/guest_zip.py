@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import zipfile
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +38,8 @@ def guest_zip() -> bytes:
                 where=str(path),
                 remedy="batchctl self clean --all, then the same command again",
             ) from error
+    import zipfile  # 8 ms that the packaged file does not need
+
     folder = Path(batchctl.guest.__file__).parent
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:

@@ -7,7 +7,6 @@ has what was bundled and nothing else; the packages of an environment are never 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,5 +74,7 @@ def _executable(text: str) -> str | None:
         if candidate.is_file() and os.access(candidate, os.X_OK):
             return str(Path.cwd() / candidate)  # absolute, yet not resolved
     if "/" not in text:
+        import shutil  # with its archives 8 ms, and a name on PATH is rare
+
         return shutil.which(text)
     return None

@@ -12,7 +12,6 @@ from typing import Dict, Optional
 
 MESSAGE_CAP = 8 << 10
 TRACEBACK_CAP = 64 << 10
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class ContractError(Exception):
@@ -51,6 +50,10 @@ def _cut(trace: Optional[TracebackType]) -> Optional[TracebackType]:
             return at
         at = at.tb_next
     return None
+
+
+# Where our frames say that they come from; not `__file__`: the zip may hold byte code that was compiled elsewhere.
+_OURS = os.path.dirname(_cut.__code__.co_filename) + os.sep
 
 
 def cap(text: str, most: int) -> str:

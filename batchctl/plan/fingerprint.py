@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,7 +107,7 @@ def take_fingerprint(request: FingerprintRequest, *, old: Fingerprint | None = N
     Raises UsageError naming a file or folder that cannot be read.
     """
     script, code, model = request.script, request.code, request.model
-    salt = old.salt if old is not None else secrets.token_hex(16)
+    salt = old.salt if old is not None else os.urandom(16).hex()
     skip = [*request.skip, *(path for path in (script, model) if path is not None)]
     return Fingerprint(
         script=digest_files(script.parent, [script.name], old=old.script if old else ()) if script else (),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchctl import __version__
 from batchctl.engine.base import ScriptFacts
@@ -12,9 +12,11 @@ from batchctl.engine.interpreter import Interpreter
 from batchctl.errors import CorruptionError
 from batchctl.model.job import JobSpec, OutputAction
 from batchctl.plan.display import machine_name
-from batchctl.plan.encode import PlanImage
 from batchctl.plan.fingerprint import Fingerprint
 from batchctl.store.layout import RunLayout
+
+if TYPE_CHECKING:
+    from batchctl.plan.encode import PlanImage
 
 
 @dataclass(frozen=True, slots=True)

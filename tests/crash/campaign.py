@@ -148,10 +148,10 @@ def undisturbed(job: Job, *, batchctl: str, workers: int, work: Path) -> tuple[R
 
 
 def campaign(
-    *, kills: int, seed: int, workers: int, batchctl: str, work: Path, voice: bool = True
+    *, kills: int, seed: int, workers: int, batchctl: str, work: Path, python: str = sys.executable, voice: bool = True
 ) -> dict[str, object]:
-    """Run it; the findings as one JSON-ready object, with `violations` in words."""
-    job = make_job(work / "job", python=sys.executable, seed=seed)
+    """Run it; the findings as one JSON-ready object, with `violations` in words. `python`: see make_job."""
+    job = make_job(work / "job", python=python, seed=seed)
     reference, span = undisturbed(job, batchctl=batchctl, workers=workers, work=work)
     if voice:
         print(
@@ -240,13 +240,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batchctl", default=beside_python(), help="the executable (default: beside this interpreter)")
+    parser.add_argument("--python", default=sys.executable, help='for the script; "": the executable\'s own')
     parser.add_argument("--work", type=Path, help="folder to work in, kept (default: a temporary one)")
     parser.add_argument("--out", type=Path, help="write all findings here as JSON")
     given = parser.parse_args(arguments)
     work = given.work or Path(tempfile.mkdtemp(prefix="batchctl-crash-"))
     work.mkdir(parents=True, exist_ok=True)
     found = campaign(
-        kills=given.kills, seed=given.seed, workers=given.workers, batchctl=given.batchctl, work=work.resolve()
+        kills=given.kills,
+        seed=given.seed,
+        workers=given.workers,
+        batchctl=given.batchctl,
+        work=work.resolve(),
+        python=given.python,
     )
     print("\n" + render(found))
     if given.out:

@@ -101,12 +101,13 @@ class Job:
 
 
 def make_job(folder: Path, *, python: str, seed: int) -> Job:
-    """Write spec, script and inputs."""
+    """Write spec, script and inputs. `python`: the interpreter for the script, "" for the command's own."""
     job = Job(folder)
     job.inputs.mkdir(parents=True)
     (folder / "code").mkdir()
     (folder / "code" / "score.py").write_text(SCRIPT.format(batch=BATCH), encoding="utf-8")
-    job.spec.write_text(_SPEC.format(python=json.dumps(python), batch=BATCH), encoding="utf-8")
+    asked = f"python = {json.dumps(python)}\n" if python else ""
+    job.spec.write_text(_SPEC.format(python=asked, batch=BATCH), encoding="utf-8")
     for number, task in enumerate(_tasks(random.Random(seed))):
         path = job.inputs / f"d{number // 50}" / f"item-{number:04d}.json"
         path.parent.mkdir(exist_ok=True)
@@ -120,8 +121,7 @@ _SPEC = """\
 name = "campaign"
 script = "score.py"
 code = "code"
-python = {python}
-mini_batch_size = {batch}
+{python}mini_batch_size = {batch}
 max_retries = 5
 error_threshold = -1
 output_format = "csv"

@@ -300,7 +300,7 @@ class Job:
         return self.batchctl("run", "code/score.py", "in", "-o", out, *flags, **given)
 
     def _environment(self, mark: str, extra: Mapping[str, str]) -> dict[str, str]:
-        dropped = ("VIRTUAL_ENV", "CONDA_PREFIX")
+        dropped = ("VIRTUAL_ENV", "CONDA_PREFIX", "GITHUB_STEP_SUMMARY", "GITLAB_CI", "NOTIFY_SOCKET")
         found = {
             name: value
             for name, value in os.environ.items()
