@@ -68,8 +68,8 @@ def _missing(tree: ast.Module, code: str) -> List[str]:
         origin = _origin(name)
         if origin is None:
             missing.add(name)
-        elif origin.startswith(code + os.sep):
-            siblings.append(origin)
+        elif origin in (os.path.join(code, name + ".py"), os.path.join(code, name, "__init__.py")):
+            siblings.append(origin)  # not whatever lies below `code`: an environment may, and so may our own cache
     for path in siblings:
         below, _problem = _parse(path)
         if below is not None:

@@ -94,6 +94,17 @@ def test_an_active_environment_that_is_gone_is_not_mixed_in(scoring: Scoring, tm
     assert found["prefix"].startswith(str(scoring.packaged.tree))
 
 
+def test_the_script_may_lie_above_the_cache(scoring: Scoring) -> None:
+    """As one in the home folder does: what is bundled is then below the script's folder and yet none of its modules."""
+    above = scoring.packaged.cache.parent / "score_above.py"
+    above.write_text("import numpy, pandas\n\ndef run(mini_batch):\n    return list(mini_batch)\n", encoding="utf-8")
+    scoring.items({"one.txt": "1"})
+    try:
+        scoring.packaged.run("run", above, "in", "-o", "out", "-q", cwd=scoring.folder).expect(0)
+    finally:
+        above.unlink()
+
+
 @pytest.mark.parametrize("where", ["import torch_that_is_not_inside", "def f():\n    import torch_that_is_not_inside"])
 def test_a_missing_import_is_told_before_anything_runs(scoring: Scoring, where: str) -> None:
     scoring.script(where + "\n\ndef run(mini_batch):\n    return list(mini_batch)\n")
