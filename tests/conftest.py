@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import collections
+import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest
+
+# A shell without job control starts what it puts in the background with SIGINT ignored, and every child inherits that:
+# tests of Ctrl-C would then wait for nothing.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
