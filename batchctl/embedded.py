@@ -177,8 +177,9 @@ def _run(line: _CommandLine) -> None:
     else:
         if not safe:
             sys.path.insert(0, "")
-        given = sys.stdin.read() if sys.stdin is not None else ""
-        typed = given if line.kind == "-" else line.what
+        typed = line.what
+        if line.kind == "-":  # and only then: what -c finds on standard input is its code's own
+            typed = sys.stdin.read() if sys.stdin is not None else ""
         exec(compile(typed, "<stdin>" if line.kind == "-" else "<string>", "exec", dont_inherit=True), main)
 
 
