@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,7 +13,7 @@ from batchctl.errors import BatchctlError, ExitCode, InitFailedError, UsageError
 from batchctl.model.job import JobSpec
 from batchctl.model.outcome import Failure, FailureKind
 from batchctl.model.progress import RunState, Summary
-from batchctl.run.telling import Teller
+from batchctl.run.tally import Tally
 
 
 class Ending(StrEnum):
@@ -62,7 +63,9 @@ def summarise_run(
     *,
     run_id: str,
     counts: Counts,
-    teller: Teller,
+    tally: Tally,
+    notes: Sequence[str],
+    elapsed_s: float,
     epochs: int,
     workers: int,
     output: str,
@@ -70,10 +73,6 @@ def summarise_run(
     command: tuple[str, ...],
 ) -> Summary:
     """The record for the terminal and for summary.json."""
-    tally = teller.tally
-    notes = [text if times < 2 else f"{text} ({times} times)" for text, times in teller.notes.items()]
-    if verdict.reason:
-        notes.insert(0, verdict.reason)
     return Summary(
         run_id=run_id,
         name=spec.name,
@@ -89,13 +88,13 @@ def summarise_run(
         attempts_lost=tally.by_kind[FailureKind.LOST],
         attempts_timed_out=tally.by_kind[FailureKind.TIMED_OUT],
         rows=tally.rows,
-        duration_s=teller.elapsed_s,
+        duration_s=elapsed_s,
         epochs=epochs,
         workers=workers,
         output=output,
         error_threshold=str(spec.error_threshold),
-        causes=teller.failures.groups(),
-        notes=tuple(notes),
+        causes=tally.failures.groups(),
+        notes=(*((verdict.reason,) if verdict.reason else ()), *notes),
         reasons=reasons,
         next_command=next_command(spec, verdict, command),
     )

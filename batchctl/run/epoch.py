@@ -22,7 +22,6 @@ from batchctl.model.progress import RunState, Summary
 from batchctl.plan.read import ChangeKind, Plan
 from batchctl.processes import child_environment
 from batchctl.report.attempts import AttemptsFile
-from batchctl.report.failures import FailureGroups
 from batchctl.report.logs import Mask, WorkerLog, secret_values
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
@@ -73,7 +72,6 @@ def run_epoch(
         status=StatusFile(layout.status, name=spec.name, command=ready.command, clock=clock, wall=time.time),
         notifier=notifier,
         attempts=attempts,
-        failures=FailureGroups(plan.display),
         name_of=plan.display,
         clock=clock,
     )
@@ -256,7 +254,9 @@ def _tell_end(
         verdict,
         run_id=ready.run_id,
         counts=queue.counts,
-        teller=teller,
+        tally=teller.tally,
+        notes=teller.told_notes(),
+        elapsed_s=teller.elapsed_s,
         epochs=recovered.epoch,
         workers=len(sizing.slots),
         output=output,

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
+from batchctl.dispatch.pending import Counts
 from batchctl.errors import ExitCode
 from batchctl.files import Disk
-from batchctl.model.outcome import FailureKind
 from batchctl.model.progress import Progress, RunState, Summary
-from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined
+from batchctl.model.records import EpochOpened
 from batchctl.plan.read import Plan
-from batchctl.report.failures import FailureGroups
 from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile, read_status
 from batchctl.report.summary import read_summary, write_summary
+from batchctl.run.ending import Verdict, summarise_run
 from batchctl.run.ready import Ready, open_plan
+from batchctl.run.tally import Tally
 from batchctl.store.finish import Finished, open_finished
 
 
@@ -35,7 +34,7 @@ def tell_complete(ready: Ready, reporter: Reporter, *, disk: Disk) -> Summary:
         if before is not None and before.run_id == ready.run_id and before.state is RunState.FINISHED:
             summary = replace(before, output=str(layout.final) if layout.rows else "")
         else:
-            summary = _from_log(ready, finished, plan=plan, bounds=bounds)
+            summary = _from_log(ready, finished, plan=plan, batches=len(bounds) - 1)
             write_summary(layout.summary, summary)
         if read_status(layout.status) is None:
             _write_status(ready, summary)
@@ -66,42 +65,25 @@ def _write_status(ready: Ready, summary: Summary) -> None:
     file.write(done, force=True)
 
 
-def _from_log(ready: Ready, finished: Finished, *, plan: Plan, bounds: Sequence[int]) -> Summary:
-    spec, layout, ledger = ready.spec, ready.layout, finished.ledger
-    failures = FailureGroups(plan.display)
-    kinds = dict.fromkeys(FailureKind, 0)
-    attempts = epochs = 0
+def _from_log(ready: Ready, finished: Finished, *, plan: Plan, batches: int) -> Summary:
+    layout, ledger = ready.layout, finished.ledger
+    tally, epochs = Tally(plan.display), 0
     for record in finished.records:
-        if isinstance(record, Committed):
-            attempts += 1
-        elif isinstance(record, Charged):
-            attempts += 1
-            kinds[record.failure.kind] += 1
-            failures.charged(record)
-        elif isinstance(record, Quarantined):
-            failures.quarantined(record)
-        elif isinstance(record, EpochOpened):
+        tally.replay(record)
+        if isinstance(record, EpochOpened):
             epochs = record.number
-    return Summary(
+    tally.rows = ledger.n_rows
+    return summarise_run(
+        ready.spec,
+        Verdict(ExitCode.OK, RunState.FINISHED),
         run_id=ready.run_id,
-        name=spec.name,
-        state=RunState.FINISHED,
-        exit_code=int(ExitCode.OK),
-        items=ledger.items,
-        items_succeeded=ledger.ok,
-        items_failed=ledger.failed + ledger.quarantined,
-        items_quarantined=ledger.quarantined,
-        batches=len(bounds) - 1,
-        attempts=attempts,
-        attempts_failed=kinds[FailureKind.FAILED],
-        attempts_lost=kinds[FailureKind.LOST],
-        attempts_timed_out=kinds[FailureKind.TIMED_OUT],
-        rows=ledger.n_rows,
-        duration_s=0.0,
+        counts=Counts(ledger.items, ledger.ok, ledger.failed, ledger.quarantined, batches, batches, 0, 0),
+        tally=tally,
+        notes=(),
+        elapsed_s=0.0,
         epochs=epochs,
         workers=0,
         output=str(layout.final) if layout.rows else "",
-        error_threshold=str(spec.error_threshold),
-        causes=failures.groups(),
-        next_command=f"batchctl verify {shlex.quote(str(layout.out))}",
+        reasons=(),
+        command=ready.command,
     )

@@ -13,15 +13,15 @@ from batchctl.dispatch.retry import Decision, Verdict
 from batchctl.engine.base import Engine
 from batchctl.model.events import InitFailed, WorkerGone, WorkerReady
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure, FailureKind, Scored
+from batchctl.model.outcome import Failure, Scored
 from batchctl.model.progress import Attempt, Progress, RunState
-from batchctl.model.records import Charged, Committed, Quarantined, Record
+from batchctl.model.records import Charged, Quarantined, Record
 from batchctl.report.attempts import AttemptsFile
-from batchctl.report.failures import FailureGroups
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Level, Reporter
 from batchctl.report.status import StatusFile
 from batchctl.report.wording import clipped
+from batchctl.run.tally import Tally
 from batchctl.store.commit import Group
 
 _RATE_S = 5.0  # the rate shown is of about the last ten seconds
@@ -29,15 +29,6 @@ _QUARANTINES_TOLD = 10
 _MESSAGE_SHOWN = 300
 _NOTES = 50  # distinct notes kept for the summary
 _WARNED = 1000  # distinct warnings beyond those that are not repeated
-
-
-class Tally:
-    """Attempts by how they ended, and rows; of all epochs once the log was replayed."""
-
-    def __init__(self) -> None:
-        self.attempts = 0
-        self.rows = 0
-        self.by_kind = dict.fromkeys(FailureKind, 0)
 
 
 class Teller:
@@ -54,7 +45,6 @@ class Teller:
         reporter: Reporter,
         status: StatusFile,
         attempts: AttemptsFile,
-        failures: FailureGroups,
         name_of: Callable[[int], str],
         clock: Callable[[], float],
         notifier: Notifier | None = None,
@@ -71,8 +61,7 @@ class Teller:
         self._clock = clock
         self._name_of = name_of
         self._quarantines_told = 0
-        self.failures = failures
-        self.tally = Tally()
+        self.tally = Tally(name_of)
         self.state = RunState.STARTING
         self.notes: dict[str, int] = {}
         self._warned: set[str] = set()
@@ -83,22 +72,19 @@ class Teller:
 
     def replay(self, record: Record) -> None:
         """A record of an earlier epoch, for the totals."""
-        if isinstance(record, Committed):
-            self.tally.attempts += 1
-            self.tally.rows += record.n_rows
-        elif isinstance(record, Charged):
-            self.tally.attempts += 1
-            self.tally.by_kind[record.failure.kind] += 1
-            self.failures.charged(record)
-        elif isinstance(record, Quarantined):
+        self.tally.replay(record)
+        if isinstance(record, Quarantined):
             self.quarantined_durably += record.lease.count
-            self.failures.quarantined(record)
 
     def note(self, text: str, *, level: Level = "info") -> None:
         """A line for the user, kept for the summary when it is a warning."""
         self._reporter.note(text, level=level)
         if level == "warning" and (text in self.notes or len(self.notes) < _NOTES):
             self.notes[text] = self.notes.get(text, 0) + 1
+
+    def told_notes(self) -> tuple[str, ...]:
+        """The warnings among them, each once, with how often it was said."""
+        return tuple(text if times < 2 else f"{text} ({times} times)" for text, times in self.notes.items())
 
     def warn(self, slot: int, text: str) -> None:
         """What a worker (or, with slot -1, the fork server) has to say; told once."""
@@ -123,9 +109,9 @@ class Teller:
         self.tally.by_kind[failure.kind] += 1
         for record in verdict.records:
             if isinstance(record, Charged):
-                self.failures.charged(record)
+                self.tally.failures.charged(record)
             else:
-                self.failures.quarantined(record)
+                self.tally.failures.quarantined(record)
         self._attempts.add(
             Attempt(
                 lease.batch,

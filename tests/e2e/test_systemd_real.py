@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.driver import Job, Out, wait_for
-from tests.e2e.halting import committed, gated
+from tests.e2e.halting import Gate, committed, gated
 from tests.e2e.systemd_box import Box, booted, missing
 
 pytestmark = [
@@ -94,6 +94,16 @@ def reached(job: Job) -> None:
     committed(job.out)
 
 
+@contextmanager
+def halfway(job: Job) -> Iterator[tuple[Service, Gate, list[str]]]:
+    """A service whose run has committed something and waits at the gate; the rows that it will have written."""
+    gate, rows = gated(job)
+    with service(job) as found:
+        found.start()
+        reached(job)
+        yield found, gate, rows
+
+
 def finished(found: Service, rows: list[str]) -> None:
     found.until("ActiveState", "inactive")
     assert (found.show("Result"), found.show("ExecMainCode"), found.show("ExecMainStatus")) == ("success", "1", "0")
@@ -117,10 +127,7 @@ def test_a_service_is_ready_shows_how_far_it_is_and_ends(job: Job) -> None:
 
 
 def test_stop_drains_is_no_failure_and_is_not_restarted(job: Job) -> None:
-    gate, rows = gated(job)
-    with service(job) as found:
-        found.start()
-        reached(job)
+    with halfway(job) as (found, gate, rows):
         found.box.systemctl("stop", "--no-block", UNIT)
         wait_for(lambda: found.out.state == "draining", "the run to drain")
         gate.open()
@@ -132,10 +139,7 @@ def test_stop_drains_is_no_failure_and_is_not_restarted(job: Job) -> None:
 
 
 def test_a_drain_from_outside_is_taken_up_again(job: Job) -> None:
-    gate, rows = gated(job)
-    with service(job) as found:
-        found.start()
-        reached(job)
+    with halfway(job) as (found, gate, rows):
         found.kill(signal.SIGTERM)
         wait_for(lambda: found.out.state == "draining", "the run to drain")
         gate.open()
@@ -145,10 +149,7 @@ def test_a_drain_from_outside_is_taken_up_again(job: Job) -> None:
 
 
 def test_the_watchdog_ends_a_hung_coordinator_and_the_next_one_finishes(job: Job) -> None:
-    gate, rows = gated(job)
-    with service(job) as found:
-        found.start()
-        reached(job)
+    with halfway(job) as (found, gate, rows):
         found.kill(signal.SIGSTOP)
         gate.open()  # the worker goes on; its coordinator takes nothing
         found.until("NRestarts", "1")
@@ -158,10 +159,7 @@ def test_the_watchdog_ends_a_hung_coordinator_and_the_next_one_finishes(job: Job
 
 def test_a_watched_coordinator_that_works_is_left_alone(job: Job) -> None:
     """Longer than the watchdog's interval in one call of run()."""
-    gate, rows = gated(job)
-    with service(job) as found:
-        found.start()
-        reached(job)
+    with halfway(job) as (found, gate, rows):
         since = found.show("WatchdogTimestampMonotonic")
         for _ in range(8):
             now = found.box.until(UNIT, "WatchdogTimestampMonotonic", lambda text, last=since: text != last)
@@ -172,10 +170,7 @@ def test_a_watched_coordinator_that_works_is_left_alone(job: Job) -> None:
 
 
 def test_kill_nine_is_taken_up_again(job: Job) -> None:
-    gate, rows = gated(job)
-    with service(job) as found:
-        found.start()
-        reached(job)
+    with halfway(job) as (found, gate, rows):
         found.kill(signal.SIGKILL)
         gate.open()
         found.until("NRestarts", "1")

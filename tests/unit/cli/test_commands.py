@@ -16,7 +16,7 @@ from batchctl.model.job import JobSpec
 from batchctl.model.progress import RunState, Summary
 from batchctl.report.progress import Reporter
 from batchctl.run.preview import CheckReport, PlanReport
-from batchctl.run.start import RunOptions
+from batchctl.run.request import RunOptions
 
 SUMMARY = Summary(
     run_id="r", name="job", state=RunState.FAILED, exit_code=3, items=10, items_succeeded=3, items_failed=7,
@@ -33,16 +33,6 @@ CHECK = CheckReport(
     interpreter="/venv/bin/python", reason="VIRTUAL_ENV", python_version="3.11.7", pandas="2.2.3", numpy="", missing=(),
     problems=(), notes=("a note",),
 )  # fmt: skip
-
-
-@pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for name in ("JSON", "QUIET", "VERBOSE"):
-        monkeypatch.delenv(f"BATCHCTL_{name}", raising=False)
-    path = tmp_path / "score.py"
-    path.write_text("def init(): pass\ndef run(batch): return batch\n")
-    return path
 
 
 @pytest.mark.parametrize("name", commands.HELP)

@@ -19,16 +19,6 @@ def parsed(*argv: str) -> argparse.Namespace:
     return parser.parse_intermixed_args(argv)
 
 
-@pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for name in ("JSON", "QUIET", "VERBOSE"):
-        monkeypatch.delenv(f"BATCHCTL_{name}", raising=False)
-    path = tmp_path / "score.py"
-    path.write_text("def init(): pass\ndef run(batch): return batch\n")
-    return path
-
-
 @pytest.mark.parametrize("flag", FLAGS, ids=lambda flag: flag.flag)
 def test_every_flag_of_the_table_is_taken(flag: Flag) -> None:
     if flag.switch:

@@ -29,7 +29,6 @@ from batchctl.model.node import Slot
 from batchctl.model.outcome import Failure, FailureKind, Scored
 from batchctl.model.progress import Progress, WorkerView
 from batchctl.report.attempts import AttemptsFile
-from batchctl.report.failures import FailureGroups
 from batchctl.report.status import StatusFile
 from batchctl.run.conductor import Conducted, Conductor
 from batchctl.run.crew import Crew
@@ -290,7 +289,6 @@ def teller(
         reporter=reporter,  # type: ignore[arg-type]
         status=StatusFile(folder / "status.json", name="n", command=(), clock=clock, wall=clock),
         attempts=attempts,
-        failures=FailureGroups(lambda item: f"item {item}"),
         name_of=lambda item: f"item {item}",
         clock=clock,
     )

@@ -69,7 +69,7 @@ def test_totals_after_a_replay_and_a_commit(bench: Bench) -> None:
         Group(scored=[result(lease), result(Lease(3, 30, 10, 1))], quarantined=[Quarantined(lease, FAILURE)])
     )
     assert (tally.attempts, tally.rows, bench.teller.quarantined_durably) == (5, 14, 15)
-    (group, *_) = bench.teller.failures.groups()
+    (group, *_) = bench.teller.tally.failures.groups()
     assert (group.items, group.attempts) == (5, 1)
 
 
