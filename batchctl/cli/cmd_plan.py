@@ -11,7 +11,7 @@ from batchctl.cli.typed import shareable
 from batchctl.errors import ExitCode
 from batchctl.report.wording import count_text, plural, printable, size_text
 from batchctl.run.preview import PlanReport, plan_job
-from batchctl.run.start import RunOptions
+from batchctl.run.request import RunOptions
 
 DESCRIPTION = """\
 Lists the inputs and sizes the workers as `run` would, and says what would happen: items, bytes, mini-batches, slots and

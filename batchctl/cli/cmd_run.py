@@ -13,7 +13,8 @@ from batchctl.cli.typed import shareable
 from batchctl.model.progress import Summary
 from batchctl.report.progress import choose_reporter
 from batchctl.report.summary import summary_dict
-from batchctl.run.start import RunOptions, run_job
+from batchctl.run.request import RunOptions
+from batchctl.run.start import run_job
 
 DESCRIPTION = """\
 Scores every INPUT with the scoring script that SPEC names and writes the rows to OUT.

@@ -1,21 +1,27 @@
-"""The local engine: the pool of this machine, driven in the coordinator's own process."""
+"""The local engine: the pool of this machine, driven in the coordinator's own process.
+
+The fork server is started before the pool is loaded, which takes as long as an interpreter's first steps.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchctl import processes
-from batchctl.engine.base import Arity, EngineJob, ScriptFacts
 from batchctl.engine.fork_server import ForkServer
 from batchctl.engine.guest_zip import place_guest
-from batchctl.engine.pool import Pool
 from batchctl.errors import UsageError
 from batchctl.guest import wire
-from batchctl.model.events import Event
-from batchctl.model.lease import Lease
-from batchctl.model.node import Slot
-from batchctl.model.progress import WorkerView
+
+if TYPE_CHECKING:
+    from batchctl.engine.base import EngineJob, ScriptFacts
+    from batchctl.engine.pool import Pool
+    from batchctl.model.events import Event
+    from batchctl.model.lease import Lease
+    from batchctl.model.node import Slot
+    from batchctl.model.progress import WorkerView
 
 
 class LocalEngine:
@@ -33,9 +39,17 @@ class LocalEngine:
         """See Engine.open."""
         place_guest(self._guest)
         processes.become_subreaper()
-        self._opened = Pool(
-            lambda: ForkServer(self._python, self._guest, run_id=self._run_id, arguments=self._arguments)
-        )
+        server = self._start_server()
+        try:
+            from batchctl.engine.pool import Pool  # see the module's docstring
+
+            self._opened = Pool(server, self._start_server)
+        except BaseException:  # Ctrl-C, SIGTERM: nobody else knows of it yet
+            server.close()
+            raise
+
+    def _start_server(self) -> ForkServer:
+        return ForkServer(self._python, self._guest, run_id=self._run_id, arguments=self._arguments)
 
     @property
     def _pool(self) -> Pool:
@@ -49,6 +63,8 @@ class LocalEngine:
 
     def facts(self) -> ScriptFacts:
         """See Engine.facts."""
+        from batchctl.engine.base import Arity, ScriptFacts
+
         said = self._pool.answer(wire.FACTS_FOUND)
         error = said.get("syntax_error")
         try:

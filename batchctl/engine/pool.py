@@ -38,11 +38,11 @@ _OOM_SCORE = 500  # the kernel is to take a worker, never the coordinator
 
 
 class Pool:
-    """Workers by slot. Not thread-safe, except `wake`."""
+    """Workers by slot. Not thread-safe, except `wake`. `server` is the pool's from here on, `start_server` makes one
+    in its place."""
 
-    def __init__(self, make_server: Callable[[], ForkServer]) -> None:
-        self._make_server = make_server
-        server = make_server()  # first: it may be refused
+    def __init__(self, server: ForkServer, start_server: Callable[[], ForkServer]) -> None:
+        self._start_server = start_server
         self._epoll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
@@ -326,7 +326,7 @@ class Pool:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fd)
         self.server.close()
-        self.server = self._adopt(self._make_server())
+        self.server = self._adopt(self._start_server())
         if self._job is not None:
             self._tell_job(self._job)
         events.append(EngineLost(f"the fork server {cause}"))

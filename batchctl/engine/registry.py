@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from batchctl.engine.base import Engine
 from batchctl.engine.local import LocalEngine
+
+if TYPE_CHECKING:
+    from batchctl.engine.base import Engine
 
 
 class MakeEngine(Protocol):

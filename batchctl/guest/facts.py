@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import encodings
 import importlib.util
 import os
 import sys
@@ -16,30 +17,20 @@ _CATCHES_IMPORT = ("ImportError", "ModuleNotFoundError", "Exception", "BaseExcep
 
 def find_facts(script: str, code: str) -> Dict[str, Any]:
     """The body of FACTS_FOUND (docs/wire.md). Changes sys.path: to be called in a throw-away child."""
-    # They pull in the email package and more: 15 ms that a fork server which is not asked need not pay.
-    import platform
-    from importlib import metadata
-
     forget_ourselves()
-    installed = {}
-    for name in ("pandas", "numpy"):
-        try:
-            installed[name] = metadata.version(name) or ""
-        except Exception:  # not installed, or its metadata is damaged: no version to speak of
-            installed[name] = ""
-    sys.path[:0] = list(dict.fromkeys([code, os.path.dirname(script)]))
     facts: Dict[str, Any] = {
-        "python": platform.python_version(),
+        "python": sys.version.split()[0],
         "executable": sys.executable,
         "prefix": sys.prefix,
-        "implementation": platform.python_implementation(),
-        "pandas": installed["pandas"],
-        "numpy": installed["numpy"],
+        "implementation": sys.implementation.name,
+        "pandas": _version("pandas"),
+        "numpy": _version("numpy"),
         "missing": [],
         "syntax_error": None,
         "functions": dict.fromkeys(_FUNCTIONS),
         "dynamic": False,
     }
+    sys.path[:0] = list(dict.fromkeys([code, os.path.dirname(script)]))
     tree, problem = _parse(script)
     if tree is None:
         facts["syntax_error"] = problem
@@ -47,6 +38,39 @@ def find_facts(script: str, code: str) -> Dict[str, Any]:
     facts["functions"], facts["dynamic"] = _functions(tree)
     facts["missing"] = _missing(tree, code)
     return facts
+
+
+def _version(name: str) -> str:
+    """Of an installed distribution; "" where it is not there, or says nothing of its version.
+
+    The name of a metadata folder holds it. Where that does not settle it (two in one folder, or a zip that comes
+    first) importlib.metadata is asked, which loads the email package and more: 30 ms of every start.
+    """
+    for folder in sys.path:
+        try:
+            entries = os.listdir(folder or os.curdir)
+        except NotADirectoryError:
+            if folder == os.path.dirname(os.path.dirname(encodings.__file__)):  # the standard library's
+                continue
+            return _asked_version(name)
+        except OSError:
+            continue
+        found = set()
+        for entry in entries:
+            if entry.startswith(name + "-") and entry.endswith((".dist-info", ".egg-info")):
+                found.add(entry.rpartition(".")[0].split("-")[1])  # an egg's goes on with the Python's
+        if found:
+            return found.pop() if len(found) == 1 else _asked_version(name)
+    return ""
+
+
+def _asked_version(name: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(name) or ""
+    except Exception:  # not installed, or its metadata is damaged: no version to speak of
+        return ""
 
 
 def _parse(path: str) -> Tuple[Optional[ast.Module], Optional[Dict[str, Any]]]:

@@ -9,7 +9,7 @@ from batchctl.errors import CorruptionError, ResumeRefusedError
 from batchctl.files import Disk
 from batchctl.model.job import JobSpec, OutputAction
 from batchctl.plan.fingerprint import Fingerprint, differences
-from batchctl.run.request import JobDocument, parse_document
+from batchctl.run.document import JobDocument, parse_document
 from batchctl.store.creation import RunState, check_directory, run_state
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.layout import RunLayout

@@ -1,4 +1,4 @@
-"""What stands before a run: the interpreter and what it says of the script, the inputs' plan, the fingerprint.
+"""What stands before a run: what the interpreter says of the script, the inputs' plan, the fingerprint.
 
 The same code prepares `run`, `plan` and `check`; nothing here writes.
 """
@@ -9,29 +9,19 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from batchctl import processes
 from batchctl.engine.base import Arity, ScriptFacts
-from batchctl.engine.interpreter import Interpreter, choose_interpreter
+from batchctl.engine.interpreter import Interpreter
 from batchctl.errors import UsageError
 from batchctl.model.job import Dialect, JobSpec
+from batchctl.plan.encode import PlanImage, build_plan
 from batchctl.plan.fingerprint import Fingerprint, FingerprintRequest, take_fingerprint
 from batchctl.plan.inputs import InputRequest
-from batchctl.run.request import interpreter_facts
+from batchctl.run.document import interpreter_facts
 from batchctl.spec.identity import fixed_part
-
-if TYPE_CHECKING:
-    from batchctl.plan.encode import PlanImage
 
 _SIZES_UP_TO = 5_000
 _GLOB = re.compile(r"[*?\[]")
-
-
-def interpreter_for(spec: JobSpec) -> Interpreter:
-    """Which Python will run the script; UsageError when the one asked for does not exist."""
-    source = spec.sources.get("python", "--python")
-    return choose_interpreter(spec.python, processes.child_environment({}), source=source)
 
 
 def script_problems(facts: ScriptFacts, spec: JobSpec, *, interpreter: Interpreter) -> tuple[str, ...]:
@@ -97,8 +87,6 @@ def input_request(spec: JobSpec, *, stdin: bytes | None, sizes_up_to: int | None
 def plan_inputs(spec: JobSpec, *, stdin: bytes | None, all_sizes: bool = False) -> PlanImage:
     """List the inputs and form the mini-batches. Sizes are looked at in small listings, or where all are wanted: a stat
     costs three times what listing a file costs, and far more over a network."""
-    from batchctl.plan.encode import build_plan  # while the interpreter starts: run/start.py
-
     request = input_request(spec, stdin=stdin, sizes_up_to=None if all_sizes else _SIZES_UP_TO)
     return build_plan(request, mini_batch_size=spec.mini_batch_size)
 

@@ -18,9 +18,9 @@ from batchctl.model.job import JobSpec
 from batchctl.plan.summary import added_files, summarise
 from batchctl.processes import child_environment
 from batchctl.run.existing import Existing, read_existing
-from batchctl.run.prepare import fingerprint_of, input_request, interpreter_for, plan_inputs, script_problems
+from batchctl.run.prepare import fingerprint_of, input_request, plan_inputs, script_problems
 from batchctl.run.ready import open_plan, size_slots
-from batchctl.run.request import RunOptions, layout_for
+from batchctl.run.request import RunOptions, interpreter_for, layout_for
 from batchctl.store.replay import replay
 
 

@@ -1,22 +1,17 @@
-"""What a run was asked to be, as job.json keeps it, and whether a later request is the same."""
+"""What is asked of a run: how it was called, where it lies, which Python is to run the script."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
-from batchctl import __version__
-from batchctl.engine.base import ScriptFacts
-from batchctl.engine.interpreter import Interpreter
-from batchctl.errors import CorruptionError
+from batchctl import processes
+from batchctl.engine.interpreter import Interpreter, choose_interpreter
+from batchctl.files import Disk
 from batchctl.model.job import JobSpec, OutputAction
-from batchctl.plan.display import machine_name
-from batchctl.plan.fingerprint import Fingerprint
+from batchctl.report.notify import Notifier
+from batchctl.report.progress import Reporter
 from batchctl.store.layout import RunLayout
-
-if TYPE_CHECKING:
-    from batchctl.plan.encode import PlanImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +24,16 @@ class RunOptions:
     stdin: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobDocument:
-    """job.json, read back. `plan_crc` ties the plan file to it."""
+class Call(NamedTuple):
+    """One `batchctl run` under way: what is asked, who is told, where it lies."""
 
-    run_id: str
-    fingerprint: Fingerprint
-    plan_crc: int
-    items: int
-    batches: int
-    output_file_name: str
-    output_action: str
-    output_format: str
-    spec_path: str
+    spec: JobSpec
+    options: RunOptions
+    reporter: Reporter
+    notifier: Notifier
+    disk: Disk
+    layout: RunLayout
+    interpreter: Interpreter
 
 
 def layout_for(spec: JobSpec) -> RunLayout:
@@ -52,44 +44,7 @@ def layout_for(spec: JobSpec) -> RunLayout:
     return RunLayout(spec.out, spec.output_file_name, rows=rows)
 
 
-def new_document(spec: JobSpec, fingerprint: Fingerprint, *, run_id: str, plan: PlanImage) -> dict[str, Any]:
-    """The document of a new run; holds no value of an environment variable."""
-    return {
-        "run_id": run_id,
-        "version": __version__,
-        "name": spec.name,
-        "dialect": str(spec.dialect),
-        "spec": machine_name(str(spec.spec_path)),
-        "script": machine_name(str(spec.script)),
-        "output": {
-            "file_name": spec.output_file_name,
-            "action": str(spec.output_action),
-            "format": str(spec.output_format),
-            "order": str(spec.order),
-        },
-        "plan": {"crc32": plan.crc, "items": plan.items, "batches": plan.batches, "bytes": plan.total_bytes},
-        "fingerprint": fingerprint.to_dict(),
-    }
-
-
-def parse_document(found: Mapping[str, Any], *, where: str) -> JobDocument:
-    """The document as a record; CorruptionError where a field is missing or of the wrong type."""
-    try:
-        return JobDocument(
-            run_id=str(found["run_id"]),
-            fingerprint=Fingerprint.from_dict(found["fingerprint"]),
-            plan_crc=int(found["plan"]["crc32"]),
-            items=int(found["plan"]["items"]),
-            batches=int(found["plan"]["batches"]),
-            output_file_name=str(found["output"]["file_name"]),
-            output_action=str(found["output"]["action"]),
-            output_format=str(found["output"]["format"]),
-            spec_path=str(found["spec"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptionError(f"job.json lacks or garbles {error}", where=where) from error
-
-
-def interpreter_facts(facts: ScriptFacts, interpreter: Interpreter) -> dict[str, str]:
-    """What of the interpreter belongs to a run for good."""
-    return {"path": interpreter.lasting, "python": facts.python, "pandas": facts.pandas, "numpy": facts.numpy}
+def interpreter_for(spec: JobSpec) -> Interpreter:
+    """Which Python will run the script; UsageError when the one asked for does not exist."""
+    source = spec.sources.get("python", "--python")
+    return choose_interpreter(spec.python, processes.child_environment({}), source=source)

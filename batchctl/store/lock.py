@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,7 +30,7 @@ def this_process() -> Holder:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         boot_id = ""
-    return Holder(os.getpid(), platform.node(), boot_id)
+    return Holder(os.getpid(), os.uname().nodename, boot_id)
 
 
 @contextmanager

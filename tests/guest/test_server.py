@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -209,13 +210,50 @@ def test_facts(server: Server, case: str) -> None:
     found = server.facts(server.script, server.code)
     assert {key: found[key] for key in expected} == expected
     assert found["python"] == server.hello["python"] or server.hello == {}
-    assert found["implementation"] == "CPython"
+    assert found["implementation"] == "cpython"
     assert found["executable"] == server.hello["executable"]
     if case in ("syntax error", "null byte"):
         assert found["syntax_error"]["message"]
         assert found["syntax_error"]["line"] == 1 or case == "null byte"
     else:
         assert found["syntax_error"] is None
+
+
+# What lies in folders (or zips) a and b, which come first on sys.path, and the version that is found.
+VERSIONS: dict[str, tuple[tuple[str, ...], str]] = {
+    "wheel": (("a/numpy-1.2.3.dist-info/METADATA",), "1.2.3"),
+    "local version": (("a/numpy-1.2.3+cu12.dist-info/METADATA",), "1.2.3+cu12"),
+    "egg": (("a/numpy-1.2.3-py3.9.egg-info/PKG-INFO",), "1.2.3"),
+    "egg, a file": (("a/numpy-1.2.3.egg-info",), "1.2.3"),
+    "two: the first on the path": (("a/numpy-3.2.1.dist-info/METADATA", "b/numpy-4.5.6.dist-info/METADATA"), "3.2.1"),
+    "in a zip": (("a.zip/numpy-1.2.3.dist-info/METADATA",), "1.2.3"),
+    "others of that name": (("a/numpy_financial-1.0.dist-info/METADATA", "a/numpy-9/x"), ""),
+}
+
+
+@pytest.mark.parametrize("case", VERSIONS)
+def test_versions(python: str, pyz: Path, tmp_path: Path, case: str) -> None:
+    names, expected = VERSIONS[case]
+    for name in names:
+        version = name.partition("-")[2].split("-")[0].split(".dist")[0].split(".egg")[0]
+        text = f"Metadata-Version: 2.1\nName: numpy\nVersion: {version}\n"
+        if ".zip/" in name:
+            archive, _, inside = name.partition("/")
+            with zipfile.ZipFile(tmp_path / archive, "w") as target:
+                target.writestr(inside, text)
+        else:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+    if not expected:  # this interpreter's own, if it has one
+        say = "import importlib.metadata as m\ntry: print(m.version('numpy'))\nexcept m.PackageNotFoundError: print()"
+        expected = subprocess.run([python, "-c", say], capture_output=True, text=True, check=True).stdout.strip()
+    path = os.pathsep.join(str(tmp_path / name) for name in ("a", "b", "a.zip", "missing"))
+    server = Server(python, pyz, environment={"PYTHONPATH": path}).enter(tmp_path)
+    try:
+        server.script.write_text("def run(a): pass\n")
+        assert server.facts(server.script, server.code)["numpy"] == expected
+    finally:
+        server.close()
 
 
 def test_facts_run_nothing_of_the_users(server: Server) -> None:

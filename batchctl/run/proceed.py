@@ -1,0 +1,70 @@
+"""A run from the moment that its interpreter starts: create or resume it, then its epoch.
+
+Loaded while that interpreter starts (`start.py`), so what stands here may need as much of batchctl as it likes.
+"""
+
+from __future__ import annotations
+
+from batchctl.engine.base import Engine
+from batchctl.errors import SpecError
+from batchctl.model.progress import Summary
+from batchctl.plan.encode import PlanImage
+from batchctl.plan.fingerprint import Fingerprint
+from batchctl.report.progress import Reporter
+from batchctl.run.document import new_document
+from batchctl.run.epoch import run_epoch
+from batchctl.run.existing import Existing, accept
+from batchctl.run.finished import tell_complete
+from batchctl.run.prepare import fingerprint_of, plan_inputs, script_problems
+from batchctl.run.ready import Ready
+from batchctl.run.request import Call
+from batchctl.run.reset import start_over
+from batchctl.store.creation import create_run
+
+
+def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str) -> Summary:
+    """A new run, in place of the existing one if there is one. Raises BatchctlError."""
+    spec, disk = call.spec, call.disk
+    plan = plan_inputs(spec, stdin=call.options.stdin)
+    fingerprint = _checked_fingerprint(call, engine, old=None)
+    if existing is not None:
+        start_over(disk, existing.layout, run_id=existing.document.run_id)
+    document = new_document(spec, fingerprint, run_id=run_id, plan=plan)
+    create_run(disk, call.layout, job_document=document, plan_chunks=plan.chunks())
+    _tell_findings(plan, call.reporter)
+    ready = Ready(spec, call.layout, run_id, plan.crc, call.options.command)
+    del plan  # its columns are in the plan file now
+    return run_epoch(ready, engine, call.reporter, notifier=call.notifier, disk=disk, resumed=False)
+
+
+def resume(call: Call, engine: Engine, existing: Existing) -> Summary:
+    """The run goes on, or is complete already. ResumeRefusedError when this is another request."""
+    options, reporter, document = call.options, call.reporter, existing.document
+    fingerprint = _checked_fingerprint(call, engine, old=existing.fingerprint)
+    lines = existing.differences(fingerprint)
+    if lines:
+        accept(call.disk, existing, fingerprint, lines=lines, allowed=options.accept_changes)
+        for line in lines:
+            reporter.note(f"accepted: {line}", level="warning")
+    ready = Ready(call.spec, existing.layout, document.run_id, document.plan_crc, options.command)
+    if existing.finished:
+        call.notifier.ready()  # or systemd takes the clean exit for a failed start
+        return tell_complete(ready, reporter, disk=call.disk)
+    resumed = not options.accept_changes
+    return run_epoch(ready, engine, reporter, notifier=call.notifier, disk=call.disk, resumed=resumed)
+
+
+def _checked_fingerprint(call: Call, engine: Engine, *, old: Fingerprint | None) -> Fingerprint:
+    """Ask the interpreter about the script; SpecError when it cannot run there, else the fingerprint."""
+    facts = engine.facts()
+    problems = script_problems(facts, call.spec, interpreter=call.interpreter)
+    if problems:
+        raise SpecError(problems, where=str(call.spec.script))
+    return fingerprint_of(call.spec, facts, call.interpreter, stdin=call.options.stdin, old=old)
+
+
+def _tell_findings(plan: PlanImage, reporter: Reporter) -> None:
+    for text in plan.findings.warnings():
+        reporter.note(text, level="warning")
+    for text in plan.findings.notes():
+        reporter.note(text)
