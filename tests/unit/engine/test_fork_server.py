@@ -13,7 +13,7 @@ import pytest
 from batchctl import processes
 from batchctl.engine.fork_server import ForkServer
 from batchctl.engine.guest_zip import place_guest
-from batchctl.engine.pool import Pool
+from batchctl.engine.local import LocalEngine
 from batchctl.errors import UsageError
 from batchctl.guest import wire
 from tests.contract.engine_bench import alive, descriptors
@@ -89,7 +89,7 @@ UNSTARTABLE = {
 @pytest.mark.parametrize("case", UNSTARTABLE)
 def test_what_cannot_be_started(guest: Path, case: str) -> None:
     UNSTARTABLE[case](guest.with_name("python"))
-    for make in (ForkServer, lambda *given, **named: Pool(lambda: ForkServer(*given, **named))):
+    for make in (ForkServer, lambda *given, **named: LocalEngine(*given, **named).open()):
         with pytest.raises(UsageError, match="cannot start the interpreter"):
             make(str(guest.with_name("python")), guest, run_id="r")
 
