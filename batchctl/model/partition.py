@@ -1,6 +1,7 @@
 """The template that says where in a path the values of the partition keys stand: `{user}/{season}/*.csv`.
 
-`spec` checks it, `plan` holds paths against it; docs/spec.md states the rules. Paths are bytes: no encoding is assumed.
+`spec` checks it, `plan` holds paths against it; docs/spec.md states the rules. Paths are matched as text (undecodable
+bytes by surrogateescape), so that a value never ends within a character.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Self
 
 _TOKEN = re.compile(r"\{[^{}]*\}|\*+|[^{}*]+|.", re.DOTALL)
 _DATE = re.compile(r"\{[^{}]*:[^{}]*\}")
-_ANY_FOLDERS = rb"(?:[^/]+/)*"
+_ANY_FOLDERS = r"(?:[^/]+/)*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,9 @@ class PartitionFormat:
 
     text: str
     keys: tuple[str, ...]
-    folders: re.Pattern[bytes]
-    anywhere: re.Pattern[bytes]
-    name: re.Pattern[bytes]
+    folders: re.Pattern[str]
+    anywhere: re.Pattern[str]
+    name: re.Pattern[str]
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -43,36 +44,36 @@ class PartitionFormat:
             raise ValueError("holds `..`")
         keys: list[str] = []
         below = [*parts, "*"] if parts[-1] == "**" else parts
-        folders = b"".join(_ANY_FOLDERS if part == "**" else _expression(part, keys) + b"/" for part in below[:-1])
+        folders = "".join(_ANY_FOLDERS if part == "**" else _expression(part, keys) + "/" for part in below[:-1])
         name = _expression(below[-1], keys)
         if len(set(keys)) != len(keys):
             twice = next(key for key in keys if keys.count(key) > 1)
             raise ValueError(f"names {{{twice}}} more than once")
         return cls(
-            text, tuple(keys), re.compile(folders), re.compile(b"(?:[^/]+/)*?" + folders), re.compile(name)
+            text, tuple(keys), re.compile(folders), re.compile("(?:[^/]+/)*?" + folders), re.compile(name)
         )  # fmt: skip
 
 
-def _expression(part: str, keys: list[str]) -> bytes:
+def _expression(part: str, keys: list[str]) -> str:
     """One path part as a regular expression; the keys that it captures are appended to `keys`."""
-    pieces: list[bytes] = []
+    pieces: list[str] = []
     before = ""
     for token in _TOKEN.findall(part):
         if token.startswith("{") and token.endswith("}") and len(token) > 1:
             keys.append(_key(token))
             if before.startswith("{"):
                 raise ValueError(f"has nothing between {before} and {token}")
-            pieces.append(b"([^/]+?)")
+            pieces.append("([^/]+?)")
         elif token == "*":
-            pieces.append(b"[^/]*")
+            pieces.append("[^/]*")
         elif token.startswith("*"):
             raise ValueError("has `**` beside something else in a path part; alone it stands for any number of folders")
         elif token in "{}":
             raise ValueError(f"has a lone `{token}`")
         else:
-            pieces.append(re.escape(token.encode("utf-8", "surrogateescape")))
+            pieces.append(re.escape(token))
         before = token
-    return b"".join(pieces)
+    return "".join(pieces)
 
 
 def _key(token: str) -> str:

@@ -119,17 +119,17 @@ class Partitions:
         self, template: PartitionFormat, folder: bytes, stretch: Stretch, *, below_input: bool
     ) -> Iterator[tuple[int, int]]:
         folders = template.folders if below_input else template.anywhere
-        prefix = folders.fullmatch(folder + b"/" if folder else b"")
+        prefix = folders.fullmatch(os.fsdecode(folder + b"/") if folder else "")
         if prefix is None:
             raise self._unfit(template, stretch, stretch.names[0], below_input=below_input)
         above, match, last = prefix.groups(), template.name.fullmatch, -1
         for at, name in enumerate(stretch.names):
-            found = match(name)
+            found = match(os.fsdecode(name))
             if found is None:
                 raise self._unfit(template, stretch, name, below_input=below_input)
             if self._by_name or last < 0:
                 values = above + found.groups()
-                number = self._number([values[place] for place in self._places])
+                number = self._number([os.fsencode(values[place]) for place in self._places])
                 if number != last:
                     yield at, number
                     last = number
