@@ -48,7 +48,7 @@ def render(report: PlanReport, *, out: str | None) -> list[str]:
     lines = [
         f"items     {count_text(report.items)} in {plural(report.folders, 'folder')}, {size_text(report.bytes)}",
         f"largest   {printable(report.largest_path)}, {size_text(report.largest_bytes)}",
-        f"batches   {plural(report.batches, 'mini-batch')}",
+        f"batches   {_batches(report)}",
         f"workers   {report.workers}",
         *(f"          {printable(reason)}" for reason in report.reasons),
         *(f"          {printable(slot)}" for slot in report.slots),
@@ -58,6 +58,14 @@ def render(report: PlanReport, *, out: str | None) -> list[str]:
         lines += [f"          {printable(difference)}" for difference in report.differences]
     lines += [f"note      {printable(note)}" for note in report.notes]
     return lines
+
+
+def _batches(report: PlanReport) -> str:
+    if not report.partition_keys:
+        return plural(report.batches, "mini-batch")
+    keys, most = ", ".join(report.partition_keys), report.largest_partition
+    partitions = f"{plural(report.batches, 'partition')} by {printable(keys)}, each a mini-batch"
+    return f"{partitions}; the largest has {plural(report.largest_partition_items, 'item')}: {printable(most)}"
 
 
 def _standing(report: PlanReport) -> str:

@@ -108,7 +108,7 @@ class Loop:
         )
         if self._plan is None:
             self._plan = PlanMap(self._job.plan)
-        paths, go_on = self._plan.paths, outbox.go_on
+        paths, partition, go_on = self._plan.paths, self._plan.partition, outbox.go_on
         # The pool's window as seen from here, forgotten slowly: half of it is sent as soon as it is done.
         self._window = max(len(leases) + outbox.count, self._window - 1)
         half = (self._window + 1) // 2
@@ -123,7 +123,7 @@ class Loop:
             start = clock()
             put(pages.RUN, serial, start)
             try:
-                result = run(items, MiniBatchContext(batch)) if with_context else run(items)
+                result = run(items, MiniBatchContext(batch, partition(batch))) if with_context else run(items)
                 if type(result) is not list:
                     result = accept(result, outbox.note)
                 end = clock()

@@ -2,7 +2,7 @@
 
     header   magic "BCTLPLAN" | format u32 | flags u32 | folders u32 | runs u32 | items u32 | batches u32
              | total input bytes u64 | listed at u64 (ns since 1970) | section offsets u64 * 8 | file length u64
-             | CRC-32 u32 (of the whole file with this field zero) | zero u32
+             | CRC-32 u32 (of the whole file with this field zero) | partition keys u32 (format 1: zero)
     sections, each starting at a multiple of 8, little-endian:
       0 folder offsets  u32 * (folders + 1)   into section 1
       1 folder bytes                          absolute paths, no trailing slash except the root itself
@@ -12,6 +12,10 @@
       5 name bytes                            base names as the file system has them
       6 sizes           u64 * items           then, directly behind, mtime_ns i64 * items; empty without flag SIZED
       7 batch firsts    u32 * (batches + 1)   first item of each mini-batch; the last entry is `items`
+    and in format 2, which has partition keys, directly behind, each at the next multiple of 8 again:
+      8 text offsets    u32 * (keys * (batches + 1) + 1)   into section 9
+      9 text bytes                            the keys (UTF-8), then for each mini-batch its values of them, parts of
+                                              paths
 
 The path of an item is folder + "/" + name, decoded with the file system's encoding (surrogateescape).
 """
@@ -23,10 +27,11 @@ import mmap
 import os
 import struct
 import sys
-from typing import List
+from typing import Dict, List
 
 MAGIC = b"BCTLPLAN"
 FORMAT = 1
+PARTITIONED = 2  # the format of plans with partition keys
 HEADER = struct.Struct("<8sIIIIIIQQ8QQII")
 SECTIONS = 8
 SIZED = 1  # flag: sizes and modification times were recorded
@@ -60,8 +65,9 @@ class PlanMap:
         magic, version, self.flags, folders, runs, self.items, self.batches, self.total_bytes = found[:8]
         self.listed_ns = found[8]
         sized = self.items if self.flags & SIZED else 0
-        if magic != MAGIC or version != FORMAT:
-            raise PlanDamaged("%s: not a plan of format %d" % (path, FORMAT))
+        keys = found[9 + SECTIONS + 2]
+        if magic != MAGIC or version != (PARTITIONED if keys else FORMAT):
+            raise PlanDamaged("%s: not a plan of format %d or %d" % (path, FORMAT, PARTITIONED))
         at = list(found[9 : 9 + SECTIONS])
         self.crc = found[9 + SECTIONS + 1]
         if found[9 + SECTIONS] != length or any(o > length or o % 8 for o in at) or at != sorted(at):
@@ -86,6 +92,14 @@ class PlanMap:
                 raise PlanDamaged("%s: sections lie outside the file" % path)
             self.folder_bytes = view[at[1] : at[1] + ends[0]]
             self.name_bytes = view[at[5] : at[5] + ends[2]]
+            texts_at = _aligned(at[7] + 4 * (self.batches + 1))
+            texts = keys * (self.batches + 1) if keys else -1
+            self._text_at = view[texts_at : texts_at + 4 * (texts + 1)].cast("I")
+            texts_at = _aligned(texts_at + 4 * (texts + 1))
+            self._texts = view[texts_at : texts_at + (self._text_at[texts] if keys else 0)]
+            if keys and len(self._texts) != self._text_at[texts]:
+                raise PlanDamaged("%s: partitions lie outside the file" % path)
+            self.keys = tuple(self._text(key).decode("utf-8", "surrogateescape") for key in range(keys))
             self._run_begin = self._run_end = 0
             self._run_prefix = ""
         except (IndexError, TypeError, ValueError) as error:
@@ -122,6 +136,19 @@ class PlanMap:
             first = stop
         return found
 
+    def partition(self, batch: int) -> Dict[str, str]:
+        """Partition key -> its value in this mini-batch, a fresh dict; empty where the plan has no keys."""
+        keys = self.keys
+        if not keys:
+            return {}
+        if not 0 <= batch < self.batches:
+            raise IndexError("the plan holds no mini-batch %d" % batch)
+        at = len(keys) * (batch + 1)
+        return {key: self._text(at + n).decode(_ENCODING, _ERRORS) for n, key in enumerate(keys)}
+
+    def _text(self, number: int) -> bytes:
+        return bytes(self._texts[self._text_at[number] : self._text_at[number + 1]])
+
     def _enter_run(self, run: int) -> None:
         """Remember the run that answers come from: workers walk the plan forwards, the next ones do too."""
         folder = self.run_folders[run]
@@ -132,9 +159,14 @@ class PlanMap:
     def close(self) -> None:
         """Unmap. No column may be used afterwards; a view that somebody still holds keeps the mapping alive."""
         columns = (self.folder_at, self.run_firsts, self.run_folders, self.name_at, self.sizes, self.mtimes)
-        for view in (*columns, self.batch_firsts, self.folder_bytes, self.name_bytes, self.view):
+        texts = (self._text_at, self._texts)
+        for view in (*columns, *texts, self.batch_firsts, self.folder_bytes, self.name_bytes, self.view):
             view.release()
         try:
             self._map.close()
         except BufferError:  # unmapped when that view goes
             pass
+
+
+def _aligned(at: int) -> int:
+    return (at + 7) // 8 * 8

@@ -81,6 +81,8 @@ class JobSpec:
     grouping: Grouping = Grouping.PATH
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    partition_keys: tuple[str, ...] = ()  # given: a mini-batch is all files with the same values of these keys
+    partition_format: str | None = None  # where the values stand in a path (model/partition.py); None: found by rule
     output_action: OutputAction = OutputAction.APPEND_ROW
     output_format: OutputFormat = OutputFormat.CSV
     output_file_name: str = "predictions.csv"

@@ -26,3 +26,15 @@ def batch_firsts(run_firsts: Sequence[int], *, size: int, grouping: Grouping) ->
             firsts.extend(range(first, end, size))
     firsts.append(items)
     return firsts
+
+
+def partition_firsts(run_firsts: Sequence[int], run_partitions: Sequence[int]) -> array[int]:
+    """First item of each partition, u32, closed by the number of items, where runs are sorted by partition."""
+    firsts = array("I")
+    last = -1
+    for first, partition in zip(run_firsts, run_partitions, strict=False):
+        if partition != last:
+            firsts.append(first)
+            last = partition
+    firsts.append(run_firsts[-1])
+    return firsts

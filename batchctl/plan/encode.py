@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 
 from batchctl.errors import UsageError
-from batchctl.guest.plan_map import CRC_OFFSET, FORMAT, HEADER, MAGIC, SIZED
-from batchctl.plan.batches import batch_firsts
+from batchctl.guest.plan_map import CRC_OFFSET, FORMAT, HEADER, MAGIC, PARTITIONED, SECTIONS, SIZED
+from batchctl.plan.batches import batch_firsts, partition_firsts
 from batchctl.plan.index import Columns, FolderIndex
 from batchctl.plan.inputs import InputRequest, Listing
+from batchctl.plan.partitions import LargestPartition, Partitions, partition_texts
+from batchctl.plan.regroup import ItemColumns, regrouped
 from batchctl.plan.stretch import Findings, Stretch
 
 MAX_ITEMS = 2**32 - 2  # item numbers and the closing count are u32
@@ -42,6 +44,9 @@ class PlanImage:
     """A finished plan in memory: counts, and `chunks()`, the bytes of the plan file (CRC-32 included)."""
 
     def __init__(self, builder: PlanBuilder, *, batches: array[int], findings: Findings, listed_ns: int) -> None:
+        partitions = builder.partitions
+        self.partition_keys = partitions.keys if partitions is not None else ()
+        self.largest_partition = LargestPartition.of(partitions, batches) if partitions is not None else None
         self._sections = builder.sections(batches)
         self.items = builder.items
         self.sized = builder.sized
@@ -60,7 +65,8 @@ class PlanImage:
         self.length = at
         counts = (self.folders, runs, self.items, self.batches, self.total_bytes, listed_ns)
         flags = SIZED if self.sized else 0
-        header = bytearray(HEADER.pack(MAGIC, FORMAT, flags, *counts, *offsets, self.length, 0, 0))
+        version, keys = PARTITIONED if partitions is not None else FORMAT, len(self.partition_keys)
+        header = bytearray(HEADER.pack(MAGIC, version, flags, *counts, *offsets[:SECTIONS], self.length, 0, keys))
         crc = zlib.crc32(header)
         for piece in self._padded():
             crc = zlib.crc32(piece, crc)
@@ -87,9 +93,14 @@ class PlanImage:
 
 
 class PlanBuilder:
-    """Appends stretches to the columns of a plan; drops what an earlier INPUT named already (`duplicates`)."""
+    """Appends stretches to the columns of a plan; drops what an earlier INPUT named already (`duplicates`).
 
-    def __init__(self) -> None:
+    With `partitions` a run ends where the partition changes, too; `gather` then brings those of a partition together.
+    """
+
+    def __init__(self, partitions: Partitions | None = None) -> None:
+        self.partitions = partitions
+        self.run_partitions = array("I")  # beside run_folders; empty without partitions
         self.folder_at = array("I", [0])
         self.folder_bytes = bytearray()
         self.run_firsts = array("I")  # not closed until `sections`
@@ -107,8 +118,9 @@ class PlanBuilder:
         self._source: int | None = None
         self._known: FolderIndex | None = None
 
-    def add(self, stretch: Stretch) -> None:
-        """Append; raises UsageError beyond the limits of the format. Stretches come source by source."""
+    def add(self, stretch: Stretch, *, root: bytes | None = None) -> None:
+        """Append; raises UsageError beyond the limits of the format, and what Partitions raises, which `root` is for.
+        Stretches come source by source."""
         if stretch.source != self._source:
             if self._source is not None:
                 self._known = self._index()
@@ -123,10 +135,11 @@ class PlanBuilder:
             raise UsageError(f"more than {MAX_ITEMS} items", remedy="split the input into several runs")
         if len(self.name_bytes) + len(joined) > MAX_NAMES:
             raise UsageError("more than 4 GiB of file names", remedy="split the input into several runs")
-        if folder != self._last or not self.run_folders:
-            self.run_firsts.append(self.items)
-            self.run_folders.append(self._number(folder))
-            self._last = folder
+        if self.partitions is not None:
+            for at, partition in self.partitions.of(stretch, root=root):
+                self._enter_run(folder, at=self.items + at, partition=partition)
+        elif folder != self._last or not self.run_folders:
+            self._enter_run(folder, at=self.items)
         self.name_at.extend(islice(accumulate(map(len, names), initial=len(self.name_bytes)), 1, None))
         self.name_bytes += joined
         if not sizes:
@@ -140,6 +153,16 @@ class PlanBuilder:
         if largest > self.largest_size:
             self.largest_size = largest
             self.largest_path = os.fsdecode(folder.rstrip(b"/") + b"/" + names[sizes.index(largest)])
+
+    def _enter_run(self, folder: bytes, *, at: int, partition: int | None = None) -> None:
+        """A run begins with item `at`, unless it is the last one that goes on."""
+        if partition is not None:
+            if folder == self._last and self.run_partitions and self.run_partitions[-1] == partition:
+                return
+            self.run_partitions.append(partition)
+        self.run_firsts.append(at)
+        self.run_folders.append(self._number(folder))
+        self._last = folder
 
     @property
     def items(self) -> int:
@@ -183,12 +206,30 @@ class PlanBuilder:
             mtimes=[stretch.mtimes[at] for at in kept] if stretch.sizes else (),
         )
 
+    def gather(self) -> array[int]:
+        """Sort the items by partition; the first item of each partition, closed by their number."""
+        sized = (self.sizes, self.mtimes)
+        found = regrouped(
+            ItemColumns(
+                self.closed_runs(), self.run_folders, self.run_partitions, self.name_at, self.name_bytes, *sized
+            )
+        )
+        batches = partition_firsts(found.run_firsts, found.run_partitions)
+        self.run_firsts, self.run_folders, self.run_partitions = (
+            found.run_firsts[:-1],
+            found.run_folders,
+            found.run_partitions,
+        )
+        self.name_at, self.name_bytes = found.name_at, found.name_bytes
+        self.sizes, self.mtimes = found.sizes, found.mtimes
+        return batches
+
     def sections(self, batches: array[int]) -> tuple[tuple[memoryview, ...], ...]:
-        """The eight sections of the file, in order. Ends the building."""
+        """The sections of the file, in order: eight, or ten with partitions. Ends the building."""
         if sys.byteorder != "little":  # the columns are written as they lie in memory, and mapped the same way
             raise UsageError("this machine is big-endian; the plan file is not")
         closed = self.closed_runs()
-        laid_out = (
+        laid_out: tuple[tuple[array[int] | bytearray, ...], ...] = (
             (self.folder_at,),
             (self.folder_bytes,),
             (closed,),
@@ -198,6 +239,9 @@ class PlanBuilder:
             (self.sizes, self.mtimes),
             (batches,),
         )
+        if self.partitions is not None:
+            offsets, texts = partition_texts(self.partitions)
+            laid_out += ((offsets,), (texts,))
         return tuple(tuple(memoryview(part).cast("B") for part in parts) for parts in laid_out)
 
     def closed_runs(self) -> array[int]:
@@ -206,21 +250,27 @@ class PlanBuilder:
         return closed
 
 
-def build_plan(request: InputRequest, *, mini_batch_size: int, children: int | None = None) -> PlanImage:
-    """List the inputs and plan them. Raises UsageError (no items, bad INPUT, limits); see Listing.
+def build_plan(
+    request: InputRequest, *, mini_batch_size: int, partitions: Partitions | None = None, children: int | None = None
+) -> PlanImage:
+    """List the inputs and plan them. Raises UsageError (no items, bad INPUT, limits); see Listing and Partitions.
 
+    With `partitions` (fresh ones) each of them is a mini-batch, whatever `mini_batch_size` says.
     For a large listing child processes are forked (`children` at most; see Lookers); they are gone on return.
     """
     if mini_batch_size < 1:
         raise UsageError(f"mini-batch size {mini_batch_size}: must be 1 or more", where="mini_batch_size")
     # The clock of inode times, which lags behind the exact one: no change after this instant can look older.
     listed_ns = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
-    listing, builder = Listing(request, children=children), PlanBuilder()
+    listing, builder = Listing(request, children=children), PlanBuilder(partitions)
     with closing(listing.stretches()) as stretches:
         for stretch in stretches:
-            builder.add(stretch)
+            builder.add(stretch, root=listing.roots.get(stretch.source))
     if not builder.items:
         raise listing.nothing()
     listing.findings.duplicates += builder.duplicates
-    batches = batch_firsts(builder.closed_runs(), size=mini_batch_size, grouping=request.grouping)
+    if partitions is not None:
+        batches = builder.gather()
+    else:
+        batches = batch_firsts(builder.closed_runs(), size=mini_batch_size, grouping=request.grouping)
     return PlanImage(builder, batches=batches, findings=listing.findings, listed_ns=listed_ns)

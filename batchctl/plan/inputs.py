@@ -48,11 +48,13 @@ class Listing:
 
     Raises UsageError: an INPUT that does not exist or cannot be listed, that lies in OUT, a list naming what is not a
     regular file, a glob that matches nothing. No items at all is judged by the caller (`nothing`), which has counted.
+    `roots`: the folder that the stretches of a source lie below; files named outright and lists have none.
     """
 
     def __init__(self, request: InputRequest, *, children: int | None = None) -> None:
         self.request = request
         self.findings = Findings()
+        self.roots: dict[int, bytes] = {}
         self._filters = Filters(request.include, request.exclude)
         self._filtering = bool(request.include or request.exclude)
         self._folder = os.fsencode(request.folder)
@@ -136,6 +138,7 @@ class Listing:
     def _walked(self, root: bytes, *, source: int, glob: Glob | None = None) -> Iterator[Stretch]:
         given = glob.pattern if glob else self.request.inputs[source]
         self._outside_out(root, given)
+        self.roots[source] = root
         choosers = (glob, self._filters) if glob else (self._filters,)
         walk = Walk(
             root,

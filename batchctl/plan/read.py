@@ -103,6 +103,15 @@ class Plan:
         first = self._mapped.batch_firsts[batch]
         return first, self._mapped.batch_firsts[batch + 1] - first
 
+    @property
+    def partition_keys(self) -> tuple[str, ...]:
+        """The partition keys; none where mini-batches were formed by size."""
+        return self._mapped.keys
+
+    def partition(self, batch: int) -> dict[str, str]:
+        """Partition key -> value of a mini-batch, as scripts get it."""
+        return self._mapped.partition(batch)
+
     def batch_of(self, item: int) -> int:
         """The mini-batch that an item belongs to."""
         self._check(item)

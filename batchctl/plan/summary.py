@@ -9,6 +9,7 @@ from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.encode import LargestItem, PlanImage
 from batchctl.plan.index import path_of
 from batchctl.plan.inputs import InputRequest, Listing
+from batchctl.plan.partitions import LargestPartition
 from batchctl.plan.read import Plan
 
 EXAMPLES = 10
@@ -31,6 +32,7 @@ class PlanSummary:
     batches: int
     folders: int
     largest: LargestItem
+    largest_partition: LargestPartition | None = None  # None: no partitions
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     added: AddedFiles | None = None  # None: no existing plan was compared
@@ -43,6 +45,9 @@ class PlanSummary:
             "mini_batches": self.batches,
             "folders": self.folders,
             "largest": {"path": machine_name(self.largest.path), "bytes": self.largest.size},
+            "largest_partition": None
+            if self.largest_partition is None
+            else {"partition": self.largest_partition.label, "items": self.largest_partition.items},
             "warnings": list(self.warnings),
             "notes": list(self.notes),
             "added": None
@@ -77,6 +82,7 @@ def summarise(image: PlanImage, *, added: AddedFiles | None = None) -> PlanSumma
         batches=image.batches,
         folders=image.folders,
         largest=image.largest,
+        largest_partition=image.largest_partition,
         warnings=image.findings.warnings(),
         notes=notes,
         added=added,

@@ -60,7 +60,8 @@ def run_epoch(
         settings=settings,
     )
     clock = time.monotonic
-    queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, spec.isolate))
+    isolate = spec.isolate and not spec.partition_keys  # a part of a partition is not what its script was written for
+    queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, isolate))
     attempts = AttemptsFile(layout.attempts, epoch=recovered.epoch)
     teller = Teller(
         run_id=ready.run_id,

@@ -17,6 +17,7 @@ from batchctl.model.job import Dialect, JobSpec
 from batchctl.plan.encode import PlanImage, build_plan
 from batchctl.plan.fingerprint import Fingerprint, FingerprintRequest, take_fingerprint
 from batchctl.plan.inputs import InputRequest
+from batchctl.plan.partitions import Partitions
 from batchctl.run.document import interpreter_facts
 from batchctl.spec.identity import fixed_part
 
@@ -88,7 +89,8 @@ def plan_inputs(spec: JobSpec, *, stdin: bytes | None, all_sizes: bool = False) 
     """List the inputs and form the mini-batches. Sizes are looked at in small listings, or where all are wanted: a stat
     costs three times what listing a file costs, and far more over a network."""
     request = input_request(spec, stdin=stdin, sizes_up_to=None if all_sizes else _SIZES_UP_TO)
-    return build_plan(request, mini_batch_size=spec.mini_batch_size)
+    partitions = Partitions(spec.partition_keys, spec.partition_format) if spec.partition_keys else None
+    return build_plan(request, mini_batch_size=spec.mini_batch_size, partitions=partitions)
 
 
 def fingerprint_of(

@@ -48,6 +48,9 @@ class PlanReport:
     folders: int
     largest_path: str
     largest_bytes: int
+    partition_keys: tuple[str, ...]  # empty: mini-batches are formed by size
+    largest_partition: str
+    largest_partition_items: int
     workers: int
     slots: tuple[str, ...]
     reasons: tuple[str, ...]
@@ -82,6 +85,7 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     summary = summarise(image)
     state, done = "new", (0, 0)
     differing: tuple[str, ...] = ()
+    most = summary.largest_partition
     if existing is not None:
         state = "finished" if existing.finished else "started"
         done = _done(existing, disk)
@@ -96,6 +100,9 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
         folders=summary.folders,
         largest_path=summary.largest.path,
         largest_bytes=summary.largest.size,
+        partition_keys=spec.partition_keys,
+        largest_partition=most.label if most is not None else "",
+        largest_partition_items=most.items if most is not None else 0,
         workers=len(sizing.slots),
         slots=tuple(_told(slot.index, slot.cpus, slot.gpu) for slot in sizing.slots),
         reasons=sizing.reasons,

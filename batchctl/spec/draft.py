@@ -82,6 +82,10 @@ class Draft:
             if old is None or value.rank >= old.rank:
                 self.environment[name] = value
 
+    def is_wrong(self, name: str) -> bool:
+        """Whether some source gave the field a value that it cannot take."""
+        return any(problem.field == name for problem, _ in self._problems)
+
     def settle(self) -> tuple[Problem, ...]:
         """The problems that stand; those that a higher rank made harmless are turned into notes."""
         standing: list[Problem] = []

@@ -93,6 +93,15 @@ SETTINGS: tuple[Setting, ...] = (
         help="leave out files whose path below INPUT matches; repeatable",
     ),
     Setting(
+        field="partition_keys", key="partition_keys", parse=values.partition_keys, default=(),
+        help="one mini-batch of all files with the same values of these keys, found in their paths",
+    ),
+    Setting(
+        field="partition_format", key="partition_format", parse=values.partition_format, flag="--partition-format",
+        metavar="TEMPLATE",
+        help="where partition keys stand in the path below INPUT, such as {user}/{season}/*.csv",
+    ),
+    Setting(
         field="output_action", key="output_action", parse=values.choice(OutputAction), flag="--output-action",
         metavar="ACTION", azure="output_action", default=OutputAction.APPEND_ROW,
         help="append_row: returned rows go to one file; summary_only: they are only counted",

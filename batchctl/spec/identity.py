@@ -20,6 +20,8 @@ FIXED = (
     "grouping",
     "include",
     "exclude",
+    "partition_keys",
+    "partition_format",
     "output_action",
     "output_format",
     "output_file_name",

@@ -19,6 +19,7 @@ from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import SETTINGS, Setting
 from batchctl.spec.locate import Located, locate
 from batchctl.spec.nodes import SET_SOURCE, Node, Tree, empty, listed, overridden, scalar
+from batchctl.spec.partitioning import check_partitioning
 from batchctl.spec.paths import Found, found
 from batchctl.spec.problems import Problem, Wrong, did_you_mean, escaped
 from batchctl.spec.text import read_text
@@ -91,6 +92,7 @@ def load(
         draft.put("inputs", Value(given, "command line", Rank.FLAG))
     _defaults(draft, located)
     _cross_checks(draft)
+    check_partitioning(draft, located.dialect)
     problems = draft.settle()
     complete = "script" in draft.values and "code" in draft.values
     if not problems and not complete:  # a reader that gives no script must say why

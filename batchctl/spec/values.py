@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from batchctl.model.job import ErrorThreshold
+from batchctl.model.partition import PartitionFormat
 from batchctl.spec.nodes import Kind, Node
 from batchctl.spec.paths import Found, anchored, found, neighbour
 from batchctl.spec.problems import Wrong, did_you_mean, quoted
@@ -177,6 +178,31 @@ def texts(node: Node, base: Path) -> tuple[str, ...]:
             raise Wrong(f"a {element.kind} where a text is expected", "Write a list of texts")
         values.append(word(element, base))
     return tuple(values)
+
+
+def partition_keys(node: Node, base: Path) -> tuple[str, ...]:
+    """Names of partition keys, each once, as a list or in one text with commas; without what takes paths apart."""
+    keys = texts(node, base)
+    if node.kind is not Kind.LIST:
+        keys = tuple(key.strip() for key in keys[0].split(","))
+    for key in keys:
+        if not key.strip():
+            raise Wrong("holds an empty name", "Write the names of the keys, or remove the comma")
+        if not key.isprintable() or any(mark in key for mark in "/={}:*"):
+            raise Wrong(f"{quoted(key)} cannot be a partition key", "Write names without / = { } : *")
+        if keys.count(key) > 1:
+            raise Wrong(f"{quoted(key)} is named twice", "Name each key once")
+    return keys
+
+
+def partition_format(node: Node, base: Path) -> str:
+    """A template of paths; kept as it is written."""
+    raw = word(node, base)
+    try:
+        PartitionFormat.of(raw)
+    except ValueError as error:
+        raise Wrong(f"{quoted(raw)} {error}", "Write a path with a {key} for each key: {user}/{season}/*.csv") from None
+    return raw
 
 
 def arguments(node: Node, base: Path) -> tuple[str, ...]:

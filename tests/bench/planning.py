@@ -1,4 +1,6 @@
-"""Seconds and peak memory of planning N empty files: `python -m tests.bench.planning N [FILES_PER_FOLDER]`.
+"""Seconds and peak memory of planning N empty files: `python -m tests.bench.planning N [FILES_PER_FOLDER [TEMPLATE]]`.
+
+With a template (`{folder}/*`, or `*/item*{digit}.json`, which parts all neighbours) they are partitioned by its keys.
 
 The files are made in a temporary folder by another process, so the peak is that of planning alone. Prints one JSON
 object: seconds of listing and encoding (wall; cpu here and in the children that share the stats), of verifying the
@@ -17,8 +19,10 @@ import time
 from pathlib import Path
 
 from batchctl.model.job import Grouping
+from batchctl.model.partition import PartitionFormat
 from batchctl.plan.encode import build_plan
 from batchctl.plan.inputs import InputRequest
+from batchctl.plan.partitions import Partitions
 from batchctl.plan.read import Plan
 
 _MAKE = """
@@ -43,12 +47,13 @@ def _cpu(who: int) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure(root: Path, *, plan_file: Path, grouping: Grouping) -> dict[str, object]:
+def measure(root: Path, *, plan_file: Path, grouping: Grouping, template: str = "") -> dict[str, object]:
     before = _peak()
     cpu, children = _cpu(resource.RUSAGE_SELF), _cpu(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     request = InputRequest((str(root),), folder=Path.cwd(), grouping=grouping)
-    image = build_plan(request, mini_batch_size=10)
+    partitions = Partitions(PartitionFormat.of(template).keys, template) if template else None
+    image = build_plan(request, mini_batch_size=10, partitions=partitions)
     built = time.perf_counter()
     cpu, children = _cpu(resource.RUSAGE_SELF) - cpu, _cpu(resource.RUSAGE_CHILDREN) - children
     with plan_file.open("wb") as out:
@@ -77,13 +82,14 @@ def measure(root: Path, *, plan_file: Path, grouping: Grouping) -> dict[str, obj
 def main(arguments: list[str]) -> None:
     count = int(arguments[0])
     per = int(arguments[1]) if len(arguments) > 1 else 200
+    template = arguments[2] if len(arguments) > 2 else ""
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(os.environ.get("BENCH_TREE") or scratch) / "tree"
         if not root.exists():
             root.mkdir()
             subprocess.run([sys.executable, "-c", _MAKE, str(root), str(count), str(per)], check=True)
         for _ in range(3):
-            found = measure(root, plan_file=Path(scratch) / "plan", grouping=Grouping.PATH)
+            found = measure(root, plan_file=Path(scratch) / "plan", grouping=Grouping.PATH, template=template)
             print(json.dumps(found), flush=True)
 
 

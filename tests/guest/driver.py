@@ -23,7 +23,7 @@ from typing import Any
 from batchctl.engine.guest_zip import guest_zip
 from batchctl.guest import page as pages
 from batchctl.guest import wire
-from batchctl.guest.plan_map import FORMAT, HEADER, MAGIC, SIZED
+from batchctl.guest.plan_map import FORMAT, HEADER, MAGIC, PARTITIONED, SIZED
 
 PATIENCE_S = float(os.environ.get("GUEST_PATIENCE_S", "60"))
 VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
@@ -51,8 +51,13 @@ def build_pyz(path: Path) -> Path:
     return path
 
 
-def write_plan(path: Path, items: Sequence[str | bytes], batch_size: int = 10) -> Path:
-    """A plan of these absolute paths, in mini-batches of `batch_size`."""
+def write_plan(
+    path: Path,
+    items: Sequence[str | bytes],
+    batch_size: int = 10,
+    partitions: tuple[Sequence[str], Sequence[Sequence[str | bytes]]] = ((), ()),
+) -> Path:
+    """A plan of these absolute paths, in mini-batches of `batch_size`; `partitions`: keys, and the values of each."""
     split = [os.path.split(os.fsencode(item)) for item in items]
     folders = list(dict.fromkeys(folder for folder, _ in split))
     runs = [(i, folder) for i, (folder, _) in enumerate(split) if i == 0 or split[i - 1][0] != folder]
@@ -75,15 +80,29 @@ def write_plan(path: Path, items: Sequence[str | bytes], batch_size: int = 10) -
         bytes(16 * len(items)),
         numbers(batches),
     ]
+    keys, values = partitions
+    if keys:
+        texts = [os.fsencode(text) for text in (*keys, *itertools.chain.from_iterable(values))]
+        sections += [offsets(texts), b"".join(texts)]
     at, places, body = (HEADER.size + 7) // 8 * 8, [], b""
     body = bytes(at - HEADER.size)
     for section in sections:
         places.append(HEADER.size + len(body))
         body += section + bytes(-len(section) % 8)
-    counts = (MAGIC, FORMAT, SIZED, len(folders), len(runs), len(items), len(batches) - 1, 0, 0)
-    head = HEADER.pack(*counts, *places, HEADER.size + len(body), 0, 0)
+    counts = (
+        MAGIC,
+        PARTITIONED if keys else FORMAT,
+        SIZED,
+        len(folders),
+        len(runs),
+        len(items),
+        len(batches) - 1,
+        0,
+        0,
+    )
+    head = HEADER.pack(*counts, *places[:8], HEADER.size + len(body), 0, len(keys))
     crc = zlib.crc32(head + body)
-    path.write_bytes(HEADER.pack(*counts, *places, HEADER.size + len(body), crc, 0) + body)
+    path.write_bytes(HEADER.pack(*counts, *places[:8], HEADER.size + len(body), crc, len(keys)) + body)
     return path
 
 
@@ -243,7 +262,8 @@ class Server(Peer):
     def job(self, script: str | bytes, **changes: Any) -> None:
         """Write the script, make the plan and configure the server."""
         self.script.write_bytes(script if isinstance(script, bytes) else script.encode())
-        plan = write_plan(self.root / "plan", changes.pop("items", self.items))
+        layout = {name: changes.pop(name) for name in ("batch_size", "partitions") if name in changes}
+        plan = write_plan(self.root / "plan", changes.pop("items", self.items), **layout)
         body = changes.pop("body", b"")
         head = {
             "run_id": "test",

@@ -64,6 +64,23 @@ def run({signature}):
     assert server.worker(script).one(50, 1, batch=5) == given.encode() + b"\n"
 
 
+def test_the_context_holds_the_values_of_the_partition(server: Server) -> None:
+    values = [["alice", "a b"], ["ünï=1", "x" * 300], [b"raw\xff", "y"]]
+    script = """
+import os
+def run(mini_batch, context):
+    found = context.partition_key_value
+    told = [repr(sorted(found.items())).encode("utf-8", "backslashreplace").decode()]
+    found.clear()
+    return told
+"""
+    worker = server.worker(script, batch_size=2, items=server.items[:6], partitions=(("user", "sea söhn"), values))
+    for batch in (2, 0, 1, 1):
+        given = zip(("user", "sea söhn"), map(os.fsdecode, values[batch]), strict=True)
+        expected = repr(sorted(given)).encode("utf-8", "backslashreplace")
+        assert worker.one(batch * 2, 2, batch=batch) == expected + b"\n"
+
+
 def test_surroundings(server: Server) -> None:
     (server.code / "helper.py").write_text("VALUE = 42\n")
     expression = (

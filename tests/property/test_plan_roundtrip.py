@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from batchctl.model.job import Grouping
 from batchctl.plan.batches import batch_firsts
+from batchctl.plan.encode import build_plan
+from batchctl.plan.inputs import InputRequest
 from batchctl.plan.names import NameSorter
+from batchctl.plan.partitions import Partitions
 from tests.unit.plan.trees import image_of, planned, written
 
 NAME = st.binary(min_size=1, max_size=12).map(
@@ -78,6 +81,32 @@ def test_directory_grouping_counts_by_directory(paths: set[bytes], size: int) ->
                 assert len({os.path.dirname(path) for path in inside}) == 1
                 found += [path.removeprefix(root + b"/") for path in inside]
             assert sorted(found) == sorted(made)
+
+
+@settings(max_examples=60, deadline=None)
+@given(paths=TREE, rounds=st.integers(1, 3))
+def test_a_partition_is_one_mini_batch_of_all_its_files(paths: set[bytes], rounds: int) -> None:
+    """Partitioned by the first character of the base name, which neighbours seldom share."""
+    with tempfile.TemporaryDirectory() as scratch:
+        roots = [os.fsencode(scratch) + b"/in%d" % n for n in range(rounds)]
+        expected: dict[str, list[tuple[bytes, int]]] = {}
+        for number, root in enumerate(roots):
+            os.mkdir(root)
+            for path in sorted(plant(root, {bytes([number + 97]) + path for path in paths} if number else paths)):
+                key = os.fsdecode(os.path.basename(path))[0]
+                expected.setdefault(key, []).append((root + b"/" + path, os.path.getsize(root + b"/" + path)))
+        request = InputRequest(tuple(map(os.fsdecode, roots)), folder=Path(scratch))
+        image = build_plan(request, mini_batch_size=1, partitions=Partitions(["first"], "**/{first}*"))
+        assert image.largest_partition is not None
+        assert image.largest_partition.items == max(map(len, expected.values()))
+        with written(image, Path(scratch) / "plan") as plan:
+            found: dict[str, list[tuple[bytes, int]]] = {}
+            for batch in range(plan.batches):
+                first, count = plan.bounds(batch)
+                items = [(plan.path_bytes(item), plan.size(item)) for item in range(first, first + count)]
+                found[plan.partition(batch)["first"]] = items
+                assert [path for path, _ in items] == list(map(os.fsencode, plan.paths(first, count)))
+            assert list(found.items()) == list(expected.items())
 
 
 @settings(max_examples=30, deadline=None)

@@ -25,7 +25,8 @@ SUMMARY = Summary(
 )  # fmt: skip
 STARTED = "OUT       out: started: 20 items in 2 mini-batches done"
 PLAN = PlanReport(
-    items=50, bytes=1500, batches=5, folders=2, largest_path="in/a\x1b", largest_bytes=141, workers=2,
+    items=50, bytes=1500, batches=5, folders=2, largest_path="in/a\x1b", largest_bytes=141,
+    partition_keys=(), largest_partition="", largest_partition_items=0, workers=2,
     slots=("slot 0",), reasons=("2 by cpus",), state="started", done_items=20, done_batches=2, differences=(),
     notes=("mind the gap",),
 )  # fmt: skip

@@ -44,6 +44,30 @@ def test_every_range(case: str, tmp_path: Path) -> None:
     assert firsts == [*range(0, len(items), 3), len(items)]
 
 
+TWO = (("user", "sé"), [("a", "b c"), ("", b"\xff"), ("k=v", "x" * 300), ("a", "b c")])
+
+
+def test_partitions(tmp_path: Path) -> None:
+    plan = PlanMap(str(driver.write_plan(tmp_path / "plan", ITEMS["root and folders"][:4], 1, TWO)))
+    keys, values = TWO
+    assert plan.keys == keys
+    for batch in (3, 0, 1, 2):
+        found = plan.partition(batch)
+        assert list(found) == list(keys)
+        assert [os.fsencode(value) for value in found.values()] == [os.fsencode(value) for value in values[batch]]
+        found.clear()
+        assert plan.partition(batch)
+    for batch in (-1, 4, 2**32):
+        with pytest.raises(IndexError):
+            plan.partition(batch)
+    plan.close()
+
+
+def test_without_keys_there_are_no_values(tmp_path: Path) -> None:
+    plan = PlanMap(str(driver.write_plan(tmp_path / "plan", ITEMS["many"])))
+    assert (plan.keys, plan.partition(0)) == ((), {})
+
+
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=6)
 
 
@@ -78,16 +102,29 @@ def test_cut_files(length: int, tmp_path: Path) -> None:
         PlanMap(str(path))
 
 
-@given(st.integers(0, HEADER.size - 1), st.integers(0, 255))
+@pytest.mark.parametrize("cut", range(8, 400, 8))
+def test_cut_partitions(cut: int, tmp_path: Path) -> None:
+    """With the length in the header made to fit, so that the sections themselves are looked at."""
+    path = driver.write_plan(tmp_path / "plan", ITEMS["root and folders"][:4], 1, TWO)
+    content = bytearray(path.read_bytes()[:-cut])
+    content[HEADER.size - 16 : HEADER.size - 8] = len(content).to_bytes(8, "little")
+    path.write_bytes(content)
+    with pytest.raises(PlanDamaged):
+        PlanMap(str(path))
+
+
+@given(st.integers(0, HEADER.size - 1), st.integers(0, 255), st.booleans())
 def test_a_damaged_header_is_refused_or_stays_inside_the_file(
-    tmp_path_factory: pytest.TempPathFactory, at: int, byte: int
+    tmp_path_factory: pytest.TempPathFactory, at: int, byte: int, partitioned: bool
 ) -> None:
-    path = driver.write_plan(tmp_path_factory.mktemp("plan") / "plan", ITEMS["many"])
+    path = tmp_path_factory.mktemp("plan") / "plan"
+    driver.write_plan(path, ITEMS["root and folders"][:4] if partitioned else ITEMS["many"], *([1, TWO] * partitioned))
     content = bytearray(path.read_bytes())
     content[at] = byte
     path.write_bytes(content)
     try:
         plan = PlanMap(str(path))
         plan.paths(0, min(plan.items, 100))
+        plan.partition(0)
     except (PlanDamaged, IndexError):
         pass

@@ -1,0 +1,83 @@
+"""The template that says where in a path the values of the partition keys stand: `{user}/{season}/*.csv`.
+
+`spec` checks it, `plan` holds paths against it; docs/spec.md states the rules. Paths are matched as text (undecodable
+bytes by surrogateescape), so that a value never ends within a character.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+_TOKEN = re.compile(r"\{[^{}]*\}|\*+|[^{}*]+|.", re.DOTALL)
+_DATE = re.compile(r"\{[^{}]*:[^{}]*\}")
+_ANY_FOLDERS = r"(?:[^/]+/)*"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionFormat:
+    """A template, ready to match: `folders` against a relative folder ("" or "a/b/"), `name` against the base name.
+
+    `anywhere` is `folders` for paths whose beginning the template does not describe. The groups of `folders` and then
+    those of `name` are the values of `keys`, in order.
+    """
+
+    text: str
+    keys: tuple[str, ...]
+    folders: re.Pattern[str]
+    anywhere: re.Pattern[str]
+    name: re.Pattern[str]
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Parse; ValueError says what is wrong, for people."""
+        date = _DATE.search(text)
+        if date is not None:
+            raise ValueError(
+                f"{date[0]}: dates are not taken apart; give each part a key, as in {{year}}/{{month}}/{{day}}"
+            )
+        parts = [part for part in text.split("/") if part not in ("", ".")]
+        if not parts or text.endswith("/"):
+            raise ValueError("names no files: it ends with the file's name, which may be *")
+        if ".." in parts:
+            raise ValueError("holds `..`")
+        keys: list[str] = []
+        below = [*parts, "*"] if parts[-1] == "**" else parts
+        folders = "".join(_ANY_FOLDERS if part == "**" else _expression(part, keys) + "/" for part in below[:-1])
+        name = _expression(below[-1], keys)
+        if len(set(keys)) != len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ValueError(f"names {{{twice}}} more than once")
+        return cls(
+            text, tuple(keys), re.compile(folders), re.compile("(?:[^/]+/)*?" + folders), re.compile(name)
+        )  # fmt: skip
+
+
+def _expression(part: str, keys: list[str]) -> str:
+    """One path part as a regular expression; the keys that it captures are appended to `keys`."""
+    pieces: list[str] = []
+    before = ""
+    for token in _TOKEN.findall(part):
+        if token.startswith("{") and token.endswith("}") and len(token) > 1:
+            keys.append(_key(token))
+            if before.startswith("{"):
+                raise ValueError(f"has nothing between {before} and {token}")
+            pieces.append("([^/]+?)")
+        elif token == "*":
+            pieces.append("[^/]*")
+        elif token.startswith("*"):
+            raise ValueError("has `**` beside something else in a path part; alone it stands for any number of folders")
+        elif token in "{}":
+            raise ValueError(f"has a lone `{token}`")
+        else:
+            pieces.append(re.escape(token))
+        before = token
+    return "".join(pieces)
+
+
+def _key(token: str) -> str:
+    key = token[1:-1]
+    if not key.strip():
+        raise ValueError(f"{token} names no key")
+    return key
