@@ -19,11 +19,20 @@ Reads SPEC as `run` would and says what is wrong with it: every problem at once,
 where each value comes from; what is ignored and why; which interpreter the script would run in, and whether its imports
 resolve there. Runs nothing of the script and writes nothing. Exit code 2 where there are problems."""
 
-EXAMPLES = ("batchctl check deployment.yml", "batchctl check score.py images/ --python venv/bin/python --json")
+EXAMPLES = (
+    "batchctl check deployment.yml",
+    "batchctl check deployment.yml --strict-azure",
+    "batchctl check score.py images/ --python venv/bin/python --json",
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="OUT", help="taken and not looked at, so that `run` can become `check`")
+    parser.add_argument(
+        "--strict-azure",
+        action="store_true",
+        help="what az ml would refuse is a problem too, so that what passes here passes there",
+    )
     add_voice_arguments(parser, json_help="print one JSON object", voices=False)
     add_job_arguments(parser, usage="SPEC [INPUT ...] [options] [settings]")
 

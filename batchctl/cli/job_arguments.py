@@ -62,7 +62,8 @@ def loaded_job(args: argparse.Namespace) -> tuple[Loaded, dict[str, bool]]:
     switches = {name: on or bool(given.get(name)) for name, on in command_switches().items()}
     if given.get("verbose"):
         switches["quiet"] = bool(given.get("quiet"))  # what was typed wins over the environment
-    return load(args.spec, overrides, inputs=args.inputs, out=given.get("out")), switches
+    strict = bool(given.get("strict_azure"))
+    return load(args.spec, overrides, inputs=args.inputs, out=given.get("out"), strict_azure=strict), switches
 
 
 def standard_input(inputs: list[str]) -> bytes | None:

@@ -9,14 +9,22 @@ succeeded in the end do not count.
   judged and more than that share *of the judged* failed: a run that is going so badly is stopped early. A run of fewer
   items is judged by (a) alone. At the end all items are judged, so (a) and (b) are the same, exact question.
 - Nothing succeeded at the end is a verdict of its own, whatever the threshold.
+
+Mini-batches have thresholds of their own (`judge_batches`): a count, exceeded by strictly more failed ones at any time,
+and a percentage of all, judged at the end only. Which mini-batches have failed is kept by `FailedBatches`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from batchctl.model.job import ErrorThreshold
+from batchctl.model.records import Committed, Quarantined, Record
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 MINIMUM_SAMPLE = 100
 
@@ -49,11 +57,57 @@ def judge(threshold: ErrorThreshold, *, ok: int, failed: int, total: int, finish
     return Judgement(Standing.WITHIN)
 
 
-def _judge_percent(percent: float, *, failed: int, judged: int, total: int) -> Judgement:
+def judge_batches(*, failed: int, batches: int, threshold: int, percent: float, finished: bool) -> Judgement:
+    """`failed` of `batches` mini-batches; `threshold` -1 is never exceeded, nor is 100 `percent`."""
+    if 0 <= threshold < failed:
+        told = f"{failed} mini-batches failed; the mini-batch error threshold is {threshold}"
+        return Judgement(Standing.EXCEEDED, told)
+    if finished and percent < 100.0 and failed > _share(percent) * batches:
+        told = f"{failed} of {batches} mini-batches failed; {percent:g}% may fail"
+        return Judgement(Standing.EXCEEDED, told)
+    return Judgement(Standing.WITHIN)
+
+
+class FailedBatches:
+    """Which mini-batches have failed, by what is durable: items of it were given up, or fewer rows came back than
+    there were items. Replaying the log gives what the run had."""
+
+    def __init__(self) -> None:
+        self._given_up: set[int] = set()
+        self._short: set[int] = set()  # only those of which nothing was given up
+
+    def replay(self, record: Record) -> None:
+        """A record of the checkpoint log."""
+        if isinstance(record, Committed):
+            self.scored(record.batch, record.failed)
+        elif isinstance(record, Quarantined):
+            self.given_up(record.lease.batch)
+
+    def scored(self, batch: int, failed: int) -> None:
+        """Rows of the mini-batch, or of a part of it, are durable; `failed` items were missing in them."""
+        if failed and batch not in self._given_up:
+            self._short.add(batch)
+
+    def given_up(self, batch: int) -> None:
+        """Items of the mini-batch are quarantined, durably."""
+        self._given_up.add(batch)
+        self._short.discard(batch)
+
+    def count(self, threshold: ErrorThreshold) -> int:
+        """How many have failed. Short ones count only where the error threshold limits anything: with -1 a script may
+        return as few rows as it likes."""
+        return len(self._given_up) + (len(self._short) if threshold.limits else 0)
+
+
+def _share(percent: float) -> Fraction:
     from fractions import Fraction  # it pulls in decimal and numbers, and most runs have no percentage
 
     # By way of its text: 0.07 means 7/10000, not the binary fraction next to it, and "exact" must mean exact.
-    share = Fraction(str(percent)) / 100
+    return Fraction(str(percent)) / 100
+
+
+def _judge_percent(percent: float, *, failed: int, judged: int, total: int) -> Judgement:
+    share = _share(percent)
     if failed > share * total:
         told = f"{failed} of {total} items failed; the error threshold is {percent:g}%"
         return Judgement(Standing.EXCEEDED, told)

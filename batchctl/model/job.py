@@ -53,6 +53,11 @@ class ErrorThreshold:
     count: int | None = -1
     percent: float | None = None
 
+    @property
+    def limits(self) -> bool:
+        """Is there a number of failures that it does not tolerate?"""
+        return self.percent is not None or (self.count is not None and self.count >= 0)
+
     def __str__(self) -> str:
         return f"{self.percent:g}%" if self.percent is not None else str(self.count)
 
@@ -86,11 +91,14 @@ class JobSpec:
     output_action: OutputAction = OutputAction.APPEND_ROW
     output_format: OutputFormat = OutputFormat.CSV
     output_file_name: str = "predictions.csv"
+    header: bool = False  # azure format only: column names of DataFrames come first
     order: Order = Order.PLAN
     max_retries: int = 3
     timeout: float = 30.0
     init_timeout: float = 3600.0
     error_threshold: ErrorThreshold = ErrorThreshold()
+    mini_batch_error_threshold: int = -1  # failed mini-batches tolerated; -1: any number
+    allowed_failed_percent: float = 100.0  # of all mini-batches, judged at the end only
     isolate: bool = True
     workers: int | None = None  # None: sized automatically
     threads: int | None = None  # cpus per worker; None: derived

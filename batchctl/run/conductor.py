@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.slot_health import InitDecision
-from batchctl.dispatch.threshold import Standing, judge
+from batchctl.dispatch.threshold import Standing, judge, judge_batches
 from batchctl.engine.base import Engine
 from batchctl.errors import BatchctlError, InitFailedError
 from batchctl.model.events import (
@@ -325,11 +325,19 @@ class Conductor:
         self._judge()
 
     def _judge(self) -> None:
-        """Is the error threshold exceeded by what is durable? At the end `ending` asks once more."""
+        """Is a threshold exceeded by what is durable? At the end `ending` asks once more."""
         if self._phase is Phase.RUNNING and not self._queue.finished:
-            counts = self._queue.counts
+            spec, counts = self._spec, self._queue.counts
             ok, failed = counts.ok, counts.failed + self._teller.quarantined_durably
-            judgement = judge(self._spec.error_threshold, ok=ok, failed=failed, total=counts.items, finished=False)
+            judgement = judge(spec.error_threshold, ok=ok, failed=failed, total=counts.items, finished=False)
+            if judgement.standing is Standing.WITHIN:
+                judgement = judge_batches(
+                    failed=self._teller.failed_batches.count(spec.error_threshold),
+                    batches=counts.batches,
+                    threshold=spec.mini_batch_error_threshold,
+                    percent=spec.allowed_failed_percent,
+                    finished=False,
+                )
             if judgement.standing is not Standing.WITHIN:
                 self._stop(Conducted(Ending.THRESHOLD, judgement.reason), drain=False)
 

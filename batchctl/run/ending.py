@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from batchctl.dispatch.pending import Counts
-from batchctl.dispatch.threshold import Standing, judge
+from batchctl.dispatch.threshold import Standing, judge, judge_batches
 from batchctl.errors import BatchctlError, ExitCode, InitFailedError, UsageError
 from batchctl.model.job import JobSpec
 from batchctl.model.outcome import Failure, FailureKind
@@ -42,8 +42,8 @@ class Verdict:
     reason: str = ""
 
 
-def judge_run(spec: JobSpec, conducted: Conducted, counts: Counts) -> Verdict:
-    """Exit code and state from how the loop ended and what is committed."""
+def judge_run(spec: JobSpec, conducted: Conducted, counts: Counts, *, failed_batches: int) -> Verdict:
+    """Exit code and state from how the loop ended and what is committed; `failed_batches` as `FailedBatches` counts."""
     if conducted.ending is Ending.STOPPED:
         return Verdict(ExitCode.STOPPED, RunState.STOPPED, conducted.reason)
     if conducted.ending is Ending.INTERRUPTED:
@@ -52,6 +52,14 @@ def judge_run(spec: JobSpec, conducted: Conducted, counts: Counts) -> Verdict:
         return Verdict(ExitCode.THRESHOLD, RunState.FAILED, conducted.reason)
     failed = counts.failed + counts.quarantined
     judgement = judge(spec.error_threshold, ok=counts.ok, failed=failed, total=counts.items, finished=True)
+    if judgement.standing is Standing.WITHIN:
+        judgement = judge_batches(
+            failed=failed_batches,
+            batches=counts.batches,
+            threshold=spec.mini_batch_error_threshold,
+            percent=spec.allowed_failed_percent,
+            finished=True,
+        )
     if judgement.standing is not Standing.WITHIN:
         return Verdict(ExitCode.THRESHOLD, RunState.FAILED, judgement.reason)
     return Verdict(ExitCode.OK, RunState.FINISHED)

@@ -233,7 +233,8 @@ def _end(
     disk: Disk,
 ) -> Summary:
     spec = ready.spec
-    verdict = judge_run(spec, conducted, queue.counts)
+    failed_batches = teller.failed_batches.count(spec.error_threshold)
+    verdict = judge_run(spec, conducted, queue.counts, failed_batches=failed_batches)
     if verdict.code is ExitCode.OK:
         teller.state = RunState.FINISHING
         teller.tick(force=True)

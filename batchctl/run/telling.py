@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.retry import Decision, Verdict
+from batchctl.dispatch.threshold import FailedBatches
 from batchctl.engine.base import Engine
 from batchctl.model.events import InitFailed, WorkerGone, WorkerReady
 from batchctl.model.lease import Lease
@@ -66,6 +67,7 @@ class Teller:
         self.notes: dict[str, int] = {}
         self._warned: set[str] = set()
         self.quarantined_durably = 0
+        self.failed_batches = FailedBatches()
         self.message = ""
         self._began = clock()
         self._marks: list[tuple[float, int]] = []
@@ -73,6 +75,7 @@ class Teller:
     def replay(self, record: Record) -> None:
         """A record of an earlier epoch, for the totals."""
         self.tally.replay(record)
+        self.failed_batches.replay(record)
         if isinstance(record, Quarantined):
             self.quarantined_durably += record.lease.count
 
@@ -168,8 +171,11 @@ class Teller:
         tally.attempts += len(group.scored)
         for scored in group.scored:
             tally.rows += scored.n_rows
+            if scored.failed:
+                self.failed_batches.scored(scored.lease.batch, scored.failed)
         for record in group.quarantined:
             self.quarantined_durably += record.lease.count
+            self.failed_batches.given_up(record.lease.batch)
         self._attempts.flush()
 
     def paused(self, reason: str) -> None:

@@ -8,6 +8,7 @@ or a problem.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from batchctl.spec.azure_keys import (
@@ -15,6 +16,7 @@ from batchctl.spec.azure_keys import (
     IGNORED,
     METADATA,
     MODEL_TYPES,
+    OVERRIDES,
     RETRY_KEYS,
     STRANGERS,
     TYPES,
@@ -29,12 +31,16 @@ from batchctl.spec.problems import Problem, Wrong, did_you_mean, quoted
 from batchctl.spec.scoring import code_folder, take_script
 
 ENVIRONMENT = "environment_variables"
+# Whole numbers, which Azure's client makes of an unquoted fraction by cutting it.
+_WHOLE = frozenset(("mini_batch_size", "max_retries", "error_threshold", "workers"))
+_FRACTION = re.compile(r"[+-]?\d+\.\d*[1-9]\d*", re.ASCII)
 _REFERENCE = re.compile(r"\$\{?[A-Za-z_]")
 _IN_SETTINGS = tuple(setting for setting in SETTINGS if setting.azure)
 _SETTINGS_KEYS = (*dict.fromkeys(setting.azure.partition(".")[0] for setting in _IN_SETTINGS), ENVIRONMENT)
 _ROOT_KEYS = tuple(
     dict.fromkeys((*USED_AT_ROOT, *METADATA, *_SETTINGS_KEYS, *(key for key in IGNORED if "." not in key)))
 )
+_OVERRIDDEN = frozenset(dotted.partition(".")[0] for dotted in OVERRIDES)
 
 
 def read(root: Node, draft: Draft, *, base: Path) -> None:
@@ -44,6 +50,7 @@ def read(root: Node, draft: Draft, *, base: Path) -> None:
         draft.add(refusal)
         return
     _root_keys(root, draft)
+    _overrides(root, draft)
     for key in ("resources", "environment", "model", "code_configuration", "settings"):
         _ignored(root, key, draft)
     settings = _settings_block(root, draft)
@@ -75,7 +82,7 @@ def _other_kind(root: Node) -> Problem | None:
 def _root_keys(root: Node, draft: Draft) -> None:
     native = {setting.key: setting for setting in SETTINGS}
     for name, node in root.entries:
-        if name in _ROOT_KEYS:
+        if name in _ROOT_KEYS or (name in _OVERRIDDEN and node.from_set):
             continue
         setting = native.get(name)
         if setting is not None and setting.flag:
@@ -88,8 +95,23 @@ def _root_keys(root: Node, draft: Draft) -> None:
     if metadata:
         draft.note(Node(Kind.NULL, root.place), f"not needed to score, ignored: {', '.join(metadata)}")
     for name, node in root.entries:
-        if name in IGNORED:
+        if name in IGNORED and node.kind is not Kind.MAPPING:
             draft.note(node, IGNORED[name])
+
+
+def _overrides(root: Node, draft: Draft) -> None:
+    """What only an invocation gives: keys of --set that no file has."""
+    for dotted, why in OVERRIDES.items():
+        node = root.find(dotted)
+        if node is not None and node.from_set:
+            draft.note(node, why)
+    compute = root.get("compute")
+    if compute is not None and compute.kind is Kind.MAPPING:
+        for problem in unknown_keys(compute, ("instance_count", "instance_type") if compute.from_set else ()):
+            draft.add(problem)
+    job_name = root.get("job_name")
+    if job_name is not None and job_name.from_set:
+        draft.take(BY_FIELD["name"], job_name, base=Path(), rank=Rank.SET)
 
 
 def _ignored(root: Node, key: str, draft: Draft) -> None:
@@ -146,6 +168,10 @@ def _take(setting: Setting, node: Node, draft: Draft, *, base: Path) -> None:
     if setting.field == "timeout" and node.kind is Kind.SCALAR and node.text.strip() == "0":
         draft.note(node, "0 means the default on Azure; the default is used")
         return
+    if setting.field in _WHOLE and node.plain and _FRACTION.fullmatch(node.text):
+        whole = node.text.partition(".")[0]
+        draft.note(node, f"{node.text} is cut to {whole}, as Azure's client does")
+        node = replace(node, text=whole)
     draft.take(setting, node, base=base, rank=Rank.FILE)
 
 

@@ -45,6 +45,9 @@ IGNORED: Mapping[str, str] = MappingProxyType(
         "environment.properties": "ignored: environments are not registered here",
         "environment.os_type": "ignored: there is no container",
         "environment.inference_config": "ignored: it is for online endpoints",
+        "environment.id": "ignored: environments are not registered here",
+        "environment.datastore": "ignored: environments are not registered here",
+        "environment.auto_delete_setting": "ignored: environments are not registered here",
         "model.name": "ignored: the model is taken from its path",
         "model.version": "ignored: the model is taken from its path",
         "model.description": "ignored: the model is taken from its path",
@@ -52,6 +55,25 @@ IGNORED: Mapping[str, str] = MappingProxyType(
         "model.properties": "ignored: the model is taken from its path",
         "model.flavors": "ignored: the script loads the model",
         "model.stage": "ignored: the model is taken from its path",
+        "model.datastore": "ignored: the model is taken from its path",
+        "model.system_metadata": "ignored: the model is taken from its path",
+        "model.default_deployment_template": "ignored: it is for online endpoints",
+        "model.allowed_deployment_templates": "ignored: it is for online endpoints",
+    }
+)
+
+# What an invocation on Azure may override beside the deployment's own keys: taken from --set only.
+OVERRIDES: Mapping[str, str] = MappingProxyType(
+    {
+        "compute.instance_count": "ignored: one machine scores",
+        "compute.instance_type": "ignored: the machine is measured",
+        "input_data": "ignored: INPUT on the command line is what is scored",
+        "dataset": "ignored: INPUT on the command line is what is scored",
+        "inputs": "ignored: INPUT on the command line is what is scored",
+        "output_data": "ignored: -o OUT is where the output goes",
+        "output_dataset": "ignored: -o OUT is where the output goes",
+        "outputs": "ignored: -o OUT is where the output goes",
+        "job_name": "used as the name of the job",
     }
 )
 

@@ -117,6 +117,10 @@ SETTINGS: tuple[Setting, ...] = (
         help="name of the result in OUT (default: predictions.csv, or .jsonl by format)",
     ),
     Setting(
+        field="header", key="header", parse=values.switch, flag="--header", switch=True, default=False,
+        help="begin the azure format with the column names where DataFrames are returned",
+    ),
+    Setting(
         field="order", key="order", parse=values.choice(Order), flag="--order", metavar="ORDER", default=Order.PLAN,
         help="plan: rows in the order of the input; completion: as they were finished",
     ),
@@ -139,6 +143,16 @@ SETTINGS: tuple[Setting, ...] = (
         field="error_threshold", key="error_threshold", parse=values.threshold, flag="--error-threshold",
         metavar="N|P%", azure="error_threshold", default=ErrorThreshold(),
         help="failed files tolerated, as a number or a percentage; -1: any number",
+    ),
+    Setting(
+        field="mini_batch_error_threshold", key="mini_batch_error_threshold", parse=values.batch_threshold,
+        flag="--mini-batch-error-threshold", metavar="N", default=-1,
+        help="failed mini-batches tolerated; -1: any number",
+    ),
+    Setting(
+        field="allowed_failed_percent", key="allowed_failed_percent", parse=values.percent,
+        flag="--allowed-failed-percent", metavar="P", default=100.0,
+        help="share of mini-batches that may have failed when all are done, 0 to 100",
     ),
     Setting(
         field="isolate", key="isolate", parse=values.switch, flag="--isolate", switch=True, default=True,

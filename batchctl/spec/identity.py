@@ -25,6 +25,7 @@ FIXED = (
     "output_action",
     "output_format",
     "output_file_name",
+    "header",
     "order",
 )
 FREE = (
@@ -34,6 +35,8 @@ FREE = (
     "init_timeout",
     "max_retries",
     "error_threshold",
+    "mini_batch_error_threshold",
+    "allowed_failed_percent",
     "isolate",
     "grace",
     "pause_max",

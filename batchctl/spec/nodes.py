@@ -59,7 +59,10 @@ class KeyPath:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value as written. `place` is that of its key where it has one. Only the member that fits `kind` is filled."""
+    """A value as written. `place` is that of its key where it has one. Only the member that fits `kind` is filled.
+
+    `plain`: a scalar that a YAML file holds without quotes, so that YAML may take it for a number or a switch.
+    """
 
     kind: Kind
     place: Place
@@ -67,6 +70,7 @@ class Node:
     text: str = ""
     entries: tuple[tuple[str, Node], ...] = ()
     elements: tuple[Node, ...] = ()
+    plain: bool = False
 
     def get(self, key: str) -> Node | None:
         """The value of `key`; None where there is none, or where this is no mapping."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from batchctl.errors import SpecError
 from batchctl.model.job import Dialect, JobSpec, OutputAction, OutputFormat
-from batchctl.spec import azure, native
+from batchctl.spec import azure, azure_strict, native
 from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import SETTINGS, Setting
 from batchctl.spec.locate import Located, locate
@@ -76,8 +76,12 @@ def load(
     inputs: Iterable[str] = (),
     out: str | Path | None = None,
     cwd: Path | None = None,
+    strict_azure: bool = False,
 ) -> Loaded:
-    """Read and resolve a spec; never raises for what a user wrote. Flags' relative paths are against `cwd`."""
+    """Read and resolve a spec; never raises for what a user wrote. Flags' relative paths are against `cwd`.
+
+    `strict_azure`: what Azure's own client would refuse is a problem too.
+    """
     overrides = overrides or Overrides()
     cwd = cwd or Path.cwd()
     environ = os.environ if overrides.environ is None else overrides.environ
@@ -85,7 +89,7 @@ def load(
     if isinstance(located, Problem):
         return Loaded(str(spec), None, None, (located,), ())
     draft = Draft(notes=list(located.notes))
-    _read(located, draft, sets=overrides.sets)
+    refused = _read(located, draft, sets=overrides.sets, strict_azure=strict_azure)
     _overlay(draft, overrides.flags, environ=environ, cwd=cwd)
     given = tuple(inputs)
     if given:
@@ -94,6 +98,8 @@ def load(
     _cross_checks(draft)
     check_partitioning(draft, located.dialect)
     problems = draft.settle()
+    told = {(problem.where, problem.key) for problem in problems}
+    problems += tuple(problem for problem in refused if (problem.where, problem.key) not in told)
     complete = "script" in draft.values and "code" in draft.values
     if not problems and not complete:  # a reader that gives no script must say why
         problems = (Problem(located.shown, "names no scoring script", "Name one"),)
@@ -111,13 +117,15 @@ def command_switches(environ: Mapping[str, str] | None = None) -> dict[str, bool
     return {name: environ.get(PREFIX + name.upper(), "").strip().lower() not in off for name in COMMAND_SWITCHES}
 
 
-def _read(located: Located, draft: Draft, *, sets: tuple[str, ...]) -> None:
+def _read(located: Located, draft: Draft, *, sets: tuple[str, ...], strict_azure: bool) -> tuple[Problem, ...]:
+    """Fill the draft; returns what only Azure's client refuses, none unless `strict_azure`."""
     tree = _tree(located)
     for problem in tree.problems:
         draft.add(problem)
     root = tree.root
     if root is None:
-        return
+        return ()
+    refused = _refused(located, root, sets=sets) if strict_azure else ()
     for assignment in sets:
         try:
             root = overridden(root, assignment)
@@ -130,6 +138,15 @@ def _read(located: Located, draft: Draft, *, sets: tuple[str, ...]) -> None:
         native.read(root, draft, base=base)
     else:
         native.read_bare(located.path, root, draft, shown=located.shown)
+    return refused
+
+
+def _refused(located: Located, root: Node, *, sets: tuple[str, ...]) -> tuple[Problem, ...]:
+    if located.dialect is Dialect.AZURE:
+        return azure_strict.refusals(root, sets, base=located.path.parent)
+    return (
+        Problem(located.shown, "is no deployment of Azure's", "Leave --strict-azure out, or give a deployment.yml"),
+    )
 
 
 def _tree(located: Located) -> Tree:

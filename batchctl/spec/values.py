@@ -168,6 +168,24 @@ def threshold(node: Node, base: Path) -> ErrorThreshold:
     return ErrorThreshold(count=max(value, -1))
 
 
+def batch_threshold(node: Node, base: Path) -> int:
+    """A number of failed mini-batches; whatever is below -1 means -1."""
+    try:
+        value = whole(-(2**31), 2**31 - 1)(node, base)
+    except Wrong as wrong:
+        raise Wrong(wrong.what, "Write a number of mini-batches (-1: any number)") from None
+    assert isinstance(value, int)
+    return max(value, -1)
+
+
+def percent(node: Node, base: Path) -> float:
+    """0 to 100; a % sign may follow."""
+    raw = text(node, base).strip().removesuffix("%").rstrip()
+    if len(raw) > _LONGEST_NUMBER or not _NUMBER.fullmatch(raw) or float(raw) > 100:
+        raise Wrong(f"{quoted(raw)} is not a percentage", "Write 0 to 100")
+    return float(raw)
+
+
 def texts(node: Node, base: Path) -> tuple[str, ...]:
     """A list of texts; one text stands for a list of one."""
     if node.kind is not Kind.LIST:

@@ -142,7 +142,8 @@ class _Builder:
         null = event.value in _NULLS and (event.implicit[0] or event.tag == "tag:yaml.org,2002:null")
         kind = Kind.NULL if null else Kind.SCALAR
         text = "" if null else event.value
-        self._add(Node(kind, place, self._next_path(), text=text), place, anchor=event.anchor)
+        plain = bool(event.implicit[0])
+        self._add(Node(kind, place, self._next_path(), text=text, plain=plain), place, anchor=event.anchor)
 
     def _key(self, event: Any, top: _Open) -> None:
         if event.value == "<<" and event.implicit[0]:

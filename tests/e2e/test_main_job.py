@@ -194,6 +194,7 @@ SETTINGS = {
     "output_format": ("--output-format", "jsonl", "--output-file-name", "predictions.csv"),
     "output_file_name": ("--output-file-name", "other.csv"),
     "order": ("--order", "completion"),
+    "header": ("--header",),
     "include": ("--include", "item00*"),
     "environment": ("--env", "FLAVOUR=spumoni"),
 }
@@ -219,6 +220,8 @@ FREE = {
     "timeout": ("--timeout", "99"),
     "max_retries": ("--max-retries", "7"),
     "error_threshold": ("--error-threshold", "5%"),
+    "mini_batch_error_threshold": ("--mini-batch-error-threshold", "3"),
+    "allowed_failed_percent": ("--allowed-failed-percent", "50"),
     "grace": ("--grace", "1"),
     "isolate": ("--no-isolate",),
 }

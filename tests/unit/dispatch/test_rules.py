@@ -8,9 +8,11 @@ from batchctl.dispatch.credits import RunEstimate, credits_for
 from batchctl.dispatch.isolate import Part, halves
 from batchctl.dispatch.retry import Decision, RetryPolicy, decide, same_cause
 from batchctl.dispatch.slot_health import InitDecision, SlotHealth
-from batchctl.dispatch.threshold import Standing, judge
+from batchctl.dispatch.threshold import FailedBatches, Standing, judge, judge_batches
 from batchctl.model.job import ErrorThreshold
+from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.records import Committed, Quarantined
 
 RETRY, SPLIT, QUARANTINE = Decision
 
@@ -98,6 +100,46 @@ def test_threshold(case: str) -> None:
     judgement = judge(threshold, ok=ok, failed=failed, total=total, finished=finished)
     assert judgement.standing is expected
     assert bool(judgement.reason) == (expected is not WITHIN)
+
+
+# name: failed, threshold, percent, finished -> standing; of 10 mini-batches
+BATCH_THRESHOLDS = {
+    "minus one never": (10, -1, 100.0, True, WITHIN),
+    "a count is not exceeded by itself": (2, 2, 100.0, False, WITHIN),
+    "one more exceeds it at once": (3, 2, 100.0, False, EXCEEDED),
+    "zero tolerates none": (1, 0, 100.0, False, EXCEEDED),
+    "percent, not before the end": (9, -1, 10.0, False, WITHIN),
+    "percent, exact at the end": (1, -1, 10.0, True, WITHIN),
+    "percent, one more at the end": (2, -1, 10.0, True, EXCEEDED),
+    "zero percent": (1, -1, 0.0, True, EXCEEDED),
+    "both apply": (3, 2, 50.0, True, EXCEEDED),
+}
+
+
+@pytest.mark.parametrize("case", BATCH_THRESHOLDS)
+def test_batch_threshold(case: str) -> None:
+    failed, threshold, percent, finished, expected = BATCH_THRESHOLDS[case]
+    judgement = judge_batches(failed=failed, batches=10, threshold=threshold, percent=percent, finished=finished)
+    assert judgement.standing is expected
+    assert bool(judgement.reason) == (expected is not WITHIN)
+
+
+def test_failed_batches_are_counted_once_and_short_ones_under_a_limit_only() -> None:
+    failure = Failure(FailureKind.FAILED, "E", "a")
+    records = [
+        Committed(0, 0, 5, 1, 0, 0, 0, 5, 5, 0),  # whole
+        Committed(1, 5, 5, 1, 0, 0, 0, 3, 3, 2),  # short
+        Committed(2, 10, 2, 1, 0, 0, 0, 1, 1, 1),  # a short part ...
+        Quarantined(Lease(2, 12, 3, 2), failure),  # ... of one of which items are given up
+        Quarantined(Lease(3, 15, 1, 2), failure),
+        Quarantined(Lease(3, 16, 1, 2), failure),
+        Committed(3, 17, 3, 1, 0, 0, 0, 2, 2, 1),
+    ]
+    found = FailedBatches()
+    for record in records:
+        found.replay(record)
+    assert found.count(NEVER) == 2
+    assert found.count(ZERO) == found.count(PERCENT_3) == 3
 
 
 MS = 1_000_000

@@ -42,9 +42,31 @@ def test_exit_codes(tmp_path: Path, case: str, action: OutputAction) -> None:
     spec = replace(job(tmp_path), error_threshold=threshold, output_action=action)
     counts = Counts(10, ok, failed, quarantined, 10, 10, 0, 0)
     reason = "" if ending is Ending.ALL_DONE else "why"
-    verdict = judge_run(spec, Conducted(ending, reason), counts)
+    verdict = judge_run(spec, Conducted(ending, reason), counts, failed_batches=0)
     assert (verdict.code, verdict.state) == (code, state)
     assert bool(verdict.reason) is (code is not OK)
     typed = ("batchctl", "run", "a b.py", "-o", "OUT")
     expected = {OK: "batchctl verify ", THRESHOLD: "batchctl inspect "}.get(code, "batchctl run 'a b.py' -o OUT")
     assert next_command(spec, verdict, typed).startswith(expected)
+
+
+# name: (mini_batch_error_threshold, allowed_failed_percent, failed mini-batches of 10) -> code
+FAILED_BATCHES = {
+    "any number": (-1, 100.0, 9, OK),
+    "as many as allowed": (2, 100.0, 2, OK),
+    "one more": (2, 100.0, 3, THRESHOLD),
+    "none allowed": (0, 100.0, 1, THRESHOLD),
+    "as many percent": (-1, 30.0, 3, OK),
+    "more percent": (-1, 30.0, 4, THRESHOLD),
+    "the stricter one decides": (9, 10.0, 2, THRESHOLD),
+}
+
+
+@pytest.mark.parametrize("case", FAILED_BATCHES)
+def test_failed_mini_batches(tmp_path: Path, case: str) -> None:
+    threshold, percent, failed, code = FAILED_BATCHES[case]
+    spec = replace(job(tmp_path), mini_batch_error_threshold=threshold, allowed_failed_percent=percent)
+    counts = Counts(100, 90, 0, 10, 10, 10, 0, 0)
+    verdict = judge_run(spec, Conducted(Ending.ALL_DONE, ""), counts, failed_batches=failed)
+    assert verdict.code is code
+    assert ("mini-batches failed" in verdict.reason) is (code is THRESHOLD)

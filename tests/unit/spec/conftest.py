@@ -34,11 +34,12 @@ class Folder:
         environ: Mapping[str, str] | None = None,
         inputs: tuple[str, ...] = (),
         out: str | None = None,
+        strict_azure: bool = False,
     ) -> Loaded:
         if text is not None:
             self.write(name, text)
         overrides = Overrides(flags=flags or {}, sets=sets, environ=environ or {})
-        return load(name, overrides, inputs=inputs, out=out, cwd=self.root)
+        return load(name, overrides, inputs=inputs, out=out, cwd=self.root, strict_azure=strict_azure)
 
     def azure(self, extra: str = "", **keywords: object) -> Loaded:
         """A deployment that is right but for what is added."""

@@ -96,7 +96,10 @@ REFUSED = {
     "retry_settings a number": ("retry_settings: 3\n", "retry_settings: is no mapping"),
     "size in bytes": ("settings: {mini_batch_size: 10kb}\n", "which only tabular inputs have"),
     "size zero": ("mini_batch_size: 0\n", "mini_batch_size: 0 is out of range"),
-    "size a fraction": ("mini_batch_size: 2.5\n", "is not a whole number"),
+    "size a quoted fraction": ('mini_batch_size: "2.5"\n', "is not a whole number"),
+    "size less than one": ("mini_batch_size: 0.5\n", "0 is out of range"),
+    "compute a mapping": ("compute: {a: b}\n", "compute.a: unknown key"),
+    "override in a file": ("job_name: x\n", "job_name: unknown key"),
     "size a list": ("mini_batch_size: [1]\n", "one value is expected, this is a list"),
     "size missing": ("mini_batch_size:\n", "has no value"),
     "size octal": ("mini_batch_size: 017\n", "octal or decimal"),
@@ -183,6 +186,7 @@ NOTED = {
     "conda": ("environment: {conda_file: conda.yaml}\n", "environment.conda_file: not built: building environments"),
     "conda inline": ("environment: {conda_file: {dependencies: []}}\n", "conda_file: not built"),
     "conda missing": ("environment: {conda_file: no.yaml}\n", '"no.yaml" is missing; building environments'),
+    "size a fraction": ("mini_batch_size: 2.5\n", "mini_batch_size: 2.5 is cut to 2, as Azure's client does"),
     "metadata": ("tags: {a: 1}\nid: x\n", "not needed to score, ignored: tags, id"),
     "timeout zero": ("retry_settings: {timeout: 0}\n", "0 means the default on Azure"),
     "shadowed": (
@@ -282,6 +286,28 @@ def test_set(folder: Folder, name: str) -> None:
     assert getattr(spec, field) == (expected if expected is not None else folder.root / "model")
     assert spec.sources[field].startswith("--set ")
     assert not any("Azure" in note for note in spec.notes)
+
+
+OVERRIDE_NOTES = {
+    "compute.instance_count=2": "--set:compute.instance_count: ignored: one machine scores",
+    "compute.instance_type=a": "--set:compute.instance_type: ignored: the machine is measured",
+    "output_dataset.path=p": "--set:output_dataset: ignored: -o OUT",
+    "input_data=azureml:a:1": "--set:input_data: ignored: INPUT",
+    "inputs.x.type=uri_file": "--set:inputs: ignored: INPUT",
+    "properties.a=b": "not needed to score, ignored: properties",
+    "retry_settings.timeout=0": "0 means the default on Azure",
+}
+
+
+@pytest.mark.parametrize("assignment", OVERRIDE_NOTES)
+def test_overrides_of_an_invocation(folder: Folder, assignment: str) -> None:
+    loaded = folder.azure("compute: azureml:c\n", sets=(assignment,))
+    assert any(OVERRIDE_NOTES[assignment] in note for note in loaded.require().notes), loaded.notes
+
+
+def test_the_job_is_named_by_an_override(folder: Folder) -> None:
+    spec = folder.azure("", sets=("job_name=nightly",)).require()
+    assert (spec.name, spec.sources["name"]) == ("nightly", "--set job_name")
 
 
 def test_set_is_validated_as_the_file_is(folder: Folder) -> None:

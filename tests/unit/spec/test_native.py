@@ -24,11 +24,14 @@ exclude = ["*/tmp/*", "*.bak"]
 output_action = "summary_only"
 output_format = "jsonl"
 output_file_name = "p.jsonl"
+header = true
 order = "completion"
 max_retries = 0
 timeout = "2m"
 init_timeout = 1.5
 error_threshold = "3%"
+mini_batch_error_threshold = 4
+allowed_failed_percent = 12.5
 isolate = false
 workers = "auto"
 threads = 2
@@ -57,10 +60,11 @@ def test_every_key(folder: Folder) -> None:
     assert (spec.output_file_name, spec.order, spec.max_retries) == ("p.jsonl", Order.COMPLETION, 0)
     assert (spec.timeout, spec.init_timeout, spec.grace, spec.pause_max) == (120.0, 1.5, 5.0, 3600.0)
     assert (spec.error_threshold, spec.isolate) == (ErrorThreshold(None, 3.0), False)
+    assert (spec.mini_batch_error_threshold, spec.allowed_failed_percent, spec.header) == (4, 12.5, True)
     assert (spec.workers, spec.threads, spec.logging_level) == (None, 2, "debug")
     assert spec.environment == {"A": "1", "B": "1.10", "C": "true", "D": "x"}
-    assert spec.sources["timeout"] == "batchctl.toml:18 timeout"
-    assert spec.sources["environment.B"] == "batchctl.toml:30 env.B"
+    assert spec.sources["timeout"] == "batchctl.toml:19 timeout"
+    assert spec.sources["environment.B"] == "batchctl.toml:33 env.B"
     assert set(KEYS) - {"partition_keys", "partition_format"} <= {
         line.split(" ")[0].strip("[]") for line in FULL.splitlines()
     }
