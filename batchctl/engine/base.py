@@ -58,6 +58,7 @@ class EngineJob:
     timeout: float
     init_timeout: float
     preload: tuple[str, ...] = ()
+    header: bool = False
     log_sink: Callable[[int, int], LogSink] = field(kw_only=True)
 
 

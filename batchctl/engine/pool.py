@@ -80,6 +80,7 @@ class Pool:
             "logging_level": job.logging_level,
             "output_format": str(job.output_format),
             "output_action": str(job.output_action),
+            "header": job.header,
             "spill": str(job.spill),
             "stage": str(job.stage),
             "out": str(job.out),

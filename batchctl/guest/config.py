@@ -21,6 +21,7 @@ class Job(NamedTuple):
     logging_level: str
     output_format: str  # azure, csv, jsonl
     output_action: str  # append_row, summary_only
+    header: bool  # azure: DataFrames give a header line
     spill: str
     stage: str
     out: str
@@ -62,6 +63,7 @@ def job_of(frame: Frame) -> Job:
             logging_level=str(head.get("logging_level", "info")),
             output_format=str(head["output_format"]),
             output_action=str(head["output_action"]),
+            header=bool(head.get("header", False)),
             spill=str(head["spill"]),
             stage=str(head["stage"]),
             out=str(head.get("out", "")),

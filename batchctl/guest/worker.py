@@ -134,7 +134,7 @@ def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) 
         module = load(job.script, job.code, job.argv, job.logging_level)
         phase = "contract"
         script = Script(module)
-        Renderer(job.output_format, job.output_action, job.code)  # a damaged settings file shows now
+        Renderer(job.output_format, job.output_action, job.code, header=job.header)  # a damaged settings file shows now
         phase = "init"
         imported = time.monotonic_ns()
         if script.init is not None:

@@ -85,6 +85,7 @@ class JobSpec:
     output_format: OutputFormat = OutputFormat.CSV
     output_file_name: str = "predictions.csv"
     order: Order = Order.PLAN
+    header: bool = False  # column names of DataFrames at the head of the azure format
     max_retries: int = 3
     timeout: float = 30.0
     init_timeout: float = 3600.0
@@ -92,6 +93,7 @@ class JobSpec:
     isolate: bool = True
     workers: int | None = None  # None: sized automatically
     threads: int | None = None  # cpus per worker; None: derived
+    hide_gpus: bool = False
     logging_level: str = "info"
     grace: float = 60.0
     pause_max: float = 3600.0

@@ -159,6 +159,7 @@ def _engine_job(ready: Ready, *, epoch: int) -> EngineJob:
         timeout=spec.timeout,
         init_timeout=spec.init_timeout,
         preload=spec.preload,
+        header=spec.header,
         log_sink=log_sink,
     )
 

@@ -112,6 +112,10 @@ SETTINGS: tuple[Setting, ...] = (
         help="plan: rows in the order of the input; completion: as they were finished",
     ),
     Setting(
+        field="header", key="header", parse=values.switch, flag="--header", switch=True, default=False,
+        help="azure format: write the column names of DataFrames once, as the first line",
+    ),
+    Setting(
         field="max_retries", key="max_retries", parse=values.whole(0, 1000), flag="--max-retries", metavar="N",
         azure="retry_settings.max_retries", default=3,
         help="further attempts after a failed one; 0 means one attempt",
@@ -143,6 +147,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         field="threads", key="threads", parse=values.count_or_auto(4096), flag="--threads", metavar="N|auto",
         help="cpus per worker; auto: derived from workers and machine",
+    ),
+    Setting(
+        field="hide_gpus", key="hide_gpus", parse=values.switch, flag="--hide-gpus", switch=True, default=False,
+        help="let the script see no GPU",
     ),
     Setting(
         field="logging_level", key="logging_level", parse=values.logging_level, flag="--logging-level", metavar="LEVEL",

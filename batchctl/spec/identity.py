@@ -24,10 +24,12 @@ FIXED = (
     "output_format",
     "output_file_name",
     "order",
+    "header",
 )
 FREE = (
     "workers",
     "threads",
+    "hide_gpus",
     "timeout",
     "init_timeout",
     "max_retries",

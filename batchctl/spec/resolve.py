@@ -202,6 +202,10 @@ def _cross_checks(draft: Draft) -> None:
     if action.value is OutputAction.SUMMARY_ONLY and name.rank is not Rank.DEFAULT:
         what = "not used: summary_only writes no predictions file (Azure refuses the two together)"
         draft.notes.append(f"{escaped(name.source)}: {what}")
+    header, written = draft.values["header"], draft.values["output_format"]
+    if header.rank is not Rank.DEFAULT and written.value is not OutputFormat.AZURE:
+        what = "not used: csv always begins with a header, jsonl needs none"
+        draft.notes.append(f"{escaped(header.source)}: {what}")
 
 
 def _out_folder(path: Path) -> Path:

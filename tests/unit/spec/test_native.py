@@ -35,6 +35,8 @@ threads = 2
 logging_level = "debug"
 grace = "5s"
 pause_max = "1h"
+header = true
+hide_gpus = true
 
 [env]
 A = 1
@@ -58,9 +60,10 @@ def test_every_key(folder: Folder) -> None:
     assert (spec.timeout, spec.init_timeout, spec.grace, spec.pause_max) == (120.0, 1.5, 5.0, 3600.0)
     assert (spec.error_threshold, spec.isolate) == (ErrorThreshold(None, 3.0), False)
     assert (spec.workers, spec.threads, spec.logging_level) == (None, 2, "debug")
+    assert (spec.header, spec.hide_gpus) == (True, True)
     assert spec.environment == {"A": "1", "B": "1.10", "C": "true", "D": "x"}
     assert spec.sources["timeout"] == "batchctl.toml:18 timeout"
-    assert spec.sources["environment.B"] == "batchctl.toml:30 env.B"
+    assert spec.sources["environment.B"] == "batchctl.toml:32 env.B"
     assert set(KEYS) <= {line.split(" ")[0].strip("[]") for line in FULL.splitlines()}
 
 
