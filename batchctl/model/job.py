@@ -7,6 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+# Variables that tell a worker where it is: what a spec gives for them is not used.
+RESERVED_VARIABLES = frozenset({"AZUREML_BI_OUTPUT_PATH", "BATCHCTL_RUN_ID"})
+# Variables that batchctl sets unless the spec does.
+OFFERED_VARIABLES = frozenset(
+    {"AZUREML_MODEL_DIR", "AZUREML_RUN_ID", "AZUREML_NODE_COUNT", "AZ_BATCHAI_GPU_COUNT_FOUND"}
+)
+
 
 class Dialect(StrEnum):
     """The file format a job spec came in."""

@@ -34,6 +34,7 @@ from batchctl.run.journal import Journal
 from batchctl.run.model_folder import stage_model
 from batchctl.run.ready import Ready, open_plan, size_slots
 from batchctl.run.signals import StopSignals
+from batchctl.run.surroundings import output_option, script_arguments, script_environment
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
 from batchctl.store.finish import finish
@@ -81,7 +82,7 @@ def run_epoch(
         _replay(recovered, queue=queue, teller=teller, journal=journal)
         changed = _changed_inputs(plan, out=str(layout.out), epoch=recovered.epoch) if resumed else None
         with StopSignals(engine.wake) as signals:
-            engine.configure(_engine_job(ready, epoch=recovered.epoch))
+            engine.configure(_engine_job(ready, epoch=recovered.epoch, sizing=sizing))
             conductor = Conductor(
                 spec=spec,
                 engine=engine,
@@ -128,14 +129,12 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
     journal.add_records(queue.settle())
 
 
-def _engine_job(ready: Ready, *, epoch: int) -> EngineJob:
+def _engine_job(ready: Ready, *, epoch: int, sizing: Sizing) -> EngineJob:
     spec, layout = ready.spec, ready.layout
     for folder in (layout.stage, layout.spill, layout.logs):
         folder.mkdir(mode=0o700, exist_ok=True)
-    environment = dict(spec.environment)
     if spec.model is not None:
         stage_model(layout.model, spec.model)
-        environment.setdefault("AZUREML_MODEL_DIR", str(layout.model))
     secrets = secret_values(child_environment(spec.environment))
     logs = layout.logs
 
@@ -151,8 +150,11 @@ def _engine_job(ready: Ready, *, epoch: int) -> EngineJob:
         out=layout.out,
         spill=layout.spill,
         stage=layout.stage,
-        arguments=("--logging_level", spec.logging_level.upper(), *spec.arguments),
-        environment=environment,
+        logs=layout.logs,
+        mlruns=layout.mlruns,
+        arguments=script_arguments(spec, workers=len(sizing.slots)),
+        output_option=output_option(spec),
+        environment=script_environment(spec, layout, run_id=ready.run_id, sizing=sizing),
         logging_level=spec.logging_level,
         output_format=spec.output_format,
         output_action=spec.output_action,
