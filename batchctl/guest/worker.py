@@ -134,6 +134,8 @@ def _surround(job: Job, place: Place) -> List[str]:
     sys.meta_path.append(EntryScriptFinder(place))
     if "MLFLOW_TRACKING_URI" not in os.environ and _is_installed("mlflow"):
         os.environ["MLFLOW_TRACKING_URI"] = _file_uri(os.path.join(job.mlruns, "worker-%03d" % place.slot))
+        # Newer versions refuse folders otherwise; their databases need packages that not every mlflow comes with.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     return [job.output_option, place.out, *job.argv] if job.output_option else job.argv
 
 

@@ -96,8 +96,9 @@ def test_output_option_names_the_workers_own_folder(server: Server) -> None:
 
 def test_mlflow_records_below_the_run(server: Server) -> None:
     (server.code / "mlflow.py").write_text("raise AssertionError('imported')\n")
-    found = seen(server, "os.environ['MLFLOW_TRACKING_URI']", mlruns="/a b/mlrüns", fork={"slot": 3})
-    assert found == "file:///a%20b/mlr%C3%BCns/worker-003"
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE")
+    found = seen(server, f"[os.environ[name] for name in {names!r}]", mlruns="/a b/mlrüns", fork={"slot": 3})
+    assert found == ["file:///a%20b/mlr%C3%BCns/worker-003", "true"]
 
 
 @pytest.mark.parametrize("case", ["no mlflow", "a folder of that name", "told by the job"])
