@@ -39,7 +39,8 @@ class LogSink(Protocol):
 class EngineJob:
     """All that workers need to know. Folders are absolute and exist; durations in seconds.
 
-    `environment` is the script's (values are never written to disk by the engine). `timeout` covers `run()` only.
+    `environment` is the script's (values are never written to disk by the engine). `timeout` covers `run()` only. Where
+    `output_option` is set, the script's first arguments are it and the worker's own output folder.
     """
 
     run_id: str
@@ -50,6 +51,8 @@ class EngineJob:
     out: Path
     spill: Path
     stage: Path
+    logs: Path
+    mlruns: Path
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     logging_level: str
@@ -58,6 +61,8 @@ class EngineJob:
     timeout: float
     init_timeout: float
     preload: tuple[str, ...] = ()
+    header: bool = False
+    output_option: str = ""
     log_sink: Callable[[int, int], LogSink] = field(kw_only=True)
 
 

@@ -15,6 +15,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from batchctl import processes
@@ -27,9 +28,21 @@ _READ = 1 << 16
 
 
 class ForkServer:
-    """One fork server process: `python *arguments guest`. `pid` is 0 once it is gone."""
+    """One fork server process: `python *arguments guest`. `pid` is 0 once it is gone.
 
-    def __init__(self, python: str, guest: Path, *, run_id: str, arguments: Sequence[str] = ()) -> None:
+    `environment` is the script's. Workers are forked, not started: what an interpreter, or the loader of its
+    libraries, reads only at its start (PYTHONHASHSEED, LD_LIBRARY_PATH, TZ) works for them when it works here.
+    """
+
+    def __init__(
+        self,
+        python: str,
+        guest: Path,
+        *,
+        run_id: str,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._argv = [python, *arguments, str(guest)]
         self._run_id = run_id
         self._decoder = wire.Decoder()
@@ -41,7 +54,7 @@ class ForkServer:
         self.channel = ours
         self.errors, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(write_end, True)
-        env = processes.child_environment({processes.RUN_ID_VARIABLE: run_id})
+        env = processes.child_environment({**environment, processes.RUN_ID_VARIABLE: run_id})
         argv = [*self._argv, "serve", str(theirs.fileno()), str(os.getpid())]
         try:
             self.pid = processes.spawn(argv, env, pass_fds=(theirs.fileno(),), stderr=write_end)

@@ -5,8 +5,9 @@ The fork server is started before the pool is loaded, which takes as long as an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from batchctl import processes
@@ -26,13 +27,22 @@ if TYPE_CHECKING:
 
 class LocalEngine:
     """See engine.base.Engine. `guest` is where the guest's zip is kept; `python` an absolute path, `arguments` what
-    stands between it and the guest."""
+    stands between it and the guest; `environment` the script's variables, which it is started with."""
 
-    def __init__(self, python: str, guest: Path, *, run_id: str, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        python: str,
+        guest: Path,
+        *,
+        run_id: str,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._python = python
         self._arguments = tuple(arguments)
         self._guest = guest
         self._run_id = run_id
+        self._environment = environment
         self._opened: Pool | None = None
 
     def open(self) -> None:
@@ -49,7 +59,13 @@ class LocalEngine:
             raise
 
     def _start_server(self) -> ForkServer:
-        return ForkServer(self._python, self._guest, run_id=self._run_id, arguments=self._arguments)
+        return ForkServer(
+            self._python,
+            self._guest,
+            run_id=self._run_id,
+            arguments=self._arguments,
+            environment=self._environment,
+        )
 
     @property
     def _pool(self) -> Pool:

@@ -22,6 +22,7 @@ from batchctl.engine.base import EngineJob
 from batchctl.engine.deadlines import Deadlines
 from batchctl.engine.deaths import describe_status
 from batchctl.engine.fork_server import ForkServer
+from batchctl.engine.job_frame import job_head
 from batchctl.engine.worker import Phase, Worker
 from batchctl.errors import UsageError
 from batchctl.guest import page, wire
@@ -66,27 +67,7 @@ class Pool:
         """What every worker will be told."""
         self._job = job
         self._deadlines = Deadlines(job.timeout, job.init_timeout)
-        self._tell_job(job)
-
-    def _tell_job(self, job: EngineJob) -> None:
-        fields = {
-            "run_id": job.run_id,
-            "epoch": job.epoch,
-            "plan": str(job.plan),
-            "script": str(job.script),
-            "code": str(job.code),
-            "argv": list(job.arguments),
-            "env": dict(job.environment),
-            "logging_level": job.logging_level,
-            "output_format": str(job.output_format),
-            "output_action": str(job.output_action),
-            "spill": str(job.spill),
-            "stage": str(job.stage),
-            "out": str(job.out),
-            "preload": list(job.preload),
-            "timeout": job.timeout,
-        }
-        self.server.send(wire.JOB, fields)
+        self.server.send(wire.JOB, job_head(job))
 
     def start_worker(self, slot: Slot) -> int:
         """See Engine.start_worker."""
@@ -328,7 +309,7 @@ class Pool:
         self.server.close()
         self.server = self._adopt(self._start_server())
         if self._job is not None:
-            self._tell_job(self._job)
+            self.server.send(wire.JOB, job_head(self._job))
         events.append(EngineLost(f"the fork server {cause}"))
 
     def workers(self) -> tuple[WorkerView, ...]:

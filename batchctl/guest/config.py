@@ -17,13 +17,17 @@ class Job(NamedTuple):
     script: str
     code: str
     argv: List[str]
+    output_option: str  # "", or the word that stands first in sys.argv with the worker's output folder after it
     env: Dict[str, str]
     logging_level: str
     output_format: str  # azure, csv, jsonl
     output_action: str  # append_row, summary_only
+    header: bool  # azure: DataFrames give a header line
     spill: str
     stage: str
     out: str
+    logs: str  # EntryScript's log_dir lies below it
+    mlruns: str  # what mlflow records without being told where goes below it
     preload: List[str]
     spill_over: int  # rows above so many bytes go through a file under `spill`
     linger_ms: float
@@ -58,13 +62,17 @@ def job_of(frame: Frame) -> Job:
             script=str(head["script"]),
             code=str(head["code"]),
             argv=[str(word) for word in head.get("argv", ())],
+            output_option=str(head.get("output_option", "")),
             env={str(name): str(value) for name, value in env.items()},
             logging_level=str(head.get("logging_level", "info")),
             output_format=str(head["output_format"]),
             output_action=str(head["output_action"]),
+            header=bool(head.get("header", False)),
             spill=str(head["spill"]),
             stage=str(head["stage"]),
             out=str(head.get("out", "")),
+            logs=str(head["logs"]),
+            mlruns=str(head["mlruns"]),
             preload=[str(name) for name in head.get("preload", ())],
             spill_over=min(int(head.get("spill_over", 1 << 20)), BODY_CAP),
             linger_ms=float(head.get("linger_ms", 2)),

@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
+from .entry_script import EntryScriptFinder, Place
 from .script import forget_ourselves
 
 _FUNCTIONS = ("init", "run", "shutdown")
@@ -31,6 +32,7 @@ def find_facts(script: str, code: str) -> Dict[str, Any]:
         "dynamic": False,
     }
     sys.path[:0] = list(dict.fromkeys([code, os.path.dirname(script)]))
+    sys.meta_path.append(EntryScriptFinder(Place("", "", "", "", 0)))
     tree, problem = _parse(script)
     if tree is None:
         facts["syntax_error"] = problem

@@ -50,7 +50,7 @@ class Loop:
         self._outbox = outbox
         self._harvest = harvest
         self._incarnation = incarnation
-        self._renderer = Renderer(job.output_format, job.output_action, job.code)
+        self._renderer = Renderer(job.output_format, job.output_action, job.code, header=job.header)
         self._header = b""
         self._appends = job.output_action != "summary_only"
         self._plan: Optional[PlanMap] = None

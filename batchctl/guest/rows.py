@@ -1,7 +1,8 @@
 """Results become bytes: one text form per output format, the same under every interpreter and every pandas.
 
     azure   list: format(element) + "\\n"; DataFrame: to_csv(header=None, index=None, sep=" "), keywords from
-            parallel_run_step.settings.json in the code folder laid over
+            parallel_run_step.settings.json in the code folder laid over. Where a header is asked for, `header` holds
+            the line that the same writer makes of the column names, and a list is refused: it has none.
     csv     RFC 4180 with "\\n" line ends. DataFrame: its own to_csv without index and header. A list of dicts: a column
             per key of the first one, missing keys empty, keys beyond them an error. Any other list: one column
             `prediction`. None and NaN are empty fields, all else is str(). `header` holds the header line.
@@ -65,17 +66,21 @@ def _is(result: object, module: str, name: str) -> bool:
 
 
 class Renderer:
-    """Turns accepted results into bytes. `header`: the header line (line end included) of the last rows; csv only."""
+    """Turns accepted results into bytes. `header`: the header line (line end included) of the last rows, which
+    is not in them: the run has one, at the head of its output. Always in csv, in the azure format where asked for."""
 
-    def __init__(self, output_format: str, output_action: str, code: str) -> None:
+    def __init__(self, output_format: str, output_action: str, code: str, *, header: bool = False) -> None:
         self.header = b""
         self._frame_columns: Optional[List[Any]] = None
         self._options: Dict[str, Any] = {}
+        self._names: Any = False  # to_csv's `header` for the header line: True, or other names for the columns
         if output_action == "summary_only":
             self.render: Callable[[Any], bytes] = _nothing
         elif output_format == AZURE:
             self._options = {"header": False, "index": False, "sep": " "}
             self._options.update(to_csv_overrides(code))
+            if header:  # else a header that the settings file asks for comes with every DataFrame, as on Azure
+                self._names, self._options["header"] = self._options["header"] or True, False
             self.render = self._azure
         elif output_format == CSV:
             self.render = self._csv
@@ -86,12 +91,24 @@ class Renderer:
 
     def _azure(self, result: Any) -> bytes:
         if type(result) is not list and not isinstance(result, list):
-            return _encode(result.to_csv(**self._options)) if len(result) else b""
+            return self._azure_frame(result)
         if not result:
             return b""
+        if self._names:
+            raise ContractError("run() returned a list where a header was asked for: only a DataFrame has column names")
         if _STR.issuperset(map(type, result)):  # exactly str: format() of a subclass may say something else
             return _encode("\n".join(result) + "\n")
         return _encode("".join(["{}\n".format(element) for element in result]))
+
+    def _azure_frame(self, frame: Any) -> bytes:
+        if not len(frame):
+            return b""
+        if self._names:
+            columns = [list(frame.columns), list(frame.index.names)]
+            if columns != self._frame_columns:
+                self.header = _encode(frame.iloc[:0].to_csv(**dict(self._options, header=self._names)))
+                self._frame_columns = columns
+        return _encode(frame.to_csv(**self._options))
 
     def _csv(self, result: Any) -> bytes:
         if type(result) is not list and not isinstance(result, list):

@@ -57,12 +57,10 @@ def takes(function: Callable[..., Any], called: str, name: str, *, most: int, le
     return min(room, most)
 
 
-def load(script: str, code: str, argv: List[str], logging_level: str) -> types.ModuleType:
-    """Import the script under its dotted name relative to `code`, with sys.path, sys.argv and logging as it expects
-    them.
+def arrange_imports(script: str, code: str) -> None:
+    """sys.path as the script expects it: the code folder first, then its own, then the job's PYTHONPATH.
 
-    Raises whatever the script raises. The zip that we came from leaves sys.path; our modules stay known only under
-    their own, underscored package.
+    The zip that we came from leaves it; our modules stay known only under their own, underscored package.
     """
     forget_ourselves()
     folders = [code]
@@ -75,6 +73,11 @@ def load(script: str, code: str, argv: List[str], logging_level: str) -> types.M
     sys.path[:] = folders + [entry for entry in sys.path if entry not in folders]
     sys.path_importer_cache.pop(code, None)
     importlib.invalidate_caches()
+
+
+def load(script: str, code: str, argv: List[str], logging_level: str) -> types.ModuleType:
+    """Import the script under its dotted name relative to `code`, with sys.argv and logging as it expects them; after
+    `arrange_imports`. Raises whatever the script raises."""
     sys.argv[:] = [script, *argv]
     # A script that looks at __main__, or a library that pickles from it, finds a blank one and not our entry.
     sys.modules["__main__"] = types.ModuleType("__main__")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import importlib.util
 import io
 import os
 import socket
@@ -19,12 +20,13 @@ from typing import Dict, List, MutableMapping, NamedTuple, Optional
 from . import limits, wire
 from . import page as pages
 from .config import Fork, Job
+from .entry_script import EntryScriptFinder, Place
 from .failure import describe
 from .harvest import Harvest
 from .loop import Loop
 from .outbox import Outbox
 from .rows import Renderer
-from .script import Script, load
+from .script import Script, arrange_imports, load
 
 
 class Descriptors(NamedTuple):
@@ -76,7 +78,8 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
         outbox.note(text.split(":")[0], text)
 
     harvest = Harvest(out, job.stage, outbox.note)
-    started = _start_script(job, page, outbox, harvest)
+    place = Place(os.path.dirname(job.script), work, out, os.path.join(job.logs, "user"), fork.slot)
+    started = _start_script(job, place, page, outbox, harvest)
     if started is None:
         return wire.EXIT_INIT_FAILED
     loop = Loop(job, started, channel=channel, page=page, outbox=outbox, harvest=harvest, incarnation=fork.incarnation)
@@ -125,16 +128,42 @@ def _set_environment(environment: MutableMapping[str, str], job: Job, fork: Fork
     environment["AZUREML_BI_OUTPUT_PATH"] = out
 
 
-def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) -> Optional[Script]:
+def _surround(job: Job, place: Place) -> List[str]:
+    """What the script may import and find there; its arguments."""
+    arrange_imports(job.script, job.code)
+    sys.meta_path.append(EntryScriptFinder(place))
+    if "MLFLOW_TRACKING_URI" not in os.environ and _is_installed("mlflow"):
+        os.environ["MLFLOW_TRACKING_URI"] = _file_uri(os.path.join(job.mlruns, "worker-%03d" % place.slot))
+        # Newer versions refuse folders otherwise; their databases need packages that not every mlflow comes with.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    return [job.output_option, place.out, *job.argv] if job.output_option else job.argv
+
+
+def _is_installed(name: str) -> bool:
+    """Found by looking, nothing is run. A folder without a module in it, as a script's may be called, is none."""
+    try:
+        found = importlib.util.find_spec(name)
+    except Exception:  # whatever finders an environment has installed may raise
+        return False
+    return found is not None and found.origin is not None
+
+
+def _file_uri(path: str) -> str:
+    from urllib.parse import quote  # not needed by most workers
+
+    return "file://" + quote(os.fsencode(path))
+
+
+def _start_script(job: Job, place: Place, page: pages.Page, outbox: Outbox, harvest: Harvest) -> Optional[Script]:
     """Import, check and init() the script and say READY; None after INIT_FAILED was said."""
     phase = "import"
     began = time.monotonic_ns()
     try:
         page.put(pages.INIT, 0, began)
-        module = load(job.script, job.code, job.argv, job.logging_level)
+        module = load(job.script, job.code, _surround(job, place), job.logging_level)
         phase = "contract"
         script = Script(module)
-        Renderer(job.output_format, job.output_action, job.code)  # a damaged settings file shows now
+        Renderer(job.output_format, job.output_action, job.code, header=job.header)  # a damaged settings file shows now
         phase = "init"
         imported = time.monotonic_ns()
         if script.init is not None:

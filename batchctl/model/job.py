@@ -7,6 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+# Variables that tell a worker where it is: what a spec gives for them is not used.
+RESERVED_VARIABLES = frozenset({"AZUREML_BI_OUTPUT_PATH", "BATCHCTL_RUN_ID"})
+# Variables that batchctl sets unless the spec does.
+OFFERED_VARIABLES = frozenset(
+    {"AZUREML_MODEL_DIR", "AZUREML_RUN_ID", "AZUREML_NODE_COUNT", "AZ_BATCHAI_GPU_COUNT_FOUND"}
+)
+
 
 class Dialect(StrEnum):
     """The file format a job spec came in."""
@@ -102,6 +109,7 @@ class JobSpec:
     isolate: bool = True
     workers: int | None = None  # None: sized automatically
     threads: int | None = None  # cpus per worker; None: derived
+    hide_gpus: bool = False
     logging_level: str = "info"
     grace: float = 60.0
     pause_max: float = 3600.0

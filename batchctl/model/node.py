@@ -44,7 +44,8 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """The slots and, in words, why so many."""
+    """The slots and, in words, why so many; `gpus` is how many GPUs (or MIG slices) the workers may share."""
 
     slots: tuple[Slot, ...]
     reasons: tuple[str, ...]
+    gpus: int = 0

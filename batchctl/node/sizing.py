@@ -52,7 +52,7 @@ def size_node(report: NodeReport, *, workers: int | None, threads: int | None) -
     slots = pin(report.cpus, report.numa_nodes, count=count, size=spread, threads=each, gpus=report.gpus)
     if report.gpus and count > len(report.gpus):
         reasons.append(f"{count} workers share {len(report.gpus)} GPUs, round-robin")
-    return Sizing(slots, tuple(reasons))
+    return Sizing(slots, tuple(reasons), len(report.gpus))
 
 
 def _cpus_per_slot(

@@ -12,43 +12,17 @@ are secrets. Nothing here raises: a log that cannot be written is counted, and t
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from batchctl.errors import NoSpaceError, StorageError
 from batchctl.files import RealDisk
 from batchctl.handles import AppendFile
+from batchctl.report.mask import Mask
 
 HEAD_CAP = 8 << 20
 SEGMENT_CAP = 4 << 20
 LINE_CAP = 64 << 10  # longer lines are written in pieces
 RECENT_CAP = 64 << 10  # kept in memory for `tail`
-MASK = b"***"
-MIN_SECRET = 6  # shorter values would mask half of every line
-
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|SAS", re.IGNORECASE)
-
-
-def secret_values(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The values of `environment` whose names sound like secrets (KEY, TOKEN, SECRET, PASSW, CREDENTIAL, SAS)."""
-    return tuple(value for name, value in environment.items() if _SECRET_NAME.search(name))
-
-
-class Mask:
-    """Replaces secret values by `***`. Values of several lines (PEM) are masked line by line; short ones are not."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        lines = {line.strip() for secret in secrets for line in secret.encode(errors="surrogateescape").splitlines()}
-        # Longest first, or a secret that is part of another would leave the rest of it readable.
-        self._values = sorted((line for line in lines if len(line) >= MIN_SECRET), key=len, reverse=True)
-        self.longest = len(self._values[0]) if self._values else 0
-
-    def applied(self, data: bytes) -> bytes:
-        for value in self._values:
-            if value in data:
-                data = data.replace(value, MASK)
-        return data
 
 
 class WorkerLog:
@@ -58,10 +32,10 @@ class WorkerLog:
     already (an earlier epoch's) is left alone and the new one gets a number.
     """
 
-    def __init__(self, folder: Path, slot: int, *, incarnation: int, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, folder: Path, slot: int, *, incarnation: int, mask: Mask | None = None) -> None:
         self._folder = folder
         self._stem = f"worker-{slot:03d}-{incarnation:05d}"
-        self._mask = Mask(secrets)
+        self._mask = mask or Mask()
         self._carry = b""  # an unfinished line; only kept where there is something to mask
         self._recent = bytearray()
         self._path: Path | None = None
@@ -112,13 +86,16 @@ class WorkerLog:
         self._close_file()
 
     def _finished_lines(self, data: bytes) -> bytes:
-        data = self._mask.applied(self._carry + data)
+        data = self._carry + data
         end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1  # progress bars end their lines with a carriage return
         if len(data) - end > LINE_CAP:
             # A secret may lie across this cut: as many bytes as could begin one stay behind, already seen whole once.
+            data = self._mask.applied(data)
             end = max(0, len(data) - self._mask.longest + 1)
-        self._carry = data[end:]
-        return data[:end]
+            self._carry = data[end:]
+            return data[:end]
+        self._carry = data[end:]  # as it came: masked early, a secret that begins with another would show its rest
+        return self._mask.applied(data[:end]) if end else b""
 
     def _keep(self, data: bytes) -> None:
         self._recent += data[-RECENT_CAP:]

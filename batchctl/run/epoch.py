@@ -14,7 +14,7 @@ from batchctl.dispatch.retry import RetryPolicy
 from batchctl.engine.base import Engine, EngineJob, LogSink
 from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, ResumeRefusedError, StoppedError, StorageError
 from batchctl.files import Disk
-from batchctl.model.job import JobSpec, OutputAction
+from batchctl.model.job import OutputAction
 from batchctl.model.lease import Lease
 from batchctl.model.node import Sizing
 from batchctl.model.outcome import Failure
@@ -22,7 +22,8 @@ from batchctl.model.progress import RunState, Summary
 from batchctl.plan.read import ChangeKind, Plan
 from batchctl.processes import child_environment
 from batchctl.report.attempts import AttemptsFile
-from batchctl.report.logs import Mask, WorkerLog, secret_values
+from batchctl.report.logs import WorkerLog
+from batchctl.report.mask import Mask, mask_of
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile
@@ -34,6 +35,7 @@ from batchctl.run.journal import Journal
 from batchctl.run.model_folder import stage_model
 from batchctl.run.ready import Ready, open_plan, size_slots
 from batchctl.run.signals import StopSignals
+from batchctl.run.surroundings import output_option, script_arguments, script_environment
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
 from batchctl.store.finish import finish
@@ -63,6 +65,7 @@ def run_epoch(
     isolate = spec.isolate and not spec.partition_keys  # a part of a partition is not what its script was written for
     queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, isolate))
     attempts = AttemptsFile(layout.attempts, epoch=recovered.epoch)
+    mask = mask_of(child_environment(spec.environment), spec.environment)
     teller = Teller(
         run_id=ready.run_id,
         epoch=recovered.epoch,
@@ -75,6 +78,7 @@ def run_epoch(
         attempts=attempts,
         name_of=plan.display,
         clock=clock,
+        mask=mask.text,
     )
     journal = Journal(recovered.committer, clock=clock, wake=engine.wake, pause_max=spec.pause_max)
     clean = False
@@ -82,7 +86,7 @@ def run_epoch(
         _replay(recovered, queue=queue, teller=teller, journal=journal)
         changed = _changed_inputs(plan, out=str(layout.out), epoch=recovered.epoch) if resumed else None
         with StopSignals(engine.wake) as signals:
-            engine.configure(_engine_job(ready, epoch=recovered.epoch))
+            engine.configure(_engine_job(ready, epoch=recovered.epoch, sizing=sizing, mask=mask))
             conductor = Conductor(
                 spec=spec,
                 engine=engine,
@@ -93,7 +97,7 @@ def run_epoch(
                 signals=signals,
                 columns=recovered.columns,
                 changed=changed,
-                mask=_masker(spec),
+                mask=_masker(mask),
                 clock=clock,
             )
             notifier.ready()  # not when init() is through: a model may load for longer than a start may take
@@ -129,19 +133,16 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
     journal.add_records(queue.settle())
 
 
-def _engine_job(ready: Ready, *, epoch: int) -> EngineJob:
+def _engine_job(ready: Ready, *, epoch: int, sizing: Sizing, mask: Mask) -> EngineJob:
     spec, layout = ready.spec, ready.layout
     for folder in (layout.stage, layout.spill, layout.logs):
         folder.mkdir(mode=0o700, exist_ok=True)
-    environment = dict(spec.environment)
     if spec.model is not None:
         stage_model(layout.model, spec.model)
-        environment.setdefault("AZUREML_MODEL_DIR", str(layout.model))
-    secrets = secret_values(child_environment(spec.environment))
     logs = layout.logs
 
     def log_sink(slot: int, incarnation: int) -> LogSink:
-        return WorkerLog(logs, slot, incarnation=incarnation, secrets=secrets)
+        return WorkerLog(logs, slot, incarnation=incarnation, mask=mask)
 
     return EngineJob(
         run_id=ready.run_id,
@@ -152,28 +153,29 @@ def _engine_job(ready: Ready, *, epoch: int) -> EngineJob:
         out=layout.out,
         spill=layout.spill,
         stage=layout.stage,
-        arguments=("--logging_level", spec.logging_level.upper(), *spec.arguments),
-        environment=environment,
+        logs=layout.logs,
+        mlruns=layout.mlruns,
+        arguments=script_arguments(spec, workers=len(sizing.slots)),
+        output_option=output_option(spec),
+        environment=script_environment(spec, layout, run_id=ready.run_id, sizing=sizing),
         logging_level=spec.logging_level,
         output_format=spec.output_format,
         output_action=spec.output_action,
         timeout=spec.timeout,
         init_timeout=spec.init_timeout,
         preload=spec.preload,
+        header=spec.header,
         log_sink=log_sink,
     )
 
 
-def _masker(spec: JobSpec) -> Callable[[Failure], Failure]:
+def _masker(mask: Mask) -> Callable[[Failure], Failure]:
     """Scripts put what they were given into their exceptions: secrets stay out of log, summary and terminal."""
-    mask = Mask(secret_values(child_environment(spec.environment)))
 
     def masked(failure: Failure) -> Failure:
         if not mask.longest:
             return failure
-        texts = (failure.error, failure.message, failure.traceback)
-        told = (mask.applied(text.encode(errors="surrogateescape")).decode(errors="surrogateescape") for text in texts)
-        return Failure(failure.kind, *told)
+        return Failure(failure.kind, *map(mask.text, (failure.error, failure.message, failure.traceback)))
 
     return masked
 

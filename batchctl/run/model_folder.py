@@ -1,28 +1,46 @@
 """The folder that AZUREML_MODEL_DIR names: exactly one entry, called like the model, leading to it.
 
-Scripts join the model's base name to the variable, or take the only entry they find; a folder of our own with one
-symbolic link in it serves both.
+    .batchctl/model/NAME            a link, where the model is a file
+    .batchctl/model/NAME/sub/file   folders of our own with a link for each file, where it is a folder
+
+Scripts join the model's base name to the variable, take the only entry they find, or walk down from it; and a walk
+(os.walk, Path.rglob) goes into no link to a folder. What a script writes beside the model, byte code of modules that
+lie there for one, lands in our folders: the model itself is part of the fingerprint.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from batchctl.errors import StorageError
 
 
 def stage_model(folder: Path, model: Path) -> None:
-    """Have exactly one link, to `model`, in `folder`; not synced, as every start makes it anew."""
+    """Make `folder` anew, with the model as its one entry; not synced, as every start makes it anew."""
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        target = folder / model.name
-        for entry in folder.iterdir():
-            if entry != target:
-                entry.unlink()
-        if target.is_symlink() and os.readlink(target) == str(model):  # noqa: PTH115 - compares text, not a Path
-            return
-        target.unlink(missing_ok=True)
-        target.symlink_to(model)
+        if os.path.lexists(folder):
+            shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
+        _stage(model, folder / model.name)
     except OSError as error:
-        raise StorageError(f"cannot stage the model: {error.strerror}", where=str(folder)) from error
+        where = os.fsdecode(error.filename) if error.filename else str(folder)
+        raise StorageError(f"cannot stage the model: {error.strerror}", where=where) from error
+
+
+def _stage(model: Path, target: Path) -> None:
+    if not model.is_dir():
+        target.symlink_to(model)
+        return
+    coming = [(str(model), str(target))]
+    while coming:
+        source, here = coming.pop()
+        os.mkdir(here, 0o700)  # noqa: PTH102 - texts: a Path for each of a model's files costs more than its link
+        with os.scandir(source) as entries:
+            for entry in entries:
+                there = f"{here}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    coming.append((entry.path, there))
+                else:  # a link of the model's own is one here too: what it does not follow there, no walk follows here
+                    os.symlink(entry.path, there)  # noqa: PTH211

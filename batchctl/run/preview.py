@@ -141,7 +141,13 @@ def _differing(spec: JobSpec, existing: Existing, *, stdin: bytes | None) -> tup
 def _facts(spec: JobSpec, interpreter: Interpreter) -> ScriptFacts:
     with _scratch() as folder:
         guest, run_id = folder / "guest.pyz", secrets.token_hex(16)
-        engine = ENGINES["local"](interpreter.path, guest, run_id=run_id, arguments=interpreter.arguments)
+        engine = ENGINES["local"](
+            interpreter.path,
+            guest,
+            run_id=run_id,
+            arguments=interpreter.arguments,
+            environment=spec.environment,
+        )
         try:
             engine.open()
             engine.ask_facts(spec.script, spec.code)

@@ -37,5 +37,5 @@ def open_plan(layout: RunLayout, crc: int) -> Plan:
 
 def size_slots(spec: JobSpec, *, environ: Mapping[str, str]) -> Sizing:
     """The slots of this node for this spec, and why so many. Raises NodeTooSmallError."""
-    report = probe(visible_gpus=environ.get("CUDA_VISIBLE_DEVICES"))
+    report = probe(visible_gpus="" if spec.hide_gpus else environ.get("CUDA_VISIBLE_DEVICES"))
     return size_node(report, workers=spec.workers, threads=spec.threads)

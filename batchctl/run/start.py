@@ -85,7 +85,13 @@ def _existing(disk: Disk, layout: RunLayout) -> Existing | None:
 def _engine(call: Call, *, run_id: str) -> Iterator[Engine]:
     """An open engine that has been asked about the script."""
     interpreter = call.interpreter
-    engine = ENGINES["local"](interpreter.path, call.layout.guest, run_id=run_id, arguments=interpreter.arguments)
+    engine = ENGINES["local"](
+        interpreter.path,
+        call.layout.guest,
+        run_id=run_id,
+        arguments=interpreter.arguments,
+        environment=call.spec.environment,
+    )
     try:
         engine.open()
         engine.ask_facts(call.spec.script, call.spec.code)

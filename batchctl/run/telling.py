@@ -49,6 +49,7 @@ class Teller:
         name_of: Callable[[int], str],
         clock: Callable[[], float],
         notifier: Notifier | None = None,
+        mask: Callable[[str], str] = str,
     ) -> None:
         self._run_id = run_id
         self._epoch = epoch
@@ -61,6 +62,7 @@ class Teller:
         self._attempts = attempts
         self._clock = clock
         self._name_of = name_of
+        self._mask = mask
         self._quarantines_told = 0
         self.tally = Tally(name_of)
         self.state = RunState.STARTING
@@ -91,6 +93,7 @@ class Teller:
 
     def warn(self, slot: int, text: str) -> None:
         """What a worker (or, with slot -1, the fork server) has to say; told once."""
+        text = self._mask(text)
         if text in self.notes:
             self.notes[text] += 1
         elif text not in self._warned:
@@ -163,7 +166,8 @@ class Teller:
     def init_failed(self, event: InitFailed) -> None:
         """A worker did not get through init()."""
         failure = event.failure
-        self._reporter.note(f"worker {event.slot}: init() failed: {failure.error}: {failure.message}", level="debug")
+        told = self._mask(f"{failure.error}: {failure.message}")
+        self._reporter.note(f"worker {event.slot}: init() failed: {told}", level="debug")
 
     def committed(self, group: Group) -> None:
         """A group is durable: now it counts."""

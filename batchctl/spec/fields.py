@@ -168,6 +168,10 @@ SETTINGS: tuple[Setting, ...] = (
         help="cpus per worker; auto: derived from workers and machine",
     ),
     Setting(
+        field="hide_gpus", key="hide_gpus", parse=values.switch, flag="--hide-gpus", switch=True, default=False,
+        help="let the script see no GPU",
+    ),
+    Setting(
         field="logging_level", key="logging_level", parse=values.logging_level, flag="--logging-level", metavar="LEVEL",
         azure="logging_level", default="info",
         help="given to the script as --logging_level",

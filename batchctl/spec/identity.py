@@ -31,6 +31,7 @@ FIXED = (
 FREE = (
     "workers",
     "threads",
+    "hide_gpus",
     "timeout",
     "init_timeout",
     "max_retries",

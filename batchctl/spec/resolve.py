@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from batchctl.errors import SpecError
-from batchctl.model.job import Dialect, JobSpec, OutputAction, OutputFormat
+from batchctl.model.job import (
+    OFFERED_VARIABLES,
+    RESERVED_VARIABLES,
+    Dialect,
+    JobSpec,
+    OutputAction,
+    OutputFormat,
+)
 from batchctl.spec import azure, azure_strict, native
 from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import SETTINGS, Setting
@@ -217,10 +224,23 @@ def _defaults(draft: Draft, located: Located) -> None:
 
 
 def _cross_checks(draft: Draft) -> None:
+    for name, value in sorted(draft.environment.items()):
+        if name in RESERVED_VARIABLES:
+            draft.notes.append(f"{escaped(value.source)}: not used: batchctl sets {name} itself")
+        elif name in OFFERED_VARIABLES:
+            draft.notes.append(f"{escaped(value.source)}: used in place of batchctl's own {name}")
+    _output_checks(draft)
+
+
+def _output_checks(draft: Draft) -> None:
     action, name = draft.values["output_action"], draft.values["output_file_name"]
     if action.value is OutputAction.SUMMARY_ONLY and name.rank is not Rank.DEFAULT:
         what = "not used: summary_only writes no predictions file (Azure refuses the two together)"
         draft.notes.append(f"{escaped(name.source)}: {what}")
+    header, written = draft.values["header"], draft.values["output_format"]
+    if header.rank is not Rank.DEFAULT and written.value is not OutputFormat.AZURE:
+        what = "not used: csv always begins with a header, jsonl needs none"
+        draft.notes.append(f"{escaped(header.source)}: {what}")
 
 
 def _out_folder(path: Path) -> Path:

@@ -27,6 +27,7 @@ class RunLayout:
     stage: Path = field(init=False)
     spill: Path = field(init=False)
     logs: Path = field(init=False)
+    mlruns: Path = field(init=False)
     model: Path = field(init=False)
     guest: Path = field(init=False)
     status: Path = field(init=False)
@@ -48,6 +49,7 @@ class RunLayout:
             "stage": directory / "stage",
             "spill": directory / "spill",
             "logs": directory / "logs",
+            "mlruns": directory / "mlruns",
             "model": directory / "model",
             "guest": directory / "guest.pyz",
             "status": directory / "status.json",

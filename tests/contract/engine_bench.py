@@ -96,6 +96,8 @@ class Bench:
             out=self.root / "out",
             spill=self.root / "spill",
             stage=self.root / "stage",
+            logs=self.root / "logs",
+            mlruns=self.root / "mlruns",
             arguments=(),
             environment={"ROOT": str(self.root)},
             logging_level="info",

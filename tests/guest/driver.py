@@ -279,6 +279,8 @@ class Server(Peer):
             "spill": str(self.root / "spill"),
             "stage": str(self.root / "stage"),
             "out": str(self.root / "OUT"),
+            "logs": str(self.root / "logs"),
+            "mlruns": str(self.root / "mlruns"),
             "preload": [],
             "spill_over": 1 << 20,
             "linger_ms": 2,

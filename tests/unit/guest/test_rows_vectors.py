@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from batchctl.guest.failure import ContractError
 from batchctl.guest.rows import AZURE, Renderer
 
 
@@ -107,3 +108,40 @@ def test_s20_settings_file(settings: str, expected: bytes, tmp_path: Path) -> No
     (tmp_path / "parallel_run_step.settings.json").write_text(text)
     assert azure(tmp_path).render(DF({"name": ["a b"], "n": [1]})) == expected
     assert azure(tmp_path).render(["a b"]) == b"a b\n"
+
+
+HEADERS = {
+    "separator and quoting are the writer's": (None, b'name "two words"\n', b'"a b" 1\n'),
+    "comma and index": ('{"sep": ",", "index": true}', b",name,two words\n", b"0,a b,1\n"),
+    "other names": ('{"header": ["x", "y"]}', b"x y\n", b'"a b" 1\n'),
+    "not switched off by the file": ('{"header": false}', b'name "two words"\n', b'"a b" 1\n'),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_s20_header_stands_apart_from_the_rows(case: str, tmp_path: Path) -> None:
+    settings, header, rows = HEADERS[case]
+    if settings is not None:
+        text = f'{{"append_row": {{"pandas.DataFrame.to_csv": {settings}}}}}'
+        (tmp_path / "parallel_run_step.settings.json").write_text(text)
+    renderer = Renderer(AZURE, "append_row", str(tmp_path), header=True)
+    assert renderer.render(DF()) == b""
+    assert renderer.header == b""
+    frame = DF({"name": ["a b"], "two words": [1]})
+    for _ in range(2):
+        assert (renderer.render(frame), renderer.header) == (rows, header)
+    assert renderer.render([]) == b""
+
+
+def test_s20_header_follows_the_frame(tmp_path: Path) -> None:
+    renderer = Renderer(AZURE, "append_row", str(tmp_path), header=True)
+    seen = []
+    for name in ("a", "b", "a"):
+        renderer.render(DF({name: [1]}))
+        seen.append(renderer.header)
+    assert seen == [b"a\n", b"b\n", b"a\n"]
+
+
+def test_s20_a_list_has_no_header(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="only a DataFrame"):
+        Renderer(AZURE, "append_row", str(tmp_path), header=True).render(["a"])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from batchctl.report import logs
-from batchctl.report.logs import Mask, WorkerLog, secret_values
+from batchctl.report.logs import WorkerLog
+from batchctl.report.mask import Mask
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def log_in(folder: Path, *, secrets: tuple[str, ...] = ()) -> WorkerLog:
-    return WorkerLog(folder, 2, incarnation=17, secrets=secrets)
+    return WorkerLog(folder, 2, incarnation=17, mask=Mask(secrets))
 
 
 def test_what_was_fed_is_in_the_file_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_secrets_are_masked_wherever_the_pieces_end(tmp_path: Path) -> None:
     chance = random.Random(1)
     text = "".join(chance.choice([SECRET, "x" * 37, "\n", "y", SECRET[:6]]) for _ in range(400)).encode()
     for number in range(40):
-        log = WorkerLog(tmp_path, number, incarnation=1, secrets=(SECRET,))
+        log = WorkerLog(tmp_path, number, incarnation=1, mask=Mask((SECRET,)))
         rest = text
         fed = b""
         while rest and len(fed) < 700:
@@ -114,18 +115,6 @@ def test_secrets_are_masked_wherever_the_pieces_end(tmp_path: Path) -> None:
         log.close()
         assert log.path is not None
         assert log.path.read_bytes() == fed.replace(SECRET.encode(), b"***")
-
-
-def test_which_values_are_secret() -> None:
-    environment = {"AZURE_KEY": "1", "hf_token": "2", "DB_PASSWORD": "3", "BLOB_SAS_URL": "4", "PATH": "5", "USER": "6"}
-    assert secret_values(environment) == ("1", "2", "3", "4")
-    assert secret_values({"MY_CREDENTIALS": "7", "CLIENT_SECRET": "8"}) == ("7", "8")
-
-
-def test_masks_short_values_never_and_longer_ones_first() -> None:
-    mask = Mask(["12345", "abcdef", "abcdefghij", "-----BEGIN-----\nMIIEvQ==\n-----END-----\n"])
-    assert mask.applied(b"12345 abcdef abcdefghij") == b"12345 *** ***"
-    assert mask.applied(b"MIIEvQ==\n") == b"***\n"
 
 
 def test_while_storage_is_paused_nothing_is_written_and_the_tail_goes_on(tmp_path: Path) -> None:

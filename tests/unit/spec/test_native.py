@@ -38,6 +38,7 @@ threads = 2
 logging_level = "debug"
 grace = "5s"
 pause_max = "1h"
+hide_gpus = true
 
 [env]
 A = 1
@@ -62,9 +63,10 @@ def test_every_key(folder: Folder) -> None:
     assert (spec.error_threshold, spec.isolate) == (ErrorThreshold(None, 3.0), False)
     assert (spec.mini_batch_error_threshold, spec.allowed_failed_percent, spec.header) == (4, 12.5, True)
     assert (spec.workers, spec.threads, spec.logging_level) == (None, 2, "debug")
+    assert spec.hide_gpus
     assert spec.environment == {"A": "1", "B": "1.10", "C": "true", "D": "x"}
     assert spec.sources["timeout"] == "batchctl.toml:19 timeout"
-    assert spec.sources["environment.B"] == "batchctl.toml:33 env.B"
+    assert spec.sources["environment.B"] == "batchctl.toml:34 env.B"
     assert set(KEYS) - {"partition_keys", "partition_format"} <= {
         line.split(" ")[0].strip("[]") for line in FULL.splitlines()
     }

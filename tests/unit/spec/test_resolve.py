@@ -41,6 +41,7 @@ VARIABLES = {
     "BATCHCTL_LOGGING_LEVEL": "warning",
     "BATCHCTL_GRACE": "1",
     "BATCHCTL_PAUSE_MAX": "0",
+    "BATCHCTL_HIDE_GPUS": "1",
 }
 
 
@@ -81,6 +82,7 @@ FLAG_VALUES: dict[str, object] = {
     "logging_level": "warning",
     "grace": "0",
     "pause_max": "0",
+    "hide_gpus": True,
 }
 
 
@@ -260,3 +262,10 @@ def test_require_raises_all_problems(folder: Folder) -> None:
 def test_the_format_from_a_flag_names_the_file(folder: Folder) -> None:
     spec = folder.toml(flags={"output_format": "jsonl"}).require()
     assert (spec.output_format, spec.output_file_name) == (OutputFormat.JSONL, "predictions.jsonl")
+
+
+@pytest.mark.parametrize(("form", "noted"), [("azure", False), ("csv", True), ("jsonl", True)])
+def test_header_without_the_azure_format_is_noted(folder: Folder, form: str, noted: bool) -> None:
+    loaded = folder.toml(flags={"output_format": form, "header": False})
+    assert any(note.startswith("--no-header: not used") for note in loaded.notes) is noted
+    assert not any("header" in note for note in folder.toml(flags={"output_format": form}).notes)

@@ -1,0 +1,32 @@
+"""What every worker is told, as the head of the JOB frame (docs/wire.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchctl.engine.base import EngineJob
+
+
+def job_head(job: EngineJob) -> dict[str, Any]:
+    """The fields that guest/config.py reads."""
+    return {
+        "run_id": job.run_id,
+        "epoch": job.epoch,
+        "plan": str(job.plan),
+        "script": str(job.script),
+        "code": str(job.code),
+        "argv": list(job.arguments),
+        "output_option": job.output_option,
+        "env": dict(job.environment),
+        "logging_level": job.logging_level,
+        "output_format": str(job.output_format),
+        "output_action": str(job.output_action),
+        "header": job.header,
+        "spill": str(job.spill),
+        "stage": str(job.stage),
+        "out": str(job.out),
+        "logs": str(job.logs),
+        "mlruns": str(job.mlruns),
+        "preload": list(job.preload),
+        "timeout": job.timeout,
+    }

@@ -1,0 +1,83 @@
+"""Keeps the values of variables out of logs, failures and notes: scripts print what they were given.
+
+A value whose name sounds like a secret, or that is an address with a password in it, becomes `***` wherever it
+stands. With any other variable of the spec (MODE=fast) that would blacken half of every log: its value becomes `***`
+where it stands next to its name on one line, as in every dump of an environment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+MASK = b"***"
+MIN_SECRET = 6  # shorter values would mask half of every line
+
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|SAS|CONN(ECTION)?_?STR", re.IGNORECASE)
+_PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+# Between a name and its value: `=`, `: `, `': '`, `', b'`, ` => "`; on one line.
+_BETWEEN = rb"([^\w\r\n]{1,6}(?:b['\"])?)"
+_LONGEST_BETWEEN = 8
+
+
+def secret_values(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The values of `environment` that are secret by their names (KEY, TOKEN, SECRET, PASSW, CREDENTIAL, SAS,
+    CONNECTION_STRING) or as addresses with a password in them."""
+    return tuple(
+        value for name, value in environment.items() if _SECRET_NAME.search(name) or _PASSWORD_IN_ADDRESS.search(value)
+    )
+
+
+class Mask:
+    """Replaces secret values by `***`, and the values of `variables` where they follow their name.
+
+    Values of several lines (PEM) are masked line by line; short ones only beside their name. `longest` is the most
+    bytes that one replacement may take, 0 where there is nothing to mask.
+    """
+
+    def __init__(self, secrets: Iterable[str] = (), *, variables: Mapping[str, str] | None = None) -> None:
+        given = {name: value for name, value in (variables or {}).items() if value}
+        whole = [*secrets, *(value for value in given.values() if len(value.splitlines()) > 1)]
+        lines = {line.strip() for secret in whole for form in _forms(secret) for line in form.splitlines()}
+        # Longest first, or a secret that is part of another would leave the rest of it readable.
+        self._values = sorted((line for line in lines if len(line) >= MIN_SECRET), key=len, reverse=True)
+        self._beside = [(name.encode(), _pattern(name, value)) for name, value in given.items()]
+        beside = [len(name) + _LONGEST_BETWEEN + max(map(len, _forms(value))) for name, value in given.items()]
+        self.longest = max([*map(len, self._values[:1]), *beside], default=0)
+
+    def applied(self, data: bytes) -> bytes:
+        for name, pattern in self._beside:
+            if name in data:
+                data = pattern.sub(rb"\1\2" + MASK, data)
+        for value in self._values:
+            if value in data:
+                data = data.replace(value, MASK)
+        return data
+
+    def text(self, text: str) -> str:
+        """The same for text."""
+        if not self.longest:
+            return text
+        return self.applied(_bytes(text)).decode(errors="surrogateescape")
+
+
+def mask_of(environment: Mapping[str, str], given: Mapping[str, str]) -> Mask:
+    """The mask of a worker: `environment` is all that it has, `given` what the spec says of it."""
+    secret = {name: value for name, value in environment.items() if _SECRET_NAME.search(name)}
+    return Mask(secret_values(environment), variables={**secret, **given})
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def _forms(value: str) -> tuple[bytes, ...]:
+    """A value as it is and as dumps show it: Python's repr, JSON with and without escapes. Longest first."""
+    told = {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    return tuple(sorted(map(_bytes, told), key=len, reverse=True))
+
+
+def _pattern(name: str, value: str) -> re.Pattern[bytes]:
+    forms = b"|".join(re.escape(form) for form in _forms(value) if len(form.splitlines()) == 1)
+    return re.compile(rb"(?<!\w)(%s)%s(?:%s)(?!\w)" % (re.escape(name.encode()), _BETWEEN, forms))

@@ -1,0 +1,105 @@
+"""What is masked, and what is left readable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from batchctl.report.logs import WorkerLog
+from batchctl.report.mask import Mask, mask_of, secret_values
+
+
+def test_which_values_are_secret() -> None:
+    environment = {"AZURE_KEY": "1", "hf_token": "2", "DB_PASSWORD": "3", "BLOB_SAS_URL": "4", "PATH": "5", "USER": "6"}
+    assert secret_values(environment) == ("1", "2", "3", "4")
+    assert secret_values({"MY_CREDENTIALS": "7", "CLIENT_SECRET": "8"}) == ("7", "8")
+    connections = {"BLOB_CONNECTION_STRING": "9", "SQL_CONNSTR": "10", "CONNECTIONS": "11", "STRAND": "12"}
+    assert secret_values(connections) == ("9", "10")
+    addresses = {"URL": "redis://:pw@host/0", "DB": "postgres://me:pw@host", "HOME": "https://host:80/@", "AT": "a@b"}
+    assert secret_values(addresses) == ("redis://:pw@host/0", "postgres://me:pw@host")
+
+
+def test_masks_short_values_never_and_longer_ones_first() -> None:
+    mask = Mask(["12345", "abcdef", "abcdefghij", "-----BEGIN-----\nMIIEvQ==\n-----END-----\n"])
+    assert mask.applied(b"12345 abcdef abcdefghij") == b"12345 *** ***"
+    assert mask.applied(b"MIIEvQ==\n") == b"***\n"
+
+
+GIVEN = {
+    "MODE": "fast",
+    "N": "1",
+    "EMPTY": "",
+    "PATHS": "/data/a b:/c",
+    "QUOTED": 'it\'s "so"\\n',
+    "NAME": "ünïcode",
+    "PEM": "first line\nsecond line\n",
+}
+DUMPS = {
+    "dict": repr(GIVEN),
+    "bytes": repr({name.encode(): value.encode() for name, value in GIVEN.items() if value.isascii()}),
+    "items": repr(list(GIVEN.items())),
+    "json": json.dumps(GIVEN),
+    "json, indented": json.dumps(GIVEN, indent=4, ensure_ascii=False),
+    "env": "".join(f"{name}={value}\n" for name, value in GIVEN.items()),
+    "export": "".join(f'export {name}="{value}"\n' for name, value in GIVEN.items()),
+    "print": "".join(f"{name} {value}\n" for name, value in GIVEN.items()),
+    "arrow": "".join(f"{name} -> {value}\n" for name, value in GIVEN.items()),
+    "progress bar": "\r".join(f"{name}: {value}" for name, value in GIVEN.items()),
+}
+
+
+@pytest.mark.parametrize("name", DUMPS)
+def test_no_value_of_the_spec_survives_a_dump(name: str) -> None:
+    masked = Mask(variables=GIVEN).text(DUMPS[name])
+    for value in GIVEN.values():
+        for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1]):
+            assert len(form) < 2 or form not in masked
+    assert "first line" not in masked
+    assert "second line" not in masked
+    assert "MODE" in masked
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("it is fast, 1 of 1", "it is fast, 1 of 1"),
+        ("MODE=fast N=1", "MODE=*** N=***"),
+        ("MODE=faster N=10", "MODE=faster N=10"),
+        ("MY_MODE=fast", "MY_MODE=fast"),
+        ("MODE\nfast", "MODE\nfast"),
+        ("MODE is fast", "MODE is fast"),
+    ],
+)
+def test_words_that_happen_to_be_values_stay(text: str, masked: str) -> None:
+    assert Mask(variables=GIVEN).text(text) == masked
+
+
+def test_mask_of_a_worker() -> None:
+    mask = mask_of({"HOME": "/root", "A_KEY": "abc", "B_TOKEN": "long-enough", "MODE": "fast"}, {"MODE": "fast"})
+    assert (
+        mask.text("HOME=/root A_KEY=abc abc long-enough MODE=fast fast") == "HOME=/root A_KEY=*** abc *** MODE=*** fast"
+    )
+    assert Mask().longest == 0
+    assert Mask(variables={"A": ""}).longest == 0
+
+
+def test_a_dump_in_pieces_is_masked_in_the_log(tmp_path: Path) -> None:
+    """Progress bars between the lines, pieces of every size."""
+    text = ("10%|#   |\r" + DUMPS["env"] + "20%|##  |\r" + DUMPS["dict"] + "\n").encode()
+    for size in (1, 2, 3, 7, 50, len(text)):
+        log = WorkerLog(tmp_path, size, incarnation=1, mask=Mask(variables=GIVEN))
+        for at in range(0, len(text), size):
+            log.feed(text[at : at + size])
+        log.close()
+        assert log.path is not None
+        assert log.path.read_bytes() == Mask(variables=GIVEN).applied(text)
+
+
+def test_a_secret_that_begins_with_another_is_masked_whole_in_pieces(tmp_path: Path) -> None:
+    log = WorkerLog(tmp_path, 0, incarnation=1, mask=Mask(("secret", "secret-and-more")))
+    for piece in (b"a secret", b"-and-more b", b"\n"):
+        log.feed(piece)
+    log.close()
+    assert log.tail(100) == "a *** b\n"
