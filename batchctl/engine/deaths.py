@@ -6,7 +6,11 @@ import os
 import re
 import signal
 
-_OUR_FRAME = re.compile(r'  File "(?:[^"]*/guest\.pyz/[^"]*|<frozen (?:runpy|importlib\.[^"]*)>)", line \d+ in ')
+# Byte code that the build made (the guest's, our own Python's) names files without a folder; scripts are absolute.
+_OUR_FRAME = re.compile(
+    r'  File "(?:(?:[^"]*/)?guest\.pyz/[^"]*|batchctl/(?:embedded|frozen)\.py|entry\.py'
+    r'|<frozen (?:runpy|importlib\.[^"]*)>)", line \d+ in '
+)
 
 
 def describe_status(status: int, *, ours: str = "") -> str:

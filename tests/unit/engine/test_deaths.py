@@ -47,6 +47,10 @@ def test_our_frames_are_cut_out_of_stack_dumps() -> None:
         '  File "/o/.batchctl/guest.pyz/_batchctl_guest/loop.py", line 120 in _score_all',
         '  File "/o/.batchctl/guest.pyz/__main__.py", line 3 in <module>',
         '  File "<frozen runpy>", line 88 in _run_code',
+        '  File "guest.pyz/_batchctl_guest/server.py", line 205 in main',  # from here on: the packaged file
+        '  File "batchctl/embedded.py", line 157 in _run',
+        '  File "batchctl/frozen.py", line 41 in start',
+        '  File "entry.py", line 24 in <module>',
     ]
     assert without_our_frames("\n".join([*theirs, *ours])) == "\n".join(theirs)
     assert without_our_frames("") == ""
