@@ -14,6 +14,9 @@ from typing import Any, Callable, List, Optional
 
 from .failure import ContractError
 
+# In a word of argv: stands for this worker's AZUREML_BI_OUTPUT_PATH. The host's twin is in model/job.py.
+OUTPUT_FOLDER = "${{outputs}}"
+
 
 class Script:
     """The imported script. `run` takes (mini_batch) or, where `with_context`, (mini_batch, context)."""
@@ -78,7 +81,8 @@ def arrange_imports(script: str, code: str) -> None:
 def load(script: str, code: str, argv: List[str], logging_level: str) -> types.ModuleType:
     """Import the script under its dotted name relative to `code`, with sys.argv and logging as it expects them; after
     `arrange_imports`. Raises whatever the script raises."""
-    sys.argv[:] = [script, *argv]
+    out = os.environ.get("AZUREML_BI_OUTPUT_PATH", "")
+    sys.argv[:] = [script, *(word.replace(OUTPUT_FOLDER, out) for word in argv)]
     # A script that looks at __main__, or a library that pickles from it, finds a blank one and not our entry.
     sys.modules["__main__"] = types.ModuleType("__main__")
     level = getattr(logging, logging_level.upper(), None)

@@ -52,17 +52,19 @@ def read(root: Node, draft: Draft, *, base: Path) -> None:
     _root_keys(root, draft)
     _overrides(root, draft)
     for key in ("resources", "environment", "model", "code_configuration", "settings"):
-        _ignored(root, key, draft)
+        heed_ignored(root, key, draft)
     settings = _settings_block(root, draft)
     for setting in _IN_SETTINGS:
         node = _chosen(root, settings, setting.azure, draft)
         if node is not None:
-            _take(setting, node, draft, base=base)
-    _variables(root, settings, draft, base=base)
+            take_setting(setting, node, draft, base=base)
+    take_variables(root, settings, draft, base=base)
     _name(root, draft, base=base)
     _code(root, draft, base=base)
-    _model(root, draft, base=base)
-    _environment(root, draft, base=base)
+    model = root.get("model")
+    if model is not None:
+        take_model(model, draft, base=base)
+    heed_environment(root, draft, base=base)
 
 
 def _other_kind(root: Node) -> Problem | None:
@@ -114,7 +116,7 @@ def _overrides(root: Node, draft: Draft) -> None:
         draft.take(BY_FIELD["name"], job_name, base=Path(), rank=Rank.SET)
 
 
-def _ignored(root: Node, key: str, draft: Draft) -> None:
+def heed_ignored(root: Node, key: str, draft: Draft) -> None:
     """Notes for the ignored keys of a block, problems for its unknown ones."""
     block = root.get(key)
     if block is None or block.kind is not Kind.MAPPING:
@@ -141,13 +143,17 @@ def _settings_block(root: Node, draft: Draft) -> Node | None:
         return None
     for parent in (root, block):
         retry = parent.get("retry_settings") if parent is not None else None
-        if retry is None:
-            continue
-        if retry.kind is not Kind.MAPPING:
-            draft.add(retry.problem("is no mapping", "Write max_retries and timeout below it"))
-        for problem in unknown_keys(retry, RETRY_KEYS):
-            draft.add(problem)
+        if retry is not None:
+            check_retry_settings(retry, draft)
     return block
+
+
+def check_retry_settings(retry: Node, draft: Draft) -> None:
+    """Problems with the block itself; its values are taken as settings."""
+    if retry.kind is not Kind.MAPPING:
+        draft.add(retry.problem("is no mapping", "Write max_retries and timeout below it"))
+    for problem in unknown_keys(retry, RETRY_KEYS):
+        draft.add(problem)
 
 
 def _chosen(root: Node, settings: Node | None, dotted: str, draft: Draft) -> Node | None:
@@ -164,7 +170,8 @@ def _chosen(root: Node, settings: Node | None, dotted: str, draft: Draft) -> Nod
     return inner
 
 
-def _take(setting: Setting, node: Node, draft: Draft, *, base: Path) -> None:
+def take_setting(setting: Setting, node: Node, draft: Draft, *, base: Path) -> None:
+    """Take a setting as Azure's client reads it: a time limit of 0 is none given, a fraction is cut."""
     if setting.field == "timeout" and node.kind is Kind.SCALAR and node.text.strip() == "0":
         draft.note(node, "0 means the default on Azure; the default is used")
         return
@@ -175,7 +182,7 @@ def _take(setting: Setting, node: Node, draft: Draft, *, base: Path) -> None:
     draft.take(setting, node, base=base, rank=Rank.FILE)
 
 
-def _variables(root: Node, settings: Node | None, draft: Draft, *, base: Path) -> None:
+def take_variables(root: Node, settings: Node | None, draft: Draft, *, base: Path) -> None:
     """Both blocks are used, variable by variable; the inner one is taken last, so that it wins."""
     inner = settings.get(ENVIRONMENT) if settings is not None else None
     outer = root.get(ENVIRONMENT)
@@ -248,10 +255,8 @@ def _no_script(root: Node, *, base: Path) -> Problem:
     return Problem(root.place.source, what, remedy, key="code_configuration")
 
 
-def _model(root: Node, draft: Draft, *, base: Path) -> None:
-    node = root.get("model")
-    if node is None:
-        return
+def take_model(node: Node, draft: Draft, *, base: Path) -> None:
+    """Put the model that a `model` key names into the draft, or the problem with it."""
     if node.kind is Kind.MAPPING:
         _model_type(node, draft)
         path = node.get("path")
@@ -287,7 +292,8 @@ def _registered(node: Node) -> Problem:
     return node.problem(what, "Give a local copy: --model PATH", field="model")
 
 
-def _environment(root: Node, draft: Draft, *, base: Path) -> None:
+def heed_environment(root: Node, draft: Draft, *, base: Path) -> None:
+    """Say what becomes of an `environment` key."""
     node = root.get("environment")
     if node is None:
         return

@@ -88,7 +88,10 @@ STRANGERS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "auth_mode": ("this is a batch endpoint, not a deployment", "Give the deployment's YAML"),
         "job_definition": ("pipeline component deployments are not supported", "Give a deployment of type: model"),
         "component": ("pipeline component deployments are not supported", "Give a deployment of type: model"),
-        "jobs": ("this is a pipeline job, not a deployment", "Give a deployment of type: model"),
+        "jobs": (
+            "this is a pipeline job",
+            "Give a deployment of type: model, or a step of type: parallel in its own file",
+        ),
         "instance_type": ("this is an online deployment or another resource", "Give a batch deployment's YAML"),
     }
 )
@@ -96,7 +99,6 @@ STRANGERS: Mapping[str, tuple[str, str]] = MappingProxyType(
 TYPES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "pipeline": ("pipeline component deployments are not supported", "Give a deployment of type: model"),
-        "parallel": ("parallel jobs come later", "Give a deployment of type: model, or a batchctl.toml"),
     }
 )
 

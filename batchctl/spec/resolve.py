@@ -21,7 +21,7 @@ from batchctl.model.job import (
     OutputAction,
     OutputFormat,
 )
-from batchctl.spec import azure, azure_strict, native
+from batchctl.spec import azure, azure_strict, native, parallel
 from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import SETTINGS, Setting
 from batchctl.spec.locate import Located, locate
@@ -140,7 +140,7 @@ def _read(located: Located, draft: Draft, *, sets: tuple[str, ...], strict_azure
             draft.add(Problem(SET_SOURCE, wrong.what, wrong.remedy), rank=Rank.SET)
     base = located.path.parent
     if located.dialect is Dialect.AZURE:
-        azure.read(root, draft, base=base)
+        (parallel if parallel.is_parallel(root) else azure).read(root, draft, base=base)
     elif located.dialect is Dialect.NATIVE:
         native.read(root, draft, base=base)
     else:
@@ -149,7 +149,7 @@ def _read(located: Located, draft: Draft, *, sets: tuple[str, ...], strict_azure
 
 
 def _refused(located: Located, root: Node, *, sets: tuple[str, ...]) -> tuple[Problem, ...]:
-    if located.dialect is Dialect.AZURE:
+    if located.dialect is Dialect.AZURE and not parallel.is_parallel(root):
         return azure_strict.refusals(root, sets, base=located.path.parent)
     return (
         Problem(located.shown, "is no deployment of Azure's", "Leave --strict-azure out, or give a deployment.yml"),

@@ -141,7 +141,7 @@ CODE = "code_configuration: {code: code, scoring_script: score.py}\n"
 FILES = {
     "pipeline": ("type: Pipeline\nfoo: 1\n", "d.yml:1:type: pipeline component deployments are not supported"),
     "pipeline without type": ("name: p\njob_definition: azureml:x\n", "pipeline component deployments"),
-    "parallel job": ("type: parallel\ntask: {}\n", "d.yml:1:type: parallel jobs come later"),
+    "pipeline job": ("jobs: {}\n", "d.yml:1:jobs: this is a pipeline job. Give a deployment of type: model, or a step"),
     "command job": ("type: command\n", 'type "command" is no batch deployment'),
     "endpoint": ("name: e\nauth_mode: aad_token\n", "this is a batch endpoint, not a deployment"),
     "no code": ("name: d\n", "d.yml:code_configuration: missing: a scoring script is needed"),

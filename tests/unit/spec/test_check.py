@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from batchctl.model.job import JobSpec
+from batchctl.spec import parallel_keys
 from batchctl.spec.azure_keys import CODE_KEYS, IGNORED, METADATA, RETRY_KEYS
 from batchctl.spec.check import as_json, as_text, rows
 from batchctl.spec.fields import SETTINGS
 from batchctl.spec.identity import FIXED, FREE, NEITHER, environment_digest, fixed_part, free_part
 from batchctl.spec.native import KEYS
+from batchctl.spec.parallel_keys import OWN_SETTINGS, SETTING_KEYS, TASK_KEYS
+from batchctl.spec.program_arguments import DROPPED, RANK, USED
 from batchctl.spec.resolve import COMMAND_SWITCHES
 from tests.unit.spec.conftest import Folder
 
@@ -84,7 +87,7 @@ def test_settings_are_fields_of_the_spec_with_its_defaults() -> None:
             assert setting.default == defaults[setting.field], setting.field
 
 
-@pytest.mark.parametrize("where", ["native", "flags", "azure"])
+@pytest.mark.parametrize("where", ["native", "flags", "azure", "parallel"])
 def test_the_docs_name_every_key_flag_and_variable(where: str) -> None:
     text = (ROOT / "docs" / "spec.md").read_text()
     if where == "native":
@@ -92,6 +95,9 @@ def test_the_docs_name_every_key_flag_and_variable(where: str) -> None:
     elif where == "flags":
         words = [word for setting in SETTINGS if setting.flag for word in (setting.flag, setting.variable)]
         words += ["--set", *(f"BATCHCTL_{name.upper()}" for name in COMMAND_SWITCHES)]
+    elif where == "parallel":
+        words = [*(f"task.{key}" for key in TASK_KEYS), *OWN_SETTINGS, *parallel_keys.METADATA, *parallel_keys.IGNORED]
+        words += [*SETTING_KEYS, *parallel_keys.USED_AT_ROOT, *USED, *DROPPED, RANK]
     else:
         words = [*IGNORED, *METADATA, *(f"code_configuration.{key}" for key in CODE_KEYS)]
         words += [setting.azure for setting in SETTINGS if setting.azure]
