@@ -14,8 +14,9 @@ from batchctl.spec.nodes import Kind, Node
 from batchctl.spec.paths import Found, anchored, found, neighbour
 from batchctl.spec.problems import Problem, Wrong, did_you_mean, quoted
 
-_BINDING = re.compile(r"\$\{\{\s*([^{}]*?)\s*\}\}")
-_OPTIONAL = re.compile(r"\$\[\[(.*?)\]\]", re.DOTALL)
+# Neither may look past the next opening bracket, or a hostile file could make the search quadratic.
+_BINDING = re.compile(r"\$\{\{([^{}]*)\}\}")
+_OPTIONAL = re.compile(r"\$\[\[([^\[\]]*)\]\]")
 _REMOTE = ("azureml:", "http://", "https://", "wasbs://", "abfss://", "adl://")
 
 
@@ -50,13 +51,13 @@ class Bindings:
 
     def resolved(self, word: str) -> str:
         """The word with every binding in it replaced. Raises Wrong."""
-        return _BINDING.sub(lambda match: self._value(match[1]), word)
+        return _BINDING.sub(lambda match: self._value(match[1].strip()), word)
 
     def _one(self, text: str, side: str, block: Node | None) -> tuple[str, Node]:
         match = _BINDING.fullmatch(text.strip())
-        if match is None or not match[1].startswith(f"{side}."):
+        if match is None or not match[1].strip().startswith(f"{side}."):
             raise Wrong(f"{quoted(text)} names none of the {side}", f"Write ${{{{{side}.NAME}}}}")
-        return self._named(match[1], block)
+        return self._named(match[1].strip(), block)
 
     def _named(self, dotted: str, block: Node | None) -> tuple[str, Node]:
         side, _, name = dotted.partition(".")
@@ -64,12 +65,15 @@ class Bindings:
         if node is None:
             known = [entry for entry, _ in block.entries] if block is not None else []
             hint = did_you_mean(name, known)
-            raise Wrong(f"there is no {quoted(dotted)}", hint[:1].upper() + hint[1:] or f"Write {name}: below {side}:")
+            raise Wrong(
+                f"there is no {quoted(dotted)}", hint[:1].upper() + hint[1:] or f"Write {quoted(name)} below {side}"
+            )
         self.used.add(dotted)
         return name, node
 
     def _all_given(self, text: str) -> bool:
-        names = [match[1] for match in _BINDING.finditer(text) if match[1].startswith("inputs.")]
+        names = [match[1].strip() for match in _BINDING.finditer(text)]
+        names = [name for name in names if name.startswith("inputs.")]
         block = self._inputs
         nodes = [block.get(name.partition(".")[2]) if block is not None else None for name in names]
         self.used.update(name for name, node in zip(names, nodes, strict=True) if node is not None)

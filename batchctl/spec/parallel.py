@@ -34,7 +34,7 @@ from batchctl.spec.scoring import code_folder, take_script
 _DEFAULT = "default (parallel job)"
 _BYTES = re.compile(r"\s*\d+(?:[kmg]b)+\s*", re.ASCII | re.IGNORECASE)
 _BY_AZURE_KEY = {setting.azure: setting for setting in SETTINGS if setting.azure}
-_KNOWN = (*USED_AT_ROOT, *(key.partition(".")[0] for key in SETTING_KEYS), *OWN_SETTINGS, *METADATA, *IGNORED)
+KNOWN = (*USED_AT_ROOT, *(key.partition(".")[0] for key in SETTING_KEYS), *OWN_SETTINGS, *METADATA, *IGNORED)
 
 
 def is_parallel(root: Node) -> bool:
@@ -66,7 +66,7 @@ def read(root: Node, draft: Draft, *, base: Path) -> None:
 
 
 def _root_keys(root: Node, draft: Draft) -> None:
-    for problem in unknown_keys(root, _KNOWN):
+    for problem in unknown_keys(root, KNOWN):
         draft.add(problem)
     metadata = [name for name, _ in root.entries if name in METADATA]
     if metadata:

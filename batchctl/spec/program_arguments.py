@@ -22,7 +22,8 @@ from batchctl.spec.nodes import KeyPath, Kind, Node
 from batchctl.spec.problems import Wrong, quoted
 from batchctl.spec.values import text as text_of
 
-_FRACTION = re.compile(r"[+-]?\d+\.\d+", re.ASCII)
+_FRACTION = re.compile(r"[+-]?\d{1,15}\.\d{1,15}", re.ASCII)
+_LONGEST = 1 << 16  # characters; half of what Linux takes for one argument
 
 # Options of Azure's driver -> the setting they are here.
 USED: Mapping[str, str] = MappingProxyType(
@@ -61,7 +62,10 @@ class _Option:
 def take_arguments(node: Node, draft: Draft, *, bindings: Bindings) -> None:
     """Put the script's `arguments`, and the settings that its options stand for, into the draft."""
     try:
-        words = shlex.split(bindings.compact(text_of(node, Path())))
+        written = text_of(node, Path())
+        if len(written) > _LONGEST:
+            raise Wrong(f"is longer than {_LONGEST:,} characters", "Put them into a file in the code folder")
+        words = shlex.split(bindings.compact(written))
     except ValueError as error:  # an open quote
         draft.add(node.problem(f"cannot be split: {error}", "Close the quote", field="arguments"))
         return

@@ -149,11 +149,12 @@ def _read(located: Located, draft: Draft, *, sets: tuple[str, ...], strict_azure
 
 
 def _refused(located: Located, root: Node, *, sets: tuple[str, ...]) -> tuple[Problem, ...]:
-    if located.dialect is Dialect.AZURE and not parallel.is_parallel(root):
-        return azure_strict.refusals(root, sets, base=located.path.parent)
-    return (
-        Problem(located.shown, "is no deployment of Azure's", "Leave --strict-azure out, or give a deployment.yml"),
-    )
+    what = "is no deployment of Azure's"
+    if located.dialect is Dialect.AZURE:
+        if not parallel.is_parallel(root):
+            return azure_strict.refusals(root, sets, base=located.path.parent)
+        what = "is a parallel job, and the strict rules are those of deployments"
+    return (Problem(located.shown, what, "Leave --strict-azure out, or give a deployment.yml"),)
 
 
 def _tree(located: Located) -> Tree:

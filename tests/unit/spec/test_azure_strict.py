@@ -165,3 +165,6 @@ def test_overrides(folder: Folder, assignment: str) -> None:
 def test_only_deployments_are_azures(folder: Folder) -> None:
     (problem,) = folder.toml(strict_azure=True).problems
     assert "is no deployment of Azure's" in str(problem)
+    task = "task: {type: run_function, code: code, entry_script: score.py}\n"
+    (problem,) = folder.load("p.yml", f"type: parallel\n{task}", strict_azure=True).problems
+    assert "is a parallel job, and the strict rules are those of deployments" in str(problem)

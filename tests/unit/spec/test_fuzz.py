@@ -15,6 +15,8 @@ from batchctl.spec.azure_keys import IGNORED, METADATA, STRANGERS
 from batchctl.spec.check import as_json, as_text
 from batchctl.spec.fields import SETTINGS
 from batchctl.spec.native import KEYS
+from batchctl.spec.parallel import KNOWN
+from batchctl.spec.parallel_keys import TASK_KEYS
 from batchctl.spec.resolve import Loaded
 from tests.unit.spec.conftest import Folder
 
@@ -81,6 +83,39 @@ BELOW = st.sampled_from(
 @given(tree=st.dictionaries(AZURE_KEYS, VALUES | st.dictionaries(BELOW, VALUES, max_size=4), max_size=6))
 def test_any_deployment(shared: Folder, tree: dict[str, object]) -> None:
     judged(shared.load("d.yml", json.dumps(tree)))  # JSON is YAML
+    judged(shared.load("d.yml", json.dumps(tree), strict_azure=True))
+
+
+BOUND = SCALARS | st.sampled_from(
+    ["${{inputs.a}}", "${{ outputs.a }}", "$[[--a ${{inputs.b}}]]", "${{parent.x}}", "mltable", "uri_file", "in/a.csv",
+     "--error_threshold 2.5", "--error_threshold ${{inputs.a}}", "--rank_mini_batch_count 9", "--nice", "'", "10kb"]
+)  # fmt: skip
+SIDE = st.dictionaries(
+    st.sampled_from("abc"),
+    BOUND | st.dictionaries(st.sampled_from(["type", "path", "default", "mode", "x"]), BOUND | VALUES, max_size=3),
+    max_size=3,
+)
+TASK = st.dictionaries(st.sampled_from([*TASK_KEYS, "x"]), BOUND | VALUES, max_size=7)
+
+
+@FUZZ
+@given(
+    tree=st.dictionaries(
+        st.sampled_from(sorted({*KNOWN, "x"} - {"type", "task", "inputs", "outputs"})), BOUND | VALUES, max_size=5
+    ),
+    sides=st.fixed_dictionaries({"inputs": SIDE | VALUES, "outputs": SIDE | VALUES, "task": TASK | VALUES}),
+    sets=st.lists(st.builds("{}={}".format, st.sampled_from(["inputs.a.path", "task.code"]), BOUND), max_size=2),
+)
+def test_any_parallel_job(shared: Folder, tree: dict[str, object], sides: dict[str, object], sets: list[str]) -> None:
+    judged(shared.load("p.yml", json.dumps({"type": "parallel", **sides, **tree}), sets=tuple(sets)))
+
+
+@pytest.mark.parametrize("text", ["${{ ", "$[[", "${{inputs.a", "x", "'", "9.9"])
+def test_long_arguments_are_judged_at_once(shared: Folder, text: str) -> None:
+    """A quadratic search would take minutes for these: the time limit of the tests is the judge."""
+    for length in (60_000, 900_000):
+        job = {"type": "parallel", "task": {"program_arguments": text * (length // len(text))}}
+        judged(shared.load("p.yml", json.dumps(job)))
 
 
 def toml(value: object) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from batchctl.guest import script as guest_script
 from batchctl.model.job import OUTPUT_FOLDER, Dialect, ErrorThreshold, Grouping, OutputAction, OutputFormat
+from batchctl.spec.fields import BY_FIELD
 from batchctl.spec.parallel_keys import IGNORED, METADATA
 from batchctl.spec.program_arguments import DROPPED
 from tests.unit.spec.conftest import Folder
@@ -185,6 +186,7 @@ REFUSED = {
         "  program_arguments: --allowed_failed_percent 120\n",
         "task.program_arguments.--allowed_failed_percent: \"120\" is not a percentage",
     ),
+    "too long": (f"  program_arguments: {'x' * 70_000}\n", "is longer than 65,536 characters"),
     "open quote": ("  program_arguments: \"--a 'b\"\n", "cannot be split"),
     "arguments a list": ("  program_arguments: [a]\n", "one value is expected, this is a list"),
     "unknown input": ("  program_arguments: ${{inputs.weight}}\n", 'Did you mean "weights"?'),
@@ -234,6 +236,15 @@ def test_inputs_that_are_not_here(folder: Folder, path: str) -> None:
     spec = found.require()
     assert spec.inputs == ()
     assert any("INPUT on the command line is what is scored" in note for note in spec.notes)
+
+
+def test_partition_keys_are_a_setting_or_refused_by_name(folder: Folder) -> None:
+    found = loaded(folder, "partition_keys: [user, season]\n")
+    if "partition_keys" in BY_FIELD:
+        assert found.require().partition_keys == ("user", "season")
+    else:
+        (problem,) = found.problems
+        assert "partition_keys come later" in str(problem)
 
 
 def test_host_and_guest_mean_the_same_word() -> None:
