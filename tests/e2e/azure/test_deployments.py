@@ -106,11 +106,18 @@ def classes(out: Out, inputs: Path) -> None:
     assert [line.split(" ")[0] for line in out.predictions.decode().splitlines()] == _names(inputs)
 
 
+def tones(out: Out, inputs: Path) -> None:
+    stems = [name.removesuffix(".txt") for name in _names(inputs)]
+    assert [line.split(": ")[0] for line in (out.path / "tones.csv").read_text().splitlines()] == stems
+    assert sorted(tree(out)) == sorted(["tones.csv", *(f"{stem}.json" for stem in stems)])
+
+
 SHAPES: Mapping[str, Shape] = {
     "dataframe-per-file": Shape(texts, frames, needs=("pandas",)),
     "numpy-batch": Shape(points, lines_by_name, needs=("numpy",)),
     "long-text": Shape(articles, elements, needs=("pandas",)),
     "parquet-files": Shape(tables, parquets, needs=("pandas", "pyarrow")),
+    "parallel-job": Shape(texts, tones),
     "torch-glob": Shape(fours, classes, needs=("torch", "pandas"), make="make_model.py"),
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.e2e.driver import Job
+import pytest
+
+from tests.e2e.driver import REPO, Job
 
 GOOD = """\
 name: d
@@ -20,6 +22,11 @@ def test_a_good_deployment_passes(job: Job) -> None:
     job.script()
     job.write("deployment.yml", GOOD)
     job.batchctl("check", "--strict-azure", "deployment.yml").expect(0).names("no problems")
+
+
+@pytest.mark.parametrize("name", ["dataframe-per-file", "numpy-batch", "long-text", "parquet-files"])
+def test_deployments_in_published_shapes_pass(job: Job, name: str) -> None:
+    job.batchctl("check", "--strict-azure", REPO / "tests/deployments" / name).expect(0)
 
 
 def test_all_problems_at_once_with_line_key_and_remedy(job: Job) -> None:
