@@ -61,7 +61,7 @@ def run_epoch(
     )
     clock = time.monotonic
     queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, spec.isolate))
-    attempts = AttemptsFile(layout.attempts, epoch=recovered.epoch)
+    attempts = AttemptsFile(layout.attempts, epoch=recovered.epoch, name_of=plan.display)
     teller = Teller(
         run_id=ready.run_id,
         epoch=recovered.epoch,
@@ -74,6 +74,7 @@ def run_epoch(
         attempts=attempts,
         name_of=plan.display,
         clock=clock,
+        wall=time.time,
     )
     journal = Journal(recovered.committer, clock=clock, wake=engine.wake, pause_max=spec.pause_max)
     clean = False
