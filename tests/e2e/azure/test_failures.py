@@ -238,6 +238,10 @@ def test_t7_an_init_that_always_raises_ends_the_run_with_its_traceback(job: Job)
     deployment.files(*names(6))
     ran = deployment.run().expect(4)
     ran.names("Traceback", "score.py", "line 6, in init", "FileNotFoundError: weights.bin is not there")
+    # As in Azure's logs/user/error: a service has no terminal that would keep it.
+    logs = b"".join(path.read_bytes() for path in (job.out.run_directory / "logs").iterdir())
+    assert b"line 6, in init" in logs
+    assert b"FileNotFoundError: weights.bin is not there" in logs
     # Azure starts three times per process before it gives up; with us each worker starts once.
     assert 1 <= len(deployment.told("init")) <= 2
     assert deployment.told("run") == []
