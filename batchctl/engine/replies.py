@@ -38,14 +38,14 @@ class Replies:
         found: list[Scored] = []
         at = 0
         try:
-            for serial, batch, first, count, attempt, length, crc, n_rows, ok, run_ns in records:
+            for serial, batch, first, count, attempt, length, crc, n_rows, ok, run_ns, busy_ns in records:
                 end = at + length
                 lease = outstanding.pop(serial, None)
                 if lease is not None:
                     if lease != (batch, first, count, attempt) or end > room or ok > count:
                         outstanding[serial] = lease  # still the worker's: it comes back when that is gone
                         raise wire.ProtocolError("a result that fits no lease")
-                    fields = (lease, body[at:end], length, crc, n_rows, ok, count - ok, run_ns, "", "", ())
+                    fields = (lease, body[at:end], length, crc, n_rows, ok, count - ok, run_ns, "", "", (), busy_ns)
                     found.append(_new_scored(Scored, fields))
                 at = end
         finally:  # what was right before a wrong one stands
@@ -80,7 +80,7 @@ class Replies:
 
     def _take_failed(self, frame: wire.Frame, events: list[Event]) -> None:
         said = frame.json()
-        serial, failure, run_ns = int(said["serial"]), _failure(said), int(said["run_ns"])
+        serial, failure, run_ns = int(said["serial"]), _failure(said), _nanoseconds(said["run_ns"])
         lease = self._outstanding.get(serial)
         if lease is None:
             return
@@ -115,10 +115,11 @@ class Replies:
             int(said["n_rows"]),
             ok,
             lease.count - ok,
-            int(said["run_ns"]),
+            _nanoseconds(said["run_ns"]),
             spill,
             staged,
             tuple(StagedFile(str(path), int(size)) for path, size in said["files"]),
+            _nanoseconds(said["busy_ns"]),
         )
         del self._outstanding[serial]
         events.append(LeasesScored(self._slot, self._incarnation, (scored,)))
@@ -130,6 +131,14 @@ def init_seconds(frame: wire.Frame) -> float:
         return float(frame.json()["init_s"])
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise wire.ProtocolError("READY with a malformed head") from error
+
+
+def _nanoseconds(value: Any) -> int:
+    """A time as the binary records hold it; ValueError for one that no clock shows."""
+    found = int(value)
+    if not 0 <= found < 1 << 64:
+        raise ValueError("an impossible time")
+    return found
 
 
 def _is_plain(name: str) -> bool:

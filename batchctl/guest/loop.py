@@ -138,7 +138,7 @@ class Loop:
                 if files or len(rows) > spill_over:
                     if renderer.header != self._header:
                         self._say_header()
-                    self._answer_long(lease, rows, files or [], n_rows=n_rows, run_ns=end - start)
+                    self._answer_long(lease, rows, files or [], n_rows=n_rows, start_ns=start, end_ns=end)
                     continue
             except BaseException as error:
                 self._fail(lease, phase, clock() - start, error)
@@ -159,6 +159,7 @@ class Loop:
                     n_rows if appends else 0,
                     n_rows if n_rows < count else count,
                     end - start,
+                    clock() - start,
                 ),
                 rows,
                 start_ns=start,
@@ -191,7 +192,7 @@ class Loop:
             raise
 
     def _answer_long(
-        self, lease: Lease, rows: bytes, files: List[Tuple[str, int]], *, n_rows: int, run_ns: int
+        self, lease: Lease, rows: bytes, files: List[Tuple[str, int]], *, n_rows: int, start_ns: int, end_ns: int
     ) -> None:
         """A result with files, or with more rows than a frame should hold. Raises what spilling raises."""
         serial, batch, first, count, attempt = lease
@@ -209,7 +210,8 @@ class Loop:
                 "ok": min(n_rows, count),
                 "crc": zlib.crc32(rows),
                 "length": len(rows),
-                "run_ns": run_ns,
+                "run_ns": end_ns - start_ns,
+                "busy_ns": time.monotonic_ns() - start_ns,
                 "spill": spill,
                 "staged": staged,
                 "files": [list(entry) for entry in files],

@@ -57,8 +57,8 @@ SERVER_FAILED = 53  # {"error", "message", "traceback"}: a request could not be 
 
 # serial, batch, first, count, attempt: serial counts the leases sent to one incarnation from 1
 LEASE_RECORD = struct.Struct("<QIIII")
-# serial, batch, first, count, attempt, rows length, crc32 of rows, number of rows, items ok, run ns
-SCORED_RECORD = struct.Struct("<QIIIIQIIIQ")
+# serial, batch, first, count, attempt, rows length, crc32 of rows, number of rows, items ok, run ns, busy ns
+SCORED_RECORD = struct.Struct("<QIIIIQIIIQQ")
 
 
 class Frame(NamedTuple):
@@ -146,7 +146,7 @@ def lease_records(head: bytes) -> List[Tuple[int, ...]]:
 
 
 def scored_records(head: bytes) -> List[Tuple[int, ...]]:
-    """(serial, batch, first, count, attempt, length, crc, n_rows, ok, run_ns) per result; ProtocolError if ragged."""
+    """(serial, batch, first, count, attempt, length, crc, n_rows, ok, run_ns, busy_ns) each, or ProtocolError."""
     if len(head) % SCORED_RECORD.size:
         raise ProtocolError("ragged result records")
     return list(SCORED_RECORD.iter_unpack(head))

@@ -43,7 +43,7 @@ def live(job: Job, fork: Fork, descriptors: Descriptors, *, server: int) -> None
     try:
         status = _live(job, fork, descriptors, server)
     except BaseException as error:
-        _last_words(describe(error)["traceback"])
+        _tell_log("batchctl: a worker broke down\n" + describe(error)["traceback"])
     finally:
         os._exit(status)
 
@@ -171,7 +171,9 @@ def _start_script(job: Job, place: Place, page: pages.Page, outbox: Outbox, harv
         harvest.after_init()
     except BaseException as error:
         fields: Dict[str, object] = {"kind": "failed", "phase": phase}
-        fields.update(describe(error))
+        found = describe(error)
+        fields.update(found)
+        _tell_log("batchctl: %s failed\n%s" % (phase, found["traceback"] or found["message"] + "\n"))
         _flush_streams()
         outbox.say(wire.INIT_FAILED, fields)
         return None
@@ -200,14 +202,14 @@ def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):  # the script closed it
+        except Exception:  # the script closed it, or put there what cannot be flushed
             pass
 
 
-def _last_words(text: str) -> None:
-    """A fault of ours, into the worker's log; where that is closed too, nowhere."""
+def _tell_log(text: str) -> None:
+    """Into the worker's log, which outlives the terminal; nowhere where the script closed or replaced that."""
     try:
-        sys.stderr.write("batchctl: a worker broke down\n" + text)
+        sys.stderr.write(text)
         sys.stderr.flush()
-    except (OSError, ValueError):
+    except Exception:
         pass

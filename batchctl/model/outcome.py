@@ -45,6 +45,7 @@ class Scored(NamedTuple):
     `rows` is empty and `spill` names a file in the run directory's spill folder where rows passed 1 MiB. `length` is
     the byte length of the rows in either case, `crc` their CRC-32 (zlib, seed 0). `ok + failed == lease.count`: missing
     elements are failed items and are not retried. `staged` names the folder under stage/ that holds `files`.
+    `run_ns` is the time in run(), `busy_ns` that and what it took to render and to keep the result.
     """
 
     lease: Lease
@@ -58,3 +59,4 @@ class Scored(NamedTuple):
     spill: str = ""
     staged: str = ""
     files: tuple[StagedFile, ...] = ()
+    busy_ns: int = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from batchctl.model.lease import Lease
+
 
 class RunState(StrEnum):
     """What the coordinator is doing."""
@@ -70,17 +72,11 @@ class CauseGroup:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt, a row of attempts.csv. `status`: scored, failed, lost, timed_out, returned."""
+    """One attempt that came to nothing, a row of attempts.csv. `status`: failed, lost, timed_out."""
 
-    batch: int
-    first: int
-    count: int
-    attempt: int
+    lease: Lease
     slot: int
     incarnation: int
-    succeeded: int
-    failed: int
-    rows: int
     run_s: float
     status: str
     error: str

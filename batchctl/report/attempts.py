@@ -1,13 +1,17 @@
-"""attempts.csv: a row per attempt, for spreadsheets; Azure's names (processed_mini-batches.csv) where they fit.
+"""attempts.csv: a row per attempt, for spreadsheets; the columns of Azure's processed_mini-batches.csv and three more.
 
     Mini-batch Id       number of the mini-batch in the plan, from 0
     First Item          number of the first item of the range (isolation leases parts of a mini-batch)
     Picked Count        which attempt on that range, from 1
     Epoch, Process      which coordinator (from 1); slot.incarnation of the worker
+    Process Start Time  when that worker's process began, UTC
     Total, Succeeded, Failed, Rows
+    Elapsed Seconds     from being handed out until the answer was there: waiting in the worker's hands included
+    Process Seconds     what the worker spent on it: run(), rendering rows, keeping files
     Run Method Seconds  time in run()
-    Status              scored, failed, lost, timed_out, returned (came to nothing and was not charged)
+    Status              scored, failed, lost, timed_out
     Error Category, Error Message
+    Mini-batch Detail   the first item's path and how many follow; empty where all succeeded in less than 10 ms
 
 It tells; the checkpoint log proves: a row may be missing or double after a crash. Every row is one line (line breaks in
 messages are escaped), so that a torn last line is found by its missing newline.
@@ -15,34 +19,41 @@ messages are escaped), so that a torn last line is found by its missing newline.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from batchctl.errors import NoSpaceError, StorageError
 from batchctl.files import RealDisk
 from batchctl.handles import AppendFile
+from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored
 from batchctl.model.progress import Attempt
 from batchctl.report.wording import clipped, printable
 
 HEADER = (
-    "Mini-batch Id,First Item,Picked Count,Epoch,Process,Total,Succeeded,Failed,Rows,"
-    "Run Method Seconds,Status,Error Category,Error Message\n"
+    "Mini-batch Id,First Item,Picked Count,Epoch,Process,Process Start Time,Total,Succeeded,Failed,Rows,"
+    "Elapsed Seconds,Process Seconds,Run Method Seconds,Status,Error Category,Error Message,Mini-batch Detail\n"
 )
 MESSAGE_CAP = 500
 ROWS_BUFFERED = 8192
+NAMED_FROM_NS = 10_000_000
 _LOOK_BACK = 64 << 10  # no row is longer
 
 
 class AttemptsFile:
     """Appends to attempts.csv (0600), creating it with its header. Buffered: call `flush` once a commit group.
 
-    A file that cannot be written is counted in `errors` and never raised: it is no part of the result.
+    A file that cannot be written is counted in `errors` and never raised: it is no part of the result. `name_of` is how
+    people know an item by its index. `now` is in monotonic seconds.
     """
 
-    def __init__(self, path: Path, *, epoch: int) -> None:
+    def __init__(self, path: Path, *, epoch: int, name_of: Callable[[int], str]) -> None:
         self._path = path
         self._epoch = epoch
+        self._name_of = name_of
+        self._began: dict[int, str] = {}  # by incarnation
+        self._leased: dict[Lease, float] = {}
         self._rows: list[str] = []
         self._file: AppendFile | None = None
         self.errors = 0
@@ -51,23 +62,47 @@ class AttemptsFile:
         except StorageError:
             self.errors += 1
 
-    def scored(self, slot: int, incarnation: int, found: Sequence[Scored]) -> None:
+    def process_began(self, incarnation: int, *, at: float) -> None:
+        """A worker's process exists, from `at` (seconds since 1970) on."""
+        whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at))
+        self._began[incarnation] = f"{whole}.{int(at % 1 * 1000):03d}Z"
+
+    def leased(self, leases: Iterable[Lease], *, now: float) -> None:
+        """Leases are being handed out; one that comes back unused will be handed out again."""
+        self._leased.update(dict.fromkeys(leases, now))
+
+    def scored(self, slot: int, incarnation: int, found: Sequence[Scored], *, now: float) -> None:
         """The common case, on the hot path: successful attempts of one worker."""
-        who = f"{self._epoch},{slot}.{incarnation}"
+        who = self._who(slot, incarnation)
+        since = self._leased.pop
         self._rows += [
-            f"{lease[0]},{lease[1]},{lease[3]},{who},{lease[2]},{ok},{failed},{rows},{run_ns / 1e9:.6f},scored,,\n"
-            for lease, _, _, _, rows, ok, failed, run_ns, _, _, _ in found
+            f"{lease[0]},{lease[1]},{lease[3]},{who},{lease[2]},{ok},{failed},{rows},{now - since(lease, now):.6f},"
+            f"{busy_ns / 1e9:.6f},{run_ns / 1e9:.6f},scored,,,"
+            # A name costs as much as the rest of the row: not for what nobody will look up.
+            f"{self._detail(lease[1], lease[2]) if failed or run_ns >= NAMED_FROM_NS else ''}\n"
+            for lease, _, _, _, rows, ok, failed, run_ns, _, _, _, busy_ns in found
         ]
         if len(self._rows) >= ROWS_BUFFERED:
             self.flush()
 
-    def add(self, attempt: Attempt) -> None:
-        """Any other attempt."""
+    def add(self, attempt: Attempt, *, now: float) -> None:
+        """Any other attempt: its whole time in the worker passes for that in run()."""
+        lease = attempt.lease
+        began = self._leased.pop(lease, None)
+        elapsed = "" if began is None else f"{now - began:.6f}"
         self._rows.append(
-            f"{attempt.batch},{attempt.first},{attempt.attempt},{self._epoch},{attempt.slot}.{attempt.incarnation},"
-            f"{attempt.count},{attempt.succeeded},{attempt.failed},{attempt.rows},{attempt.run_s:.6f},"
-            f"{cell(attempt.status)},{cell(attempt.error)},{cell(clipped(attempt.message, MESSAGE_CAP))}\n"
+            f"{lease.batch},{lease.first},{lease.attempt},{self._who(attempt.slot, attempt.incarnation)},"
+            f"{lease.count},0,{lease.count},0,{elapsed},{attempt.run_s:.6f},{attempt.run_s:.6f},"
+            f"{cell(attempt.status)},{cell(attempt.error)},{cell(clipped(attempt.message, MESSAGE_CAP))},"
+            f"{self._detail(lease.first, lease.count)}\n"
         )
+
+    def _who(self, slot: int, incarnation: int) -> str:
+        return f"{self._epoch},{slot}.{incarnation},{self._began.get(incarnation, '')}"
+
+    def _detail(self, first: int, count: int) -> str:
+        name = self._name_of(first)
+        return cell(f"{name} and {count - 1} more" if count > 1 else name)
 
     def flush(self) -> None:
         """Hand the buffered rows to the system (not synced)."""

@@ -202,7 +202,7 @@ class Conductor:
             case EngineLost(cause):
                 self._take_engine_lost(cause)
             case WorkerForked():
-                pass
+                self._teller.worker_forked(event)
 
     def _take_scored(self, slot: int, incarnation: int, found: Sequence[Scored]) -> None:
         self._servers_lost = 0
@@ -288,6 +288,7 @@ class Conductor:
             if error is not None:
                 self._stop(error, drain=True)
                 return ()
+        self._teller.leased(leases)
         return leases
 
     def _pump(self) -> None:

@@ -71,12 +71,14 @@ class Crew:
             estimate.observe(run_ns)
 
     def charged(self, slot: int, run_ns: int, *, died: bool) -> None:
-        """An attempt of this slot's worker was charged; after ten in a row the worker is replaced."""
+        """An attempt of this slot's worker was charged; after ten in a row the worker is replaced, and what it has not
+        started goes to others: if it is the worker that is broken, those would fail too."""
         estimate = self._estimates.get(slot)
         if estimate is not None:
             estimate.observe(run_ns)
         if self._health.attempt_failed(slot, died=died) and self.replace:
             self._estimates.pop(slot, None)
+            self._spare.extend(self._engine.take_back(slot))
             self._engine.stop_worker(slot)
 
     def gone(self, event: WorkerGone) -> None:

@@ -64,7 +64,7 @@ def run_epoch(
     clock = time.monotonic
     isolate = spec.isolate and not spec.partition_keys  # a part of a partition is not what its script was written for
     queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, isolate))
-    attempts = AttemptsFile(layout.attempts, epoch=recovered.epoch)
+    attempts = AttemptsFile(layout.attempts, epoch=recovered.epoch, name_of=plan.display)
     mask = mask_of(child_environment(spec.environment), spec.environment)
     teller = Teller(
         run_id=ready.run_id,
@@ -79,6 +79,7 @@ def run_epoch(
         name_of=plan.display,
         clock=clock,
         mask=mask.text,
+        wall=time.time,
     )
     journal = Journal(recovered.committer, clock=clock, wake=engine.wake, pause_max=spec.pause_max)
     clean = False

@@ -12,7 +12,7 @@ from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.retry import Decision, Verdict
 from batchctl.dispatch.threshold import FailedBatches
 from batchctl.engine.base import Engine
-from batchctl.model.events import InitFailed, WorkerGone, WorkerReady
+from batchctl.model.events import InitFailed, WorkerForked, WorkerGone, WorkerReady
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, Scored
 from batchctl.model.progress import Attempt, Progress, RunState
@@ -33,7 +33,7 @@ _WARNED = 1000  # distinct warnings beyond those that are not repeated
 
 
 class Teller:
-    """One per epoch. `clock` in monotonic seconds."""
+    """One per epoch. `clock` in monotonic seconds, `wall` in seconds since 1970."""
 
     def __init__(
         self,
@@ -48,6 +48,7 @@ class Teller:
         attempts: AttemptsFile,
         name_of: Callable[[int], str],
         clock: Callable[[], float],
+        wall: Callable[[], float],
         notifier: Notifier | None = None,
         mask: Callable[[str], str] = str,
     ) -> None:
@@ -61,6 +62,7 @@ class Teller:
         self._notifier = notifier or Notifier("", watchdog_s=0.0, clock=clock)
         self._attempts = attempts
         self._clock = clock
+        self._wall = wall
         self._name_of = name_of
         self._mask = mask
         self._quarantines_told = 0
@@ -103,9 +105,13 @@ class Teller:
             elif len(self._warned) < _WARNED:
                 self._warned.add(text)
 
+    def leased(self, leases: Sequence[Lease]) -> None:
+        """Leases are being handed out."""
+        self._attempts.leased(leases, now=self._clock())
+
     def scored(self, slot: int, incarnation: int, found: Sequence[Scored]) -> None:
         """Attempts succeeded (not yet durable)."""
-        self._attempts.scored(slot, incarnation, found)
+        self._attempts.scored(slot, incarnation, found, now=self._clock())
 
     def charged(
         self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int, verdict: Verdict
@@ -119,21 +125,8 @@ class Teller:
             else:
                 self.tally.failures.quarantined(record)
         self._attempts.add(
-            Attempt(
-                lease.batch,
-                lease.first,
-                lease.count,
-                lease.attempt,
-                slot,
-                incarnation,
-                0,
-                lease.count,
-                0,
-                run_ns / 1e9,
-                failure.kind.value,
-                failure.error,
-                failure.message,
-            )
+            Attempt(lease, slot, incarnation, run_ns / 1e9, failure.kind.value, failure.error, failure.message),
+            now=self._clock(),
         )
         if verdict.decision is Decision.QUARANTINE:
             self._tell_quarantine(lease, failure)
@@ -149,6 +142,10 @@ class Teller:
             self._reporter.note(f"gave up on {name}: {_told(failure)}")
         elif self._quarantines_told == _QUARANTINES_TOLD + 1:
             self._reporter.note("further items that were given up are in the summary")
+
+    def worker_forked(self, event: WorkerForked) -> None:
+        """A worker's process exists."""
+        self._attempts.process_began(event.incarnation, at=self._wall())
 
     def worker_ready(self, event: WorkerReady) -> None:
         """A worker passed init()."""

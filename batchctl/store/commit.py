@@ -204,7 +204,7 @@ class Committer:
                 self._sync_rows_of_group()
         committed = [
             _new_committed(Committed, (*lease, offset, length, crc, n_rows, ok, failed))
-            for (lease, _, length, crc, n_rows, ok, failed, _, _, _, _), offset in zip(fresh, placed, strict=True)
+            for (lease, _, length, crc, n_rows, ok, failed, _, _, _, _, _), offset in zip(fresh, placed, strict=True)
         ]
         if not waiting:
             return committed

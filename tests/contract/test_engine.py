@@ -293,8 +293,8 @@ def test_a_worker_that_dies_between_run_and_send_is_not_charged(bench: Bench) ->
 # name: what the script writes into our channel
 LIES = {
     "noise": "b'\\xff' * 64",
-    "a result of another lease": "frame(wire.SCORED, wire.SCORED_RECORD.pack(1, 7, 7, 1, 1, 0, 0, 0, 1, 5))",
-    "rows that are not there": "frame(wire.SCORED, wire.SCORED_RECORD.pack(1, 0, 0, 1, 1, 9, 0, 1, 1, 5))",
+    "a result of another lease": "frame(wire.SCORED, wire.SCORED_RECORD.pack(1, 7, 7, 1, 1, 0, 0, 0, 1, 5, 5))",
+    "rows that are not there": "frame(wire.SCORED, wire.SCORED_RECORD.pack(1, 0, 0, 1, 1, 9, 0, 1, 1, 5, 5))",
     "a failure without a message": "frame(wire.FAILED, b'{\"serial\": 1}')",
     "another incarnation": "wire.encode(wire.BYE, 3, 99, b'{}')",
 }

@@ -25,11 +25,11 @@ def test_many_leases_in_one_frame_come_back_in_order(server: Server) -> None:
     found = worker.scored(300)
     assert [record[0] for record, _ in found] == serials
     for record, rows in found:
-        _serial, batch, first, count, attempt, length, crc, n_rows, ok, run_ns = record
+        _serial, batch, first, count, attempt, length, crc, n_rows, ok, run_ns, busy_ns = record
         assert (first, count, attempt, n_rows, ok) == (batch * 10, 10, 1, 10, 10)
         assert rows == names(server, first, 10)
         assert (length, crc) == (len(rows), zlib.crc32(rows))
-        assert 0 < run_ns < 10**9
+        assert 0 < run_ns <= busy_ns < 10**9
 
 
 def test_a_result_never_waits_for_a_worker_that_waits(server: Server) -> None:

@@ -242,3 +242,26 @@ def test_init_runs_once_per_worker_before_ready(server: Server) -> None:
     assert worker.ready()["init_s"] >= 0
     assert worker.scored()[0][1] == b"1\n"
     assert worker.one() == b"1\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("def init(): raise ValueError('no weights')\ndef run(b): return b\n", b"ValueError: no weights\n"),
+        ("import json\njson.no_such\n", b"has no attribute 'no_such'"),
+        ("def init(): pass\n", b"defines no function run"),
+        ("import sys\ndef init():\n    sys.stderr = None\n    raise ValueError\ndef run(b): return b\n", b""),
+    ],
+    ids=["init", "import", "contract", "nowhere to write"],
+)
+def test_what_keeps_a_worker_from_starting_is_in_its_log(server: Server, script: str, told: bytes) -> None:
+    server.job(script)
+    worker = server.fork()
+    worker.expect(wire.INIT_FAILED)
+    assert told in worker.log()
+
+
+def test_streams_that_are_none_hurt_nobody(server: Server) -> None:
+    worker = server.worker("import sys\ndef init():\n    sys.stdout = sys.stderr = None\ndef run(b): return b\n")
+    worker.one()
+    worker.stop()

@@ -20,7 +20,7 @@ LEASES = {1: Lease(0, 0, 10, 1), 2: Lease(1, 10, 10, 1), 3: Lease(2, 20, 5, 2)}
 
 def record(serial: int, lease: Lease, rows: bytes = b"", *, length: int | None = None, ok: int = 0) -> bytes:
     size = len(rows) if length is None else length
-    return wire.SCORED_RECORD.pack(serial, *lease, size, zlib.crc32(rows), 7, ok, 1000)
+    return wire.SCORED_RECORD.pack(serial, *lease, size, zlib.crc32(rows), 7, ok, 1000, 1500)
 
 
 def frame(kind: int, head: bytes | dict[str, Any], body: bytes = b"") -> wire.Frame:
@@ -36,7 +36,7 @@ def taken(given: wire.Frame) -> tuple[list[Event], dict[int, Lease]]:
 
 def long_head(**changes: Any) -> dict[str, Any]:
     head: dict[str, Any] = {"serial": 2, "lease": [1, 10, 10, 1], "n_rows": 3, "ok": 3, "crc": 9, "length": 4}
-    return {**head, "run_ns": 5, "spill": "", "staged": "", "files": [], **changes}
+    return {**head, "run_ns": 5, "busy_ns": 8, "spill": "", "staged": "", "files": [], **changes}
 
 
 def failed_head(**changes: Any) -> dict[str, Any]:
@@ -48,9 +48,9 @@ def test_many_results_in_one_frame() -> None:
     head = record(1, LEASES[1], b"ab", ok=10) + record(9, LEASES[1], b"xyz") + record(2, LEASES[2], b"", ok=3)
     events, outstanding = taken(frame(wire.SCORED, head, b"abxyz"))
     scored = [one for event in events if isinstance(event, LeasesScored) for one in event.scored]
-    assert [(one.lease, one.rows, one.n_rows, one.ok, one.failed) for one in scored] == [
-        (LEASES[1], b"ab", 7, 10, 0),
-        (LEASES[2], b"", 7, 3, 7),
+    assert [(one.lease, one.rows, one.n_rows, one.ok, one.failed, one.run_ns, one.busy_ns) for one in scored] == [
+        (LEASES[1], b"ab", 7, 10, 0, 1000, 1500),
+        (LEASES[2], b"", 7, 3, 7, 1000, 1500),
     ]  # serial 9 was taken back: its rows are skipped
     assert outstanding == {3: LEASES[3]}
 
@@ -84,6 +84,10 @@ BROKEN = {
     "failed: another lease": frame(wire.FAILED, failed_head(lease=[1, 10, 10, 1])),
     "failed: no message": frame(wire.FAILED, {"serial": 1, "lease": [0, 0, 10, 1], "run_ns": 5, "error": "E"}),
     "failed: a time that is none": frame(wire.FAILED, failed_head(run_ns="long")),
+    "failed: a negative time": frame(wire.FAILED, failed_head(run_ns=-1)),
+    "failed: longer than time itself": frame(wire.FAILED, failed_head(run_ns=10**400)),
+    "long: longer than time itself": frame(wire.SCORED_LONG, long_head(busy_ns=1 << 64), b"rows"),
+    "long: no time": frame(wire.SCORED_LONG, long_head(run_ns=None), b"rows"),
     "failed: not JSON": frame(wire.FAILED, b"\xff"),
     "failed: a list": frame(wire.FAILED, b"[]"),
     "failed: deeper than anything": frame(wire.FAILED, b"[" * 500_000),
@@ -122,6 +126,7 @@ def test_a_long_result() -> None:
     (one,) = event.scored
     assert (one.lease, one.spill, one.staged, one.length, one.rows) == (LEASES[2], "1.4.2", "1.4.1.10.1", 4, b"")
     assert one.files == (StagedFile("a/b.txt", 5), StagedFile("caf\udce9", 0))
+    assert (one.run_ns, one.busy_ns) == (5, 8)
     assert (one.ok, one.failed, 2 in outstanding) == (3, 7, False)
 
 

@@ -39,7 +39,7 @@ class Far:
         self.channel.sendall(wire.encode(kind, epoch, incarnation, head, body))
 
     def score(self, serial: int) -> None:
-        self.say(wire.SCORED, wire.SCORED_RECORD.pack(serial, *LEASES[serial - 1], 0, 0, 0, 10, 5))
+        self.say(wire.SCORED, wire.SCORED_RECORD.pack(serial, *LEASES[serial - 1], 0, 0, 0, 10, 5, 6))
 
     def heard(self) -> list[Event]:
         events: list[Event] = []

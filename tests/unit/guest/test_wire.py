@@ -125,7 +125,7 @@ def test_ragged_records(read: object) -> None:
 
 
 def test_layouts_are_fixed() -> None:
-    assert (wire.HEADER.size, wire.LEASE_RECORD.size, wire.SCORED_RECORD.size) == (20, 24, 52)
+    assert (wire.HEADER.size, wire.LEASE_RECORD.size, wire.SCORED_RECORD.size) == (20, 24, 60)
     assert wire.encode(18, 1, 2, b"hh", b"b") == struct.pack("<BBHIIII", 18, 0, 0, 1, 2, 2, 1) + b"hhb"
 
 

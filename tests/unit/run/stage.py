@@ -247,7 +247,7 @@ class Stage:
             wake=self.engine.wake,
             pause_max=self.spec.pause_max,
         )
-        self.attempts = AttemptsFile(folder / "attempts.csv", epoch=1)
+        self.attempts = AttemptsFile(folder / "attempts.csv", epoch=1, name_of=lambda item: f"item {item}")
         self.teller = teller(folder, self.queue, self.engine, self.reporter, self.attempts, self.clock)
         self.conductor = Conductor(
             spec=self.spec,
@@ -291,6 +291,7 @@ def teller(
         attempts=attempts,
         name_of=lambda item: f"item {item}",
         clock=clock,
+        wall=clock,
     )
 
 

@@ -134,6 +134,17 @@ def test_ten_failures_in_a_row_recycle_the_worker() -> None:
     assert bench.engine.did[-1] == ("start", 0)
 
 
+def test_what_a_recycled_worker_has_not_started_goes_to_others() -> None:
+    bench = Bench()
+    bench.grant()
+    bench.engine.hands[0] = [Lease(90 + number, 90, 1, 1) for number in range(4)]
+    for _ in range(10):
+        bench.crew.charged(0, MS, died=False)
+    bench.score(1, MS)
+    bench.grant()
+    assert [lease.batch for lease in bench.engine.hands[1]][:3] == [91, 92, 93]
+
+
 def test_deaths_do_not_recycle_the_next_worker() -> None:
     bench = Bench()
     for _ in range(25):

@@ -28,7 +28,7 @@ class Bench:
         self.clock = Clock()
         self.queue = FileQueue(range(0, 50, 10), RetryPolicy())
         self.reporter = Reporter()
-        self.attempts = AttemptsFile(folder / "attempts.csv", epoch=2)
+        self.attempts = AttemptsFile(folder / "attempts.csv", epoch=2, name_of=lambda item: f"item {item}")
         self.teller: Teller = teller(folder, self.queue, Engine(self.clock), self.reporter, self.attempts, self.clock)
 
 
