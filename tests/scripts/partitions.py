@@ -1,4 +1,5 @@
-"""A row per file with what the context says of its mini-batch; waits at the gate if there is one, fails for "bad" ones.
+"""A row per file with what the context says of its mini-batch; waits at the gate if there is one, raises for "bad"
+files and dies of "deadly" ones.
 
 Paths are told relative to the folder `in`, as JSON, in which every name is ASCII.
 """
@@ -18,6 +19,8 @@ def run(mini_batch: list[str], mini_batch_context: Any) -> list[str]:
         wait(gate)
     if any("bad" in name for name in names):
         raise ValueError("a bad item")
+    if any("deadly" in name for name in names):
+        os._exit(3)
     values = mini_batch_context.partition_key_value
     told = [json.dumps([mini_batch_context.minibatch_index, values, name]) for name in names]
     values.clear()

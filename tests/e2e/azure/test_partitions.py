@@ -104,14 +104,15 @@ def test_killed_and_resumed_with_equal_bytes(job: Job, at: str) -> None:
     assert [len(names) for _, names in told(job.out)] == [9] * 40
 
 
-def test_a_partition_is_given_up_as_a_whole(job: Job) -> None:
-    plant(job, *(f"{user}/{number}" for user in "abc" for number in range(4)), "b/bad")
+# The same exception twice ends the retrying early, a death does not; a mini-batch by size would then be halved.
+@pytest.mark.parametrize(("guilty", "charged"), [("bad", [("failed", 4, 5)] * 2), ("deadly", [("lost", 4, 5)] * 3)])
+def test_a_partition_is_given_up_as_a_whole(job: Job, guilty: str, charged: list[tuple[str, int, int]]) -> None:
+    plant(job, *(f"{user}/{number}" for user in "abc" for number in range(4)), f"b/{guilty}")
     toml = spec(job, 'partition_keys = ["user"]\nmax_retries = 2\nisolate = true')
     job.batchctl("run", toml, "-o", "out").expect(0)
-    # The same exception twice ends the retrying early; a mini-batch by size would then be halved.
-    assert job.out.charged() == [("failed", 4, 5)] * 2
+    assert job.out.charged() == charged
     assert [values for values, _ in told(job.out)] == [{"user": "a"}, {"user": "c"}]
-    assert job.out.summary["items_quarantined"] == 5
+    assert (job.out.summary["items_quarantined"], job.out.summary["items_succeeded"]) == (5, 8)
 
 
 def test_other_keys_are_another_run(job: Job) -> None:
