@@ -53,6 +53,10 @@ class Grouping(StrEnum):
     PATH = "path"
 
 
+# In a word of `arguments`: the folder for the script's own files, which each worker has its own of (guest/script.py).
+OUTPUT_FOLDER = "${{outputs}}"
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorThreshold:
     """Failed items tolerated: `count` (-1: any number) or `percent` of all items; exactly one is set."""

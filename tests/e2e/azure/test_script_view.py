@@ -436,10 +436,11 @@ def test_environment_mlflow_records_inside_the_run_directory(job: Job) -> None:
             with open(os.path.join(folder, "meta.yaml"), "x") as file:
                 file.write("kept")
     """
-    deployment = Deployment(job, script, max_concurrency_per_instance=2)
-    job.write("deploy/src/mlflow.py", textwrap.dedent(recorder))
+    libraries = {"PYTHONPATH": str(job.folder / "libs")}
+    deployment = Deployment(job, script, max_concurrency_per_instance=2, environment_variables=libraries)
+    job.write("libs/mlflow.py", textwrap.dedent(recorder))
     job.items(2)
-    deployment.run()
+    deployment.run("--python", sys.executable)
     folder = job.out.run_directory / "mlruns"
     assert sorted(uri for (uri,) in deployment.told()) == [f"file://{folder}/worker-{slot:03d}" for slot in (0, 1)]
     assert [path.read_text() for path in sorted(folder.glob("*/meta.yaml"))] == ["kept", "kept"]
