@@ -39,8 +39,7 @@ class LogSink(Protocol):
 class EngineJob:
     """All that workers need to know. Folders are absolute and exist; durations in seconds.
 
-    `environment` is the script's (values are never written to disk by the engine). `timeout` covers `run()` only. Where
-    `output_option` is set, the script's first arguments are it and the worker's own output folder.
+    `environment` is the script's (values are never written to disk by the engine). `timeout` covers `run()` only.
     """
 
     run_id: str
@@ -62,7 +61,6 @@ class EngineJob:
     init_timeout: float
     preload: tuple[str, ...] = ()
     header: bool = False
-    output_option: str = ""
     log_sink: Callable[[int, int], LogSink] = field(kw_only=True)
 
 

@@ -16,7 +16,6 @@ def job_head(job: EngineJob) -> dict[str, Any]:
         "script": str(job.script),
         "code": str(job.code),
         "argv": list(job.arguments),
-        "output_option": job.output_option,
         "env": dict(job.environment),
         "logging_level": job.logging_level,
         "output_format": str(job.output_format),

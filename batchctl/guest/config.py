@@ -17,7 +17,6 @@ class Job(NamedTuple):
     script: str
     code: str
     argv: List[str]
-    output_option: str  # "", or the word that stands first in sys.argv with the worker's output folder after it
     env: Dict[str, str]
     logging_level: str
     output_format: str  # azure, csv, jsonl
@@ -62,7 +61,6 @@ def job_of(frame: Frame) -> Job:
             script=str(head["script"]),
             code=str(head["code"]),
             argv=[str(word) for word in head.get("argv", ())],
-            output_option=str(head.get("output_option", "")),
             env={str(name): str(value) for name, value in env.items()},
             logging_level=str(head.get("logging_level", "info")),
             output_format=str(head["output_format"]),

@@ -13,6 +13,7 @@ from .entry_script import EntryScriptFinder, Place
 from .script import forget_ourselves
 
 _FUNCTIONS = ("init", "run", "shutdown")
+_IMPORT_MACHINERY = {("sys", "path"), ("sys", "meta_path"), ("sys", "modules"), ("site", "addsitedir")}
 _CATCHES_IMPORT = ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
 
 
@@ -38,7 +39,7 @@ def find_facts(script: str, code: str) -> Dict[str, Any]:
         facts["syntax_error"] = problem
         return facts
     facts["functions"], facts["dynamic"] = _functions(tree)
-    facts["missing"] = _missing(tree, code)
+    facts["missing"] = [] if _arranges_imports(tree) else _missing(tree, code)
     return facts
 
 
@@ -83,6 +84,17 @@ def _parse(path: str) -> Tuple[Optional[ast.Module], Optional[Dict[str, Any]]]:
         return None, {"line": error.lineno or 0, "message": error.msg or "invalid syntax"}
     except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nesting that the parser gives up on
         return None, {"line": 0, "message": str(error) or type(error).__name__}
+
+
+def _arranges_imports(tree: ast.Module) -> bool:
+    """Does the script see to it by itself where modules come from? Then only running it shows what is missing."""
+    used: Set[Tuple[Optional[str], str]] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            used.add((node.value.id, node.attr))
+        elif isinstance(node, ast.ImportFrom):
+            used.update((node.module, alias.name) for alias in node.names)
+    return not used.isdisjoint(_IMPORT_MACHINERY)
 
 
 def _missing(tree: ast.Module, code: str) -> List[str]:

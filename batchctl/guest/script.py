@@ -60,10 +60,12 @@ def takes(function: Callable[..., Any], called: str, name: str, *, most: int, le
     return min(room, most)
 
 
-def arrange_imports(script: str, code: str) -> None:
-    """sys.path as the script expects it: the code folder first, then its own, then the job's PYTHONPATH.
+def load(script: str, code: str, argv: List[str], logging_level: str) -> types.ModuleType:
+    """Import the script under its dotted name relative to `code`, with sys.path, sys.argv and logging as it expects
+    them.
 
-    The zip that we came from leaves it; our modules stay known only under their own, underscored package.
+    Raises whatever the script raises. The zip that we came from leaves sys.path; our modules stay known only under
+    their own, underscored package.
     """
     forget_ourselves()
     folders = [code]
@@ -76,11 +78,6 @@ def arrange_imports(script: str, code: str) -> None:
     sys.path[:] = folders + [entry for entry in sys.path if entry not in folders]
     sys.path_importer_cache.pop(code, None)
     importlib.invalidate_caches()
-
-
-def load(script: str, code: str, argv: List[str], logging_level: str) -> types.ModuleType:
-    """Import the script under its dotted name relative to `code`, with sys.argv and logging as it expects them; after
-    `arrange_imports`. Raises whatever the script raises."""
     out = os.environ.get("AZUREML_BI_OUTPUT_PATH", "")
     sys.argv[:] = [script, *(word.replace(OUTPUT_FOLDER, out) for word in argv)]
     # A script that looks at __main__, or a library that pickles from it, finds a blank one and not our entry.

@@ -26,7 +26,7 @@ from .harvest import Harvest
 from .loop import Loop
 from .outbox import Outbox
 from .rows import Renderer
-from .script import Script, arrange_imports, load
+from .script import Script, load
 
 
 class Descriptors(NamedTuple):
@@ -78,8 +78,8 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
         outbox.note(text.split(":")[0], text)
 
     harvest = Harvest(out, job.stage, outbox.note)
-    place = Place(os.path.dirname(job.script), work, out, os.path.join(job.logs, "user"), fork.slot)
-    started = _start_script(job, place, page, outbox, harvest)
+    _offer_modules(job, Place(os.path.dirname(job.script), work, out, os.path.join(job.logs, "user"), fork.slot))
+    started = _start_script(job, page, outbox, harvest)
     if started is None:
         return wire.EXIT_INIT_FAILED
     loop = Loop(job, started, channel=channel, page=page, outbox=outbox, harvest=harvest, incarnation=fork.incarnation)
@@ -128,15 +128,13 @@ def _set_environment(environment: MutableMapping[str, str], job: Job, fork: Fork
     environment["AZUREML_BI_OUTPUT_PATH"] = out
 
 
-def _surround(job: Job, place: Place) -> List[str]:
-    """What the script may import and find there; its arguments."""
-    arrange_imports(job.script, job.code)
+def _offer_modules(job: Job, place: Place) -> None:
+    """What a script may import beside its own: EntryScript; an mlflow that is there knows where to record."""
     sys.meta_path.append(EntryScriptFinder(place))
     if "MLFLOW_TRACKING_URI" not in os.environ and _is_installed("mlflow"):
         os.environ["MLFLOW_TRACKING_URI"] = _file_uri(os.path.join(job.mlruns, "worker-%03d" % place.slot))
         # Newer versions refuse folders otherwise; their databases need packages that not every mlflow comes with.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-    return [job.output_option, place.out, *job.argv] if job.output_option else job.argv
 
 
 def _is_installed(name: str) -> bool:
@@ -154,13 +152,13 @@ def _file_uri(path: str) -> str:
     return "file://" + quote(os.fsencode(path))
 
 
-def _start_script(job: Job, place: Place, page: pages.Page, outbox: Outbox, harvest: Harvest) -> Optional[Script]:
+def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) -> Optional[Script]:
     """Import, check and init() the script and say READY; None after INIT_FAILED was said."""
     phase = "import"
     began = time.monotonic_ns()
     try:
         page.put(pages.INIT, 0, began)
-        module = load(job.script, job.code, _surround(job, place), job.logging_level)
+        module = load(job.script, job.code, job.argv, job.logging_level)
         phase = "contract"
         script = Script(module)
         Renderer(job.output_format, job.output_action, job.code, header=job.header)  # a damaged settings file shows now

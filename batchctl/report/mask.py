@@ -42,8 +42,8 @@ class Mask:
         lines = {line.strip() for secret in whole for form in _forms(secret) for line in form.splitlines()}
         # Longest first, or a secret that is part of another would leave the rest of it readable.
         self._values = sorted((line for line in lines if len(line) >= MIN_SECRET), key=len, reverse=True)
-        self._beside = [(name.encode(), _pattern(name, value)) for name, value in given.items()]
-        beside = [len(name) + _LONGEST_BETWEEN + max(map(len, _forms(value))) for name, value in given.items()]
+        self._beside = [(_bytes(name), _pattern(name, value)) for name, value in given.items()]
+        beside = [len(_bytes(name)) + _LONGEST_BETWEEN + max(map(len, _forms(value))) for name, value in given.items()]
         self.longest = max([*map(len, self._values[:1]), *beside], default=0)
 
     def applied(self, data: bytes) -> bytes:
@@ -80,4 +80,4 @@ def _forms(value: str) -> tuple[bytes, ...]:
 
 def _pattern(name: str, value: str) -> re.Pattern[bytes]:
     forms = b"|".join(re.escape(form) for form in _forms(value) if len(form.splitlines()) == 1)
-    return re.compile(rb"(?<!\w)(%s)%s(?:%s)(?!\w)" % (re.escape(name.encode()), _BETWEEN, forms))
+    return re.compile(rb"(?<!\w)(%s)%s(?:%s)(?!\w)" % (re.escape(_bytes(name)), _BETWEEN, forms))

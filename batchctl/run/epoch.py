@@ -35,7 +35,7 @@ from batchctl.run.journal import Journal
 from batchctl.run.model_folder import stage_model
 from batchctl.run.ready import Ready, open_plan, size_slots
 from batchctl.run.signals import StopSignals
-from batchctl.run.surroundings import output_option, script_arguments, script_environment
+from batchctl.run.surroundings import script_arguments, script_environment
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
 from batchctl.store.finish import finish
@@ -157,7 +157,6 @@ def _engine_job(ready: Ready, *, epoch: int, sizing: Sizing, mask: Mask) -> Engi
         logs=layout.logs,
         mlruns=layout.mlruns,
         arguments=script_arguments(spec, workers=len(sizing.slots)),
-        output_option=output_option(spec),
         environment=script_environment(spec, layout, run_id=ready.run_id, sizing=sizing),
         logging_level=spec.logging_level,
         output_format=spec.output_format,

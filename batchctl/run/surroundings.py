@@ -1,7 +1,6 @@
 """What the script finds: its arguments and its variables, as far as they are the same for all workers of an epoch.
 
-A deployment's script gets what Azure's driver passes, with this run's values: some scripts parse it. The folder that
-files are written to differs from worker to worker, so the guest puts `--output` before these.
+A deployment's script gets what Azure's driver passes, with this run's values: some scripts parse it.
 """
 
 from __future__ import annotations
@@ -9,16 +8,9 @@ from __future__ import annotations
 from math import ceil
 
 from batchctl import __version__
-from batchctl.model.job import RESERVED_VARIABLES, Dialect, JobSpec, OutputAction
+from batchctl.model.job import OUTPUT_FOLDER, RESERVED_VARIABLES, Dialect, JobSpec, OutputAction
 from batchctl.model.node import Sizing
 from batchctl.store.layout import RunLayout
-
-_OUTPUT_OPTION = "--output"
-
-
-def output_option(spec: JobSpec) -> str:
-    """The option that names the worker's output folder; "" where the dialect has none."""
-    return _OUTPUT_OPTION if spec.dialect is Dialect.AZURE else ""
 
 
 def script_arguments(spec: JobSpec, *, workers: int) -> tuple[str, ...]:
@@ -27,6 +19,7 @@ def script_arguments(spec: JobSpec, *, workers: int) -> tuple[str, ...]:
     if spec.dialect is not Dialect.AZURE:
         return (*level, *spec.arguments)
     given = {
+        "--output": OUTPUT_FOLDER,
         "--client_sdk_version": __version__,
         "--scoring_module_name": str(spec.script.relative_to(spec.code)),
         "--mini_batch_size": str(spec.mini_batch_size),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,26 +90,43 @@ def test_it_is_not_missing(server: Server) -> None:
     assert server.facts(server.script, server.code)["missing"] == ["azureml"]
 
 
-def test_output_option_names_the_workers_own_folder(server: Server) -> None:
-    found = seen(server, "sys.argv", output_option="--output", argv=["--logging_level", "INFO", "--mine"])
-    assert found == [str(server.script), "--output", str(home(server) / "out"), "--logging_level", "INFO", "--mine"]
+def test_arguments_may_name_the_workers_own_folder(server: Server) -> None:
+    found = seen(server, "sys.argv", argv=["--output", "${{outputs}}", "--file=${{outputs}}/x", "--mine"])
+    out = home(server) / "out"
+    assert found == [str(server.script), "--output", str(out), f"--file={out}/x", "--mine"]
 
 
-def test_mlflow_records_below_the_run(server: Server) -> None:
-    (server.code / "mlflow.py").write_text("raise AssertionError('imported')\n")
+@pytest.fixture
+def with_mlflow(python: str, pyz: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server in whose interpreter an mlflow is installed that nobody may import."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "mlflow.py").write_text("raise AssertionError('imported')\n")
+    found = Server(python, pyz, environment={"PYTHONPATH": str(tmp_path / "site")})
+    yield found.enter(tmp_path)
+    found.close()
+
+
+def test_mlflow_records_below_the_run(with_mlflow: Server) -> None:
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE")
-    found = seen(server, f"[os.environ[name] for name in {names!r}]", mlruns="/a b/mlrüns", fork={"slot": 3})
+    found = seen(with_mlflow, f"[os.environ[name] for name in {names!r}]", mlruns="/a b/mlrüns", fork={"slot": 3})
     assert found == ["file:///a%20b/mlr%C3%BCns/worker-003", "true"]
 
 
-@pytest.mark.parametrize("case", ["no mlflow", "a folder of that name", "told by the job"])
-def test_mlflow_is_left_alone(server: Server, case: str) -> None:
-    env = {}
-    if case == "a folder of that name":
-        (server.code / "mlflow").mkdir()
-        (server.code / "mlflow" / "model.bin").touch()
-    elif case == "told by the job":
-        (server.code / "mlflow.py").touch()
-        env["MLFLOW_TRACKING_URI"] = "https://tracking.example"
-    found = seen(server, "os.environ.get('MLFLOW_TRACKING_URI')", env=env)
-    assert found == env.get("MLFLOW_TRACKING_URI")
+def test_mlflow_that_is_told_where_to_record_is_left_alone(with_mlflow: Server) -> None:
+    env = {"MLFLOW_TRACKING_URI": "https://tracking.example"}
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE")
+    assert seen(with_mlflow, f"[os.environ.get(name) for name in {names!r}]", env=env) == [*env.values(), None]
+
+
+def test_without_mlflow_nothing_is_set(server: Server) -> None:
+    assert seen(server, "os.environ.get('MLFLOW_TRACKING_URI')") is None
+
+
+def test_a_folder_called_mlflow_is_no_mlflow(python: str, pyz: Path, tmp_path: Path) -> None:
+    (tmp_path / "site" / "mlflow").mkdir(parents=True)
+    (tmp_path / "site" / "mlflow" / "model.bin").touch()
+    server = Server(python, pyz, environment={"PYTHONPATH": str(tmp_path / "site")}).enter(tmp_path)
+    try:
+        assert seen(server, "os.environ.get('MLFLOW_TRACKING_URI')") is None
+    finally:
+        server.close()

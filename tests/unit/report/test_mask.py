@@ -81,6 +81,7 @@ def test_mask_of_a_worker() -> None:
     assert (
         mask.text("HOME=/root A_KEY=abc abc long-enough MODE=fast fast") == "HOME=/root A_KEY=*** abc *** MODE=*** fast"
     )
+    assert mask_of({"\udcffKEY": "v\udcff"}, {}).applied(b"\xffKEY=v\xff") == b"\xffKEY=***"
     assert Mask().longest == 0
     assert Mask(variables={"A": ""}).longest == 0
 

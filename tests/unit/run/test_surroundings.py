@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from batchctl.errors import StorageError
-from batchctl.model.job import Dialect, ErrorThreshold, OutputAction
+from batchctl.guest import script as guest_script
+from batchctl.model.job import OUTPUT_FOLDER, Dialect, ErrorThreshold, OutputAction
 from batchctl.model.node import Sizing, Slot
 from batchctl.run.model_folder import stage_model
 from batchctl.run.request import layout_for
-from batchctl.run.surroundings import output_option, script_arguments, script_environment
+from batchctl.run.surroundings import script_arguments, script_environment
 from tests.unit.run.stage import job
 
 
@@ -39,6 +40,7 @@ def test_arguments_of_a_deployment(tmp_path: Path) -> None:
     found = options(words[:-2])
     assert found.pop("--client_sdk_version")
     assert found == {
+        "--output": OUTPUT_FOLDER,
         "--scoring_module_name": "sub/score.py",
         "--mini_batch_size": "7",
         "--run_invocation_timeout": "2",
@@ -50,7 +52,7 @@ def test_arguments_of_a_deployment(tmp_path: Path) -> None:
         "--error_threshold": "5",
         "--logging_level": "WARNING",
     }
-    assert output_option(spec) == "--output"
+    assert guest_script.OUTPUT_FOLDER == OUTPUT_FOLDER
     summary = options(script_arguments(replace(spec, output_action=OutputAction.SUMMARY_ONLY), workers=3))
     assert not {"--append_row_file_name", "--append_row_dataframe_header"} & set(summary)
     percent = options(script_arguments(replace(spec, error_threshold=ErrorThreshold(None, 3.0)), workers=3))
@@ -61,7 +63,6 @@ def test_arguments_of_a_deployment(tmp_path: Path) -> None:
 def test_arguments_of_other_dialects(tmp_path: Path, dialect: Dialect) -> None:
     spec = replace(job(tmp_path), dialect=dialect, arguments=("--x", ""))
     assert script_arguments(spec, workers=1) == ("--logging_level", "INFO", "--x", "")
-    assert output_option(spec) == ""
 
 
 def environment(tmp_path: Path, dialect: Dialect, *, hide: bool = False, **given: str) -> dict[str, str]:
