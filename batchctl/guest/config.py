@@ -24,6 +24,7 @@ class Job(NamedTuple):
     spill: str
     stage: str
     out: str
+    own_files: str  # staged: AZUREML_BI_OUTPUT_PATH is the worker's own folder; direct: it is `out`
     preload: List[str]
     spill_over: int  # rows above so many bytes go through a file under `spill`
     linger_ms: float
@@ -65,6 +66,7 @@ def job_of(frame: Frame) -> Job:
             spill=str(head["spill"]),
             stage=str(head["stage"]),
             out=str(head.get("out", "")),
+            own_files=str(head.get("own_files", "staged")),
             preload=[str(name) for name in head.get("preload", ())],
             spill_over=min(int(head.get("spill_over", 1 << 20)), BODY_CAP),
             linger_ms=float(head.get("linger_ms", 2)),

@@ -58,6 +58,7 @@ def run_epoch(
         boot_id=this_process().boot_id,
         version=__version__,
         settings=settings,
+        on_collision=spec.on_collision,
     )
     clock = time.monotonic
     queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, spec.isolate))
@@ -156,6 +157,7 @@ def _engine_job(ready: Ready, *, epoch: int) -> EngineJob:
         logging_level=spec.logging_level,
         output_format=spec.output_format,
         output_action=spec.output_action,
+        own_files=spec.own_files,
         timeout=spec.timeout,
         init_timeout=spec.init_timeout,
         preload=spec.preload,

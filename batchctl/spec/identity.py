@@ -24,6 +24,8 @@ FIXED = (
     "output_format",
     "output_file_name",
     "order",
+    "on_collision",
+    "own_files",
 )
 FREE = (
     "workers",

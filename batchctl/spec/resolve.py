@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from batchctl.errors import SpecError
-from batchctl.model.job import Dialect, JobSpec, OutputAction, OutputFormat
+from batchctl.model.job import Dialect, JobSpec, OnCollision, OutputAction, OutputFormat, OwnFiles
 from batchctl.spec import azure, native
 from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import SETTINGS, Setting
@@ -202,6 +202,10 @@ def _cross_checks(draft: Draft) -> None:
     if action.value is OutputAction.SUMMARY_ONLY and name.rank is not Rank.DEFAULT:
         what = "not used: summary_only writes no predictions file (Azure refuses the two together)"
         draft.notes.append(f"{escaped(name.source)}: {what}")
+    direct, rule = draft.values["own_files"], draft.values["on_collision"]
+    if direct.value is OwnFiles.DIRECT and rule.value is not OnCollision.FAIL:
+        what = f"on_collision = {rule.value} needs files to be collected, and own_files = direct collects none"
+        draft.add(Problem(escaped(rule.source), what, "Leave one of the two out"), rank=Rank.FLAG)
 
 
 def _out_folder(path: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchctl.errors import ExitCode, SpecError
-from batchctl.model.job import Dialect, ErrorThreshold, OutputFormat
+from batchctl.model.job import Dialect, ErrorThreshold, OnCollision, OutputFormat
 from batchctl.spec.fields import FLAGS, SET_DEST, SETTINGS
 from batchctl.spec.resolve import Overrides, command_switches, load
 from tests.unit.spec.conftest import Folder
@@ -26,6 +26,8 @@ VARIABLES = {
     "BATCHCTL_OUTPUT_FORMAT": "jsonl",
     "BATCHCTL_OUTPUT_FILE_NAME": "p",
     "BATCHCTL_ORDER": "plan",
+    "BATCHCTL_ON_COLLISION": "last",
+    "BATCHCTL_OWN_FILES": "staged",
     "BATCHCTL_MAX_RETRIES": "1",
     "BATCHCTL_TIMEOUT": "2m",
     "BATCHCTL_INIT_TIMEOUT": "3m",
@@ -63,6 +65,8 @@ FLAG_VALUES: dict[str, object] = {
     "output_format": "azure",
     "output_file_name": "p",
     "order": "completion",
+    "on_collision": "append",
+    "own_files": "staged",
     "max_retries": "1",
     "timeout": "2m",
     "init_timeout": 3.5,
@@ -252,3 +256,13 @@ def test_require_raises_all_problems(folder: Folder) -> None:
 def test_the_format_from_a_flag_names_the_file(folder: Folder) -> None:
     spec = folder.toml(flags={"output_format": "jsonl"}).require()
     assert (spec.output_format, spec.output_file_name) == (OutputFormat.JSONL, "predictions.jsonl")
+
+
+def test_nothing_collides_where_nothing_is_collected(folder: Folder) -> None:
+    said = folder.toml('on_collision = "append"\n', flags={"own_files": "direct"}).problems
+    assert len(said) == 1
+    assert str(said[0]) == (
+        "batchctl.toml:2 on_collision: on_collision = append needs files to be collected, and own_files = direct "
+        "collects none. Leave one of the two out"
+    )
+    assert folder.azure(flags={"on_collision": "append"}).require().on_collision is OnCollision.APPEND
