@@ -30,7 +30,7 @@ class HeldFiles:
         that does not fit."""
         now = self._descriptors()
         known = {one: self._known.get(one, []) for one in now}
-        stale = [one for one in now if one not in self._known or any(ref() is None for ref in known[one])]
+        stale = [one for one in now if one not in self._known or any(_is_over(ref()) for ref in known[one])]
         if stale:
             known.update(_writers(stale))
         self._known = known
@@ -53,6 +53,11 @@ class HeldFiles:
             except OSError:  # the descriptor that listed the folder
                 continue
         return found
+
+
+def _is_over(writer: Any) -> bool:
+    """Another object may have the descriptor by now."""
+    return writer is None or bool(writer.closed)
 
 
 def _writers(wanted: List[_Open]) -> Dict[_Open, List[Any]]:

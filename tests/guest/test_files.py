@@ -156,7 +156,14 @@ def run(b):
     text.write("line %d\\n" % n)
     raw.write(b"raw %d" % n)
     if n == 2: raise ValueError
+    if n == 4: reopen()
     return b
+def reopen():
+    global text, closed
+    closed = text
+    text.close()
+    text = open(at("text"), "a")
+    text.write("reopened\\n")
 def shutdown():
     text.write("of shutdown")
     text.close()
@@ -166,6 +173,7 @@ def shutdown():
     assert score(worker, 1)[0] == {"text": "line 1\n", "raw": "raw 1"}
     worker.fail(2)
     assert score(worker, 3)[0] == {"text": "line 3\n", "raw": "raw 3"}
+    assert score(worker, 4)[0] == {"text": "line 4\nreopened\n", "raw": "raw 4"}
     worker.stop()
     assert "shutdown() wrote to AZUREML_BI_OUTPUT_PATH: 'text'" in notes(worker)[-1]
 
