@@ -7,6 +7,8 @@ STAMP := .venv/.installed
 DEMO_STAMP := .demo/env/.installed
 # kills of `make crash`
 N ?= 300
+# what `make crash` runs and kills: mixed, parquet or appending
+JOB ?= mixed
 # zstd's level in `make binary`: 19 takes one to three minutes, 3 a few seconds for a file a fifth larger
 LEVEL ?= 19
 
@@ -58,9 +60,9 @@ test-binary: venv
 demo: venv $(DEMO_STAMP)
 	$(BIN)/python packaging/demo/demo.py --user-python .demo/env/bin/python
 
-## crash   N=300 random kills of real processes, each resumed to the end
+## crash   N=300 random kills of real processes, each resumed to the end (JOB=parquet, appending: scripts' own files)
 crash: venv
-	$(BIN)/python -m tests.crash.campaign --kills $(N)
+	$(BIN)/python -m tests.crash.campaign --kills $(N) --job $(JOB)
 
 ## bench   overhead against multiprocessing.Pool
 bench: venv

@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from batchctl.cli import commands as registry
-from batchctl.model.job import Order, OutputAction, OutputFormat
+from batchctl.model.job import OnCollision, Order, OutputAction, OutputFormat, OwnFiles
 
 
 class Wants(StrEnum):
@@ -85,6 +85,8 @@ VALUES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "output_action": tuple(map(str, OutputAction)),
         "output_format": tuple(map(str, OutputFormat)),
         "order": tuple(map(str, Order)),
+        "on_collision": tuple(map(str, OnCollision)),
+        "own_files": tuple(map(str, OwnFiles)),
         "logging_level": ("debug", "info", "warning", "error", "critical"),
     }
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from batchctl.model.events import Event
-from batchctl.model.job import OutputAction, OutputFormat
+from batchctl.model.job import OutputAction, OutputFormat, OwnFiles
 from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
 from batchctl.model.progress import WorkerView
@@ -61,6 +61,7 @@ class EngineJob:
     init_timeout: float
     preload: tuple[str, ...] = ()
     header: bool = False
+    own_files: OwnFiles = OwnFiles.STAGED
     log_sink: Callable[[int, int], LogSink] = field(kw_only=True)
 
 

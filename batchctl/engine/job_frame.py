@@ -24,6 +24,7 @@ def job_head(job: EngineJob) -> dict[str, Any]:
         "spill": str(job.spill),
         "stage": str(job.stage),
         "out": str(job.out),
+        "own_files": str(job.own_files),
         "logs": str(job.logs),
         "mlruns": str(job.mlruns),
         "preload": list(job.preload),

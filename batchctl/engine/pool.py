@@ -77,7 +77,6 @@ class Pool:
         self._incarnation += 1
         sink = job.log_sink(slot.index, self._incarnation)
         worker = Worker(slot, job.epoch, self._incarnation, log_sink=sink, started_ns=page.now_ns())
-        home = Path(job.stage) / f"worker-{slot.index}.{self._incarnation}"
         fields = {
             "slot": slot.index,
             "incarnation": worker.incarnation,
@@ -86,7 +85,7 @@ class Pool:
             "threads": slot.threads,
             "gpu": slot.gpu,
             "oom_score_adj": _OOM_SCORE,
-            "home": str(home),
+            "home": str(Path(job.stage) / f"worker-{slot.index}.{self._incarnation}"),
         }
         self.server.send(wire.FORK, fields, fds=worker.ends.fds(), incarnation=worker.incarnation)
         worker.ends.close()

@@ -27,6 +27,7 @@ class Job(NamedTuple):
     out: str
     logs: str  # EntryScript's log_dir lies below it
     mlruns: str  # what mlflow records without being told where goes below it
+    own_files: str  # staged: AZUREML_BI_OUTPUT_PATH is the worker's own folder; direct: it is `out`
     preload: List[str]
     spill_over: int  # rows above so many bytes go through a file under `spill`
     linger_ms: float
@@ -71,6 +72,7 @@ def job_of(frame: Frame) -> Job:
             out=str(head.get("out", "")),
             logs=str(head["logs"]),
             mlruns=str(head["mlruns"]),
+            own_files=str(head.get("own_files", "staged")),
             preload=[str(name) for name in head.get("preload", ())],
             spill_over=min(int(head.get("spill_over", 1 << 20)), BODY_CAP),
             linger_ms=float(head.get("linger_ms", 2)),

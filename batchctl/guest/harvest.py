@@ -8,10 +8,11 @@ for a script may have made them in init(). Regular files only; no link is follow
 named once.
 
 - A closed file is renamed into the stage.
-- A file that this process still holds open is copied up to its flushed length; the next mini-batch gets what was added
-  since. So a log that is opened once and appended to gives each mini-batch its own lines.
+- A file that this process still holds open is flushed and copied; the next mini-batch gets what was added since. So a
+  log that is opened once and appended to gives each mini-batch its own lines.
 - A file that is there when init() ends belongs to no mini-batch: it is left in place and named once. Bytes that a `run`
   appends to it later are that mini-batch's (and are cut off again); one that is otherwise changed is published whole.
+- What shutdown() writes, and the script's atexit functions, belongs to no mini-batch either: it is named once.
 - An attempt that failed publishes nothing: what it wrote is deleted.
 
 Looking costs one stat per folder and mini-batch: a swept folder's time of change is set to a mark in the past before
@@ -26,10 +27,10 @@ import stat
 import zlib
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
+from .held import HeldFiles, Identity
+
 _MARK_NS = 1_000_000_000  # one second after the epoch: no clock of a machine in use gives it
 _CHECKED_PREFIX = 1 << 20
-
-Identity = Tuple[int, int]
 
 
 class _Kept(NamedTuple):
@@ -48,20 +49,35 @@ class Harvest:
         self._out = out
         self._stage = stage
         self._note = note
+        self._held = HeldFiles(out)
         self._kept: Dict[Identity, _Kept] = {}
         self._folders: Set[str] = {out}
 
     def after_init(self) -> None:
         """Whatever is there now is nobody's."""
         names = []
-        held = _held_open(self._out)
+        held = self._held.look()
         for path, found in self._sweep():
             self._keep(path, found, held=(found.st_dev, found.st_ino) in held)
             names.append(os.path.relpath(path, self._out))
+        self._tell_unpublished("init", names)
+
+    def after_shutdown(self) -> None:
+        """Whatever is there that was not is nobody's: no mini-batch is left to answer for it."""
+        if not self.has_new():
+            return
+        names = []
+        for path, found in self._sweep():
+            kept = self._kept.get((found.st_dev, found.st_ino))
+            if kept is None or kept.size != found.st_size or (not kept.held and kept.mtime_ns != found.st_mtime_ns):
+                names.append(os.path.relpath(path, self._out))
+        self._tell_unpublished("shutdown", names)
+
+    def _tell_unpublished(self, function: str, names: List[str]) -> None:
         if names:
             shown = ", ".join(repr(name) for name in sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
-            text = "init() wrote to AZUREML_BI_OUTPUT_PATH: %s; files of init() are not published"
-            self._note("init-files", text % shown)
+            text = "%s() wrote to AZUREML_BI_OUTPUT_PATH: %s; files of %s() are not published"
+            self._note(function + "-files", text % (function, shown, function))
 
     def has_new(self) -> bool:
         """May anything have been written since the last sweep? Cheap; never says no wrongly."""
@@ -79,7 +95,7 @@ class Harvest:
         """Move what is new to stage/`name`; (path relative to it, size) of each file, by path. [] makes no folder."""
         target = os.path.join(self._stage, name)
         taken: List[Tuple[str, int]] = []
-        held = _held_open(self._out)
+        held = self._held.look()
         for path, found in self._sweep():
             relative = os.path.relpath(path, self._out)
             size = self._take(path, found, os.path.join(target, relative), held)
@@ -89,7 +105,7 @@ class Harvest:
 
     def discard(self) -> None:
         """Delete what a failed attempt wrote."""
-        held = _held_open(self._out)
+        held = self._held.look()
         for path, found in self._sweep():
             identity = (found.st_dev, found.st_ino)
             kept = self._kept.get(identity)
@@ -174,19 +190,18 @@ class Harvest:
         return files
 
 
-def _held_open(folder: str) -> Set[Identity]:
-    """Identities of the regular files below `folder` that this process holds open for writing or reading."""
-    found: Set[Identity] = set()
-    prefix = os.path.realpath(folder) + os.sep
-    for fd in os.listdir("/proc/self/fd"):
-        link = "/proc/self/fd/" + fd
-        try:
-            if os.readlink(link).startswith(prefix):
-                held = os.stat(link)
-                found.add((held.st_dev, held.st_ino))
-        except OSError:  # the descriptor that listed the folder
-            continue
-    return found
+class NoHarvest(Harvest):
+    """The script writes into OUT itself (own_files = direct): nothing is collected and nothing deleted."""
+
+    def after_init(self) -> None:
+        """See Harvest."""
+
+    def has_new(self) -> bool:
+        """See Harvest."""
+        return False
+
+    def after_shutdown(self) -> None:
+        """See Harvest."""
 
 
 def _prefix_crc(path: str, length: int) -> int:

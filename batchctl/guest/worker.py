@@ -22,7 +22,7 @@ from . import page as pages
 from .config import Fork, Job
 from .entry_script import EntryScriptFinder, Place
 from .failure import describe
-from .harvest import Harvest
+from .harvest import Harvest, NoHarvest
 from .loop import Loop
 from .outbox import Outbox
 from .rows import Renderer
@@ -69,7 +69,8 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
         linger_bytes=job.linger_bytes,
     )
     trouble = limits.pin(fork.cpus) + limits.prefer_for_oom(fork.oom_score_adj)
-    work, out = os.path.join(fork.home, "cwd"), os.path.join(fork.home, "out")
+    direct = job.own_files == "direct"
+    work, out = os.path.join(fork.home, "cwd"), job.out if direct else os.path.join(fork.home, "out")
     for folder in (fork.home, work, out):
         os.makedirs(folder, 0o700, exist_ok=True)
     os.chdir(work)
@@ -77,7 +78,7 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
     for text in trouble:
         outbox.note(text.split(":")[0], text)
 
-    harvest = Harvest(out, job.stage, outbox.note)
+    harvest = (NoHarvest if direct else Harvest)(out, job.stage, outbox.note)
     _offer_modules(job, Place(os.path.dirname(job.script), work, out, os.path.join(job.logs, "user"), fork.slot))
     started = _start_script(job, page, outbox, harvest)
     if started is None:
@@ -94,6 +95,7 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
     if not loop.serve():
         return wire.EXIT_NO_POOL
     _shut_down(started, page, outbox)
+    _tell_unpublished(harvest)
     outbox.say(wire.BYE, {})
     return 0
 
@@ -194,6 +196,13 @@ def _shut_down(script: Script, page: pages.Page, outbox: Outbox) -> None:
             text = "%s raised %s: %s" % (name, found["error"], found["message"])
             outbox.say(wire.NOTE, {"kind": "shutdown", "text": text, "traceback": found["traceback"]})
     _flush_streams()
+
+
+def _tell_unpublished(harvest: Harvest) -> None:
+    try:
+        harvest.after_shutdown()
+    except OSError as error:
+        sys.stderr.write("batchctl: what shutdown() wrote could not be looked at: %s\n" % error)
 
 
 def _flush_streams() -> None:

@@ -46,6 +46,21 @@ class Order(StrEnum):
     COMPLETION = "completion"
 
 
+class OnCollision(StrEnum):
+    """What becomes of a file that several mini-batches write."""
+
+    FAIL = "fail"  # the second one's attempt fails, naming both
+    APPEND = "append"  # one file: what each wrote, in plan order
+    LAST = "last"  # the file of the last one in plan order
+
+
+class OwnFiles(StrEnum):
+    """Where the script's own files go: collected per attempt and published once, or straight into OUT."""
+
+    STAGED = "staged"
+    DIRECT = "direct"
+
+
 class Grouping(StrEnum):
     """Which items may share a mini-batch: those of one directory (azure) or neighbours in path order (native)."""
 
@@ -104,6 +119,8 @@ class JobSpec:
     output_file_name: str = "predictions.csv"
     header: bool = False  # azure format only: column names of DataFrames come first
     order: Order = Order.PLAN
+    on_collision: OnCollision = OnCollision.FAIL
+    own_files: OwnFiles = OwnFiles.STAGED
     max_retries: int = 3
     timeout: float = 30.0
     init_timeout: float = 3600.0

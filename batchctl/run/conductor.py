@@ -315,7 +315,8 @@ class Conductor:
         scored = self._journal.reject(error.lease)
         if scored is not None:
             self._queue.unscored(scored.lease)
-            failure = Failure(FailureKind.FAILED, "FilesRefused", error.message)
+            told = "; ".join(text for text in (error.message, error.remedy) if text)
+            failure = Failure(FailureKind.FAILED, "FilesRefused", told)
             self._charge(-1, 0, scored.lease, failure, scored.run_ns)
 
     def _count(self, group: Group) -> None:

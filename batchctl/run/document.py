@@ -10,7 +10,7 @@ from batchctl import __version__
 from batchctl.engine.base import ScriptFacts
 from batchctl.engine.interpreter import Interpreter
 from batchctl.errors import CorruptionError
-from batchctl.model.job import JobSpec
+from batchctl.model.job import JobSpec, OnCollision, OwnFiles
 from batchctl.plan.display import machine_name
 from batchctl.plan.encode import PlanImage
 from batchctl.plan.fingerprint import Fingerprint
@@ -28,6 +28,8 @@ class JobDocument:
     output_file_name: str
     output_action: str
     output_format: str
+    on_collision: str
+    own_files: str
     spec_path: str
 
 
@@ -45,6 +47,8 @@ def new_document(spec: JobSpec, fingerprint: Fingerprint, *, run_id: str, plan: 
             "action": str(spec.output_action),
             "format": str(spec.output_format),
             "order": str(spec.order),
+            "on_collision": str(spec.on_collision),
+            "own_files": str(spec.own_files),
         },
         "plan": {"crc32": plan.crc, "items": plan.items, "batches": plan.batches, "bytes": plan.total_bytes},
         "fingerprint": fingerprint.to_dict(),
@@ -63,6 +67,8 @@ def parse_document(found: Mapping[str, Any], *, where: str) -> JobDocument:
             output_file_name=str(found["output"]["file_name"]),
             output_action=str(found["output"]["action"]),
             output_format=str(found["output"]["format"]),
+            on_collision=str(found["output"].get("on_collision", OnCollision.FAIL)),  # older runs knew nothing else
+            own_files=str(found["output"].get("own_files", OwnFiles.STAGED)),
             spec_path=str(found["spec"]),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -60,6 +60,7 @@ def run_epoch(
         boot_id=this_process().boot_id,
         version=__version__,
         settings=settings,
+        on_collision=spec.on_collision,
     )
     clock = time.monotonic
     isolate = spec.isolate and not spec.partition_keys  # a part of a partition is not what its script was written for
@@ -161,6 +162,7 @@ def _engine_job(ready: Ready, *, epoch: int, sizing: Sizing, mask: Mask) -> Engi
         logging_level=spec.logging_level,
         output_format=spec.output_format,
         output_action=spec.output_action,
+        own_files=spec.own_files,
         timeout=spec.timeout,
         init_timeout=spec.init_timeout,
         preload=spec.preload,

@@ -34,12 +34,14 @@ class Existing:
         return differences(self.fingerprint, fingerprint)
 
     def other_output(self, spec: JobSpec) -> tuple[str, ...]:
-        """Differences that cannot be accepted: rows in OUT could not be continued under this spec."""
+        """Differences that cannot be accepted: what is in OUT could not be continued under this spec."""
         document = self.document
         pairs = (
             ("output_file_name", document.output_file_name, spec.output_file_name),
             ("output_action", document.output_action, str(spec.output_action)),
             ("output_format", document.output_format, str(spec.output_format)),
+            ("on_collision", document.on_collision, str(spec.on_collision)),
+            ("own_files", document.own_files, str(spec.own_files)),
         )
         return tuple(f"{name} {before} -> {now}" for name, before, now in pairs if before != now)
 

@@ -44,7 +44,7 @@ def _published(disk: Disk, layout: RunLayout, *, run_id: str) -> list[tuple[str,
         return found
     with contextlib.suppress(CorruptionError):
         for record in inspect_log(disk, layout, run_id=run_id):
-            if record["type"] == "PUBLISH":
+            if record["type"] in {"PUBLISH", "ASSEMBLED"}:
                 found.extend((file["path"], file["sha256"]) for file in record["files"])
     return found
 

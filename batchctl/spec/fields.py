@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from types import MappingProxyType
 
-from batchctl.model.job import Dialect, ErrorThreshold, Grouping, Order, OutputAction, OutputFormat
+from batchctl.model.job import (
+    Dialect,
+    ErrorThreshold,
+    Grouping,
+    OnCollision,
+    Order,
+    OutputAction,
+    OutputFormat,
+    OwnFiles,
+)
 from batchctl.spec import values
 from batchctl.spec.values import Parser
 
@@ -123,6 +132,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         field="order", key="order", parse=values.choice(Order), flag="--order", metavar="ORDER", default=Order.PLAN,
         help="plan: rows in the order of the input; completion: as they were finished",
+    ),
+    Setting(
+        field="on_collision", key="on_collision", parse=values.choice(OnCollision), flag="--on-collision",
+        metavar="RULE", default=OnCollision.FAIL,
+        help="a file that several mini-batches write: fail, append (in plan order) or last (the last one's)",
+    ),
+    Setting(
+        field="own_files", key="own_files", parse=values.choice(OwnFiles), flag="--own-files", metavar="WAY",
+        default=OwnFiles.STAGED,
+        help="files that the script writes: staged (each in OUT once) or direct (written into OUT, at least once)",
     ),
     Setting(
         field="max_retries", key="max_retries", parse=values.whole(0, 1000), flag="--max-retries", metavar="N",

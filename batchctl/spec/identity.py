@@ -27,6 +27,8 @@ FIXED = (
     "output_file_name",
     "header",
     "order",
+    "on_collision",
+    "own_files",
 )
 FREE = (
     "workers",

@@ -18,8 +18,10 @@ from batchctl.model.job import (
     RESERVED_VARIABLES,
     Dialect,
     JobSpec,
+    OnCollision,
     OutputAction,
     OutputFormat,
+    OwnFiles,
 )
 from batchctl.spec import azure, azure_strict, native, parallel
 from batchctl.spec.draft import Draft, Rank, Value
@@ -242,6 +244,10 @@ def _output_checks(draft: Draft) -> None:
     if header.rank is not Rank.DEFAULT and written.value is not OutputFormat.AZURE:
         what = "not used: csv always begins with a header, jsonl needs none"
         draft.notes.append(f"{escaped(header.source)}: {what}")
+    direct, rule = draft.values["own_files"], draft.values["on_collision"]
+    if direct.value is OwnFiles.DIRECT and rule.value is not OnCollision.FAIL:
+        what = f"on_collision = {rule.value} needs files to be collected, and own_files = direct collects none"
+        draft.add(Problem(escaped(rule.source), what, "Leave one of the two out"), rank=Rank.FLAG)
 
 
 def _out_folder(path: Path) -> Path:

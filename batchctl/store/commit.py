@@ -2,7 +2,8 @@
 
     append rows -> sync rows -> [PUBLISH -> sync log -> files into OUT, synced] -> frames -> sync log -> return
 
-A commit record in the log therefore implies that its rows, and its files, are on disk. `commit` may run on a thread of
+(PART and parts instead of PUBLISH and OUT where several mini-batches may write one file.) A commit record in the log
+therefore implies that its rows, and its files, are on disk. `commit` may run on a thread of
 its own, one group at a time.
 """
 
@@ -15,6 +16,7 @@ from itertools import pairwise
 
 from batchctl.errors import BatchctlError, NoSpaceError, StorageError
 from batchctl.files import Disk
+from batchctl.model.job import OnCollision
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored
 from batchctl.model.records import Charged, Committed, Quarantined
@@ -22,6 +24,8 @@ from batchctl.store.checkpoint_log import LogWriter
 from batchctl.store.frames import FrameType
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
+from batchctl.store.names import Names
+from batchctl.store.parts import Parts, Whole
 from batchctl.store.payloads import (
     Done,
     Publication,
@@ -30,6 +34,7 @@ from batchctl.store.payloads import (
     pack_done,
     pack_failures,
     pack_publication,
+    pack_wholes,
 )
 from batchctl.store.publish import FilesRefusedError, check_files, digests_of, place_files
 from batchctl.store.rows import RowsFile
@@ -64,19 +69,23 @@ class Committer:
         rows: RowsFile | None,
         ledger: Ledger,
         columns: bytes,
-        published: dict[str, Lease],
+        published: Names,
+        parts: Parts,
+        on_collision: OnCollision,
         done: Done | None,
     ) -> None:
         self._disk = disk
         self._layout = layout
         self._log = log
         self._rows = rows
-        self._published = published  # by name, who wrote it
+        self._published = published
         self._waiting: dict[Lease, Publication] = {}  # PUBLISH is durable, COMMIT did not fit
         self._dead = ""
         self._good = (log.mark(), rows.size if rows else 0)
         self.ledger = ledger
         self.columns = columns
+        self.parts = parts
+        self.on_collision = on_collision
         self.done = done
 
     @property
@@ -121,16 +130,24 @@ class Committer:
             if self._rows:
                 self._rows.close()
 
+    def assembled(self, wholes: Sequence[Whole]) -> None:
+        """Write ASSEMBLED: these files come to OUT as they are named here; durable on return. No piece comes after."""
+        self._write_last([(FrameType.ASSEMBLED, payload) for payload in pack_wholes(wholes)])
+        self.parts.assembled(wholes)
+
     def seal(self, done: Done) -> None:
         """Write DONE; durable on return. Nothing is committed after it."""
+        self._write_last([(FrameType.DONE, pack_done(done))])
+        self.done = done
+
+    def _write_last(self, frames: Sequence[tuple[FrameType, bytes]]) -> None:
         self._refuse_if_over()
         self._good = (self._log.mark(), self.rows_size)
         try:
-            self._write_frames([(FrameType.DONE, pack_done(done))], sync=True)
+            self._write_frames(frames, sync=True)
         except NoSpaceError:
             self._cut_back()
             raise
-        self.done = done
 
     def sync_rows(self) -> None:
         """Rows as they stand are durable on return (a cut after a full disk included)."""
@@ -148,7 +165,8 @@ class Committer:
             if crc != one.crc or (not one.spill and len(one.rows) != one.length) or (one.length and not self._rows):
                 raise ProtocolError(f"the rows of {one.lease} are not those that were announced")
         fresh = [one for one in group.scored if one.files and one.lease not in self._waiting]
-        check_files(self._disk, self._layout, scored=fresh, published=self._published)
+        shared = self.on_collision is not OnCollision.FAIL
+        check_files(self._disk, self._layout, scored=fresh, published=self._published, shared=shared)
 
     def _refuse_if_over(self) -> None:
         if self._dead:
@@ -217,20 +235,24 @@ class Committer:
 
     def _publish(self, group: Group, *, committed: Sequence[Committed], frames: list[tuple[FrameType, bytes]]) -> None:
         publications = []
+        kind = FrameType.PUBLISH if self.on_collision is OnCollision.FAIL else FrameType.PART
         for one, record in zip(group.scored, committed, strict=True):
             if one.files and one.lease not in self._waiting:
                 digests = digests_of(self._disk, self._layout, scored=one)
-                publications.append(Publication(record, one.staged, tuple(one.files), digests))
-                frames.append((FrameType.PUBLISH, pack_publication(publications[-1])))
+                publications.append(Publication(record, one.staged, tuple(one.files), digests, kind))
+                frames.append((kind, pack_publication(publications[-1])))
         if frames:
             self._announce(frames)
-            # From here the files go to OUT whatever happens: a full disk no longer takes their rows and frames back.
+            # From here the files go to their places whatever happens: a full disk takes no rows or frames back.
             self._good = (self._log.mark(), self.rows_size)
             self.columns = self.columns or group.columns
             for publication in publications:
                 lease = Lease(*publication.committed[:4])
                 self._waiting[lease] = publication
-                self._published.update((file.path, lease) for file in publication.files)
+                for file in publication.files:
+                    self._published.add(file.path, lease)
+                if kind is FrameType.PART:
+                    self.parts.add(lease, publication.files, digests=publication.digests)
         place_files(self._disk, self._layout, publications=[*self._waiting.values()])
 
     def _announce(self, frames: Sequence[tuple[FrameType, bytes]]) -> None:

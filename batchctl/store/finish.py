@@ -1,6 +1,6 @@
 """From a complete ledger to the final file: order, sync, seal, rename. Begun again, it ends in the same bytes.
 
-copy in order -> sync -> DONE, sync -> rename, sync folder -> remove what is no longer needed
+[assemble the script's files] -> copy in order -> sync -> DONE, sync -> rename, sync folder -> remove what is left over
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageEr
 from batchctl.files import Disk
 from batchctl.handles import AppendFile, ReadFile
 from batchctl.model.job import Order
+from batchctl.store.assemble import assemble
 from batchctl.store.commit import Committer, ProtocolError
 from batchctl.store.extents import damaged
 from batchctl.store.layout import RunLayout
@@ -43,6 +44,8 @@ def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order)
     """
     if not committer.ledger.complete:
         raise ProtocolError("items are left that are neither committed nor quarantined")
+    if committer.done is None:
+        assemble(disk, layout, committer=committer)
     if not layout.rows:
         _seal(disk, layout, committer=committer, rows=(0, 0, b"", Arrangement.NONE))
     else:
@@ -75,7 +78,7 @@ def open_finished(disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequenc
     data = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
     found = replay(memoryview(data), layout, run_id=run_id, bounds=bounds)
     final = disk.stat(layout.final) if layout.rows else None
-    if layout.rows and found.done is None and disk.stat(layout.partial) is not None:
+    if layout.rows and disk.stat(layout.partial) is not None and not _is_sealed(disk, layout, done=found.done):
         raise UsageError(
             f"{layout.final} is not this run's result: the run is not finished",
             where=str(layout.final),
@@ -94,6 +97,12 @@ def open_finished(disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequenc
     return Finished(LogRecords(disk, layout, frames=found.scan.frames), found.ledger, found.columns, found.done)
 
 
+def _is_sealed(disk: Disk, layout: RunLayout, *, done: Done | None) -> bool:
+    # Asked only while the rows in commit order are there: a crash may have left them, or somebody else's file of the
+    # result's name came before the rename.
+    return done is not None and digest_of(disk, layout.final) == (done.size, done.sha256)
+
+
 def _make_log_durable(disk: Disk, layout: RunLayout, *, found: Replay, data: bytes) -> None:
     # The rename of the final file, or (summary_only) DONE itself, may have been the last thing before a kill.
     log = disk.open_append(layout.log)
@@ -110,7 +119,7 @@ def tidy(disk: Disk, layout: RunLayout) -> None:
         disk.remove(path)
     if leftovers:
         disk.sync_dir(layout.out)
-    for folder in (layout.stage, layout.spill):
+    for folder in (layout.stage, layout.parts, layout.spill):
         disk.remove_tree(folder)
 
 

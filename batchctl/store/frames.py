@@ -39,6 +39,8 @@ class FrameType(IntEnum):
     CLOSE = 8
     DONE = 9
     REOPEN = 10  # reserved
+    PART = 11
+    ASSEMBLED = 12
 
 
 _TYPES = frozenset(FrameType)

@@ -10,7 +10,15 @@ from batchctl.model.records import Committed
 from batchctl.store.frames import HEADER_SIZE, Frame, FrameType, scan
 from batchctl.store.layout import RunLayout
 from batchctl.store.payloads import CLAIM as CLAIM_RECORD
-from batchctl.store.payloads import COMMIT, Arrangement, unpack_done, unpack_epoch, unpack_failures, unpack_publication
+from batchctl.store.payloads import (
+    COMMIT,
+    Arrangement,
+    unpack_done,
+    unpack_epoch,
+    unpack_failures,
+    unpack_publication,
+    unpack_wholes,
+)
 
 _LEASE = ("batch", "first", "count", "attempt")
 
@@ -48,14 +56,16 @@ def _told(frame: Frame, payload: bytes) -> Iterator[dict[str, Any]]:
             yield {"boot_id": opened.boot_id, "version": opened.version, "settings": opened.settings}
         case FrameType.COLUMNS:
             yield {"columns": payload.decode("utf-8", "surrogateescape")}
-        case FrameType.PUBLISH:
-            publication = unpack_publication(payload)
+        case FrameType.PUBLISH | FrameType.PART:
+            publication = unpack_publication(payload, kind=FrameType(frame.kind))
             files = zip(publication.files, publication.digests, strict=True)
             yield {
                 **publication.committed._asdict(),
                 "staged": publication.staged,
                 "files": [{"path": file.path, "size": file.size, "sha256": digest} for file, digest in files],
             }
+        case FrameType.ASSEMBLED:
+            yield {"files": [whole._asdict() for whole in unpack_wholes(payload)]}
         case FrameType.DONE:
             done = unpack_done(payload)
             yield {

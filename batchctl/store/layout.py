@@ -25,6 +25,7 @@ class RunLayout:
     log: Path = field(init=False)
     lock: Path = field(init=False)
     stage: Path = field(init=False)
+    parts: Path = field(init=False)  # pieces of files that several mini-batches write
     spill: Path = field(init=False)
     logs: Path = field(init=False)
     mlruns: Path = field(init=False)
@@ -47,6 +48,7 @@ class RunLayout:
             "log": directory / "checkpoint.log",
             "lock": directory / "lock",
             "stage": directory / "stage",
+            "parts": directory / "parts",
             "spill": directory / "spill",
             "logs": directory / "logs",
             "mlruns": directory / "mlruns",

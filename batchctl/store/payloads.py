@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, StagedFile
 from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined
-from batchctl.store.frames import DONE_PAYLOAD, MAX_PAYLOAD
+from batchctl.store.frames import DONE_PAYLOAD, MAX_PAYLOAD, FrameType
+from batchctl.store.parts import Whole
 
 CLAIM = struct.Struct("<IIII")
 COMMIT = struct.Struct("<IIIIQQIIII")
@@ -39,12 +40,16 @@ class Done(NamedTuple):
 
 
 class Publication(NamedTuple):
-    """A commit that waits for its files: `digests` (SHA-256) are those of `files`, in `stage/<staged>/`."""
+    """A commit that waits for its files: `digests` (SHA-256) are those of `files`, in `stage/<staged>/`.
+
+    `kind` is PUBLISH where they go to OUT, PART where they go to `parts/`.
+    """
 
     committed: Committed
     staged: str
     files: tuple[StagedFile, ...]
     digests: tuple[str, ...]
+    kind: FrameType = FrameType.PUBLISH
 
 
 def pack_claims(leases: Iterable[Lease]) -> bytes:
@@ -57,11 +62,16 @@ def pack_commits(commits: Iterable[Committed]) -> bytes:
 
 def pack_failures(records: Sequence[Charged] | Sequence[Quarantined]) -> Iterator[bytes]:
     """JSON lists of [mini-batch, first, count, attempt, kind, error, message, traceback], each well below the cap."""
+    failures = ((record.lease, record.failure) for record in records)
+    return _split(
+        [*lease, failure.kind.value, failure.error, failure.message, failure.traceback] for lease, failure in failures
+    )
+
+
+def _split(rows: Iterable[list[Any]]) -> Iterator[bytes]:
     texts: list[bytes] = []
     size = 0
-    for record in records:
-        failure = record.failure
-        row = [*record.lease, failure.kind.value, failure.error, failure.message, failure.traceback]
+    for row in rows:
         text = _json(row)
         if texts and size + len(text) > _SMALL:
             yield b"[" + b",".join(texts) + b"]"
@@ -87,16 +97,25 @@ def unpack_epoch(payload: bytes, *, number: int) -> EpochOpened:
 
 
 def pack_publication(publication: Publication) -> bytes:
-    committed, staged, files, digests = publication
+    committed, staged, files, digests, _ = publication
     named = [[file.path, file.size, digest] for file, digest in zip(files, digests, strict=True)]
     return _json({"commit": list(committed), "staged": staged, "files": named})
 
 
-def unpack_publication(payload: bytes) -> Publication:
+def unpack_publication(payload: bytes, *, kind: FrameType) -> Publication:
     said = json.loads(payload)
     files = tuple(StagedFile(path, size) for path, size, _ in said["files"])
     digests = tuple(digest for _, _, digest in said["files"])
-    return Publication(Committed._make(said["commit"]), said["staged"], files, digests)
+    return Publication(Committed._make(said["commit"]), said["staged"], files, digests, kind)
+
+
+def pack_wholes(wholes: Sequence[Whole]) -> Iterator[bytes]:
+    """JSON lists of [path, size, sha256], each well below the cap."""
+    return _split(list(whole) for whole in wholes)
+
+
+def unpack_wholes(payload: bytes) -> list[Whole]:
+    return [Whole(*entry) for entry in json.loads(payload)]
 
 
 def pack_done(done: Done) -> bytes:

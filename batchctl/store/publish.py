@@ -1,20 +1,25 @@
-"""Files that scripts wrote: checked, digested, renamed from stage into OUT without replacing anything.
+"""Files that scripts wrote: checked, digested, renamed from stage into OUT without replacing anything; or into parts,
+where several mini-batches may write one file.
 
-Once a PUBLISH frame is durable its files reach OUT, now or by the next recovery; before that nothing of them shows.
+Once a PUBLISH frame is durable its files reach OUT (PART: parts), now or by the next recovery; before that nothing of
+them shows.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from batchctl.errors import BatchctlError, CorruptionError, ExitCode, StorageError
 from batchctl.files import Disk, FileKind
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored, StagedFile
+from batchctl.store.frames import FrameType
 from batchctl.store.layout import RunLayout
+from batchctl.store.names import Names
+from batchctl.store.parts import folder_of
 from batchctl.store.payloads import Publication
 
 _BLOCK = 1 << 20
@@ -35,30 +40,27 @@ class FilesCollideError(FilesRefusedError):
     """Two attempts wrote one name; `other` is None where the file in OUT is nobody's."""
 
     def __init__(self, message: str, *, lease: Lease, path: str, other: Lease | None) -> None:
-        super().__init__(message, lease=lease, path=path, remedy="put the mini-batch's index into the file name")
+        remedy = "put the mini-batch's index into the file name, or use on_collision = append or last"
+        super().__init__(message, lease=lease, path=path, remedy=remedy)
         self.other = other
 
 
-def check_files(disk: Disk, layout: RunLayout, *, scored: Iterable[Scored], published: Mapping[str, Lease]) -> None:
-    """Raise before anything is written for names that must not or cannot be published."""
-    scored = list(scored)
-    if not scored:
-        return
-    taken = dict(published)
-    folders = {str(parent): lease for path, lease in published.items() for parent in PurePosixPath(path).parents}
+def check_files(
+    disk: Disk, layout: RunLayout, *, scored: Iterable[Scored], published: Names, shared: bool = False
+) -> None:
+    """Raise before anything is written for names that must not or cannot be published. `shared`: attempts may write
+    the same file."""
+    group = Names()
     for one in scored:
         for file in one.files:
             _check_name(disk, layout, lease=one.lease, file=file)
-            parents = [str(parent) for parent in PurePosixPath(file.path).parents]
             # A name may be a file's or a folder's, not both: neither could be placed any more once both are announced.
-            clashing = (taken.get(name) for name in (file.path, *parents))
-            other = folders.get(file.path) or next((lease for lease in clashing if lease is not None), None)
+            other = published.in_the_way(file.path, shared=shared) or group.in_the_way(file.path, shared=shared)
             if other is not None or disk.stat(layout.out / file.path) is not None:
                 mine, theirs = _named(one.lease), _named(other) if other else "nobody of this run"
                 message = f"{file.path!r} was written by {mine} and by {theirs}"
                 raise FilesCollideError(message, lease=one.lease, path=file.path, other=other)
-            taken[file.path] = one.lease
-            folders.update(dict.fromkeys(parents, one.lease))
+            group.add(file.path, one.lease)
 
 
 def _check_name(disk: Disk, layout: RunLayout, *, lease: Lease, file: StagedFile) -> None:
@@ -120,14 +122,42 @@ def digest_of(disk: Disk, path: Path) -> tuple[int, bytes]:
 
 
 def place_files(disk: Disk, layout: RunLayout, *, publications: Sequence[Publication]) -> None:
-    """Move files whose PUBLISH is durable into OUT; their entries are durable on return. May be called again."""
-    targets = {layout.out / file.path for publication in publications for file in publication.files}
-    _make_parents(disk, layout, folders={target.parent for target in targets})
+    """Move files whose PUBLISH or PART is durable to their places; their entries are durable on return. May be called
+    again."""
+    moves = []
     for publication in publications:
-        stage = layout.stage / publication.staged
+        stage, home = layout.stage / publication.staged, home_of(layout, publication)
         for file, digest in zip(publication.files, publication.digests, strict=True):
-            _place(disk, stage / file.path, target=layout.out / file.path, digest=bytes.fromhex(digest))
-    for folder in sorted({target.parent for target in targets}):
+            moves.append(Move(stage / file.path, home / file.path, bytes.fromhex(digest)))
+    place(disk, layout, moves=moves)
+
+
+def home_of(layout: RunLayout, publication: Publication) -> Path:
+    """The folder that its files go to."""
+    if publication.kind is FrameType.PUBLISH:
+        return layout.out
+    return layout.parts / folder_of(publication.committed.batch, publication.committed.first)
+
+
+class Move(NamedTuple):
+    """A file on its way; `sha256` is that of its content."""
+
+    source: Path
+    target: Path
+    sha256: bytes
+
+
+def place(disk: Disk, layout: RunLayout, *, moves: Sequence[Move]) -> None:
+    """Move announced files to where they belong below OUT, replacing nothing; their entries are durable on return.
+
+    May be called again: what is there already, with its digest, is left. `CorruptionError` where a file is neither
+    here nor there, `StorageError` where another one is in its place.
+    """
+    folders = {move.target.parent for move in moves}
+    _make_parents(disk, layout, folders=folders)
+    for move in moves:
+        _place(disk, move.source, target=move.target, digest=move.sha256)
+    for folder in sorted(folders):
         disk.sync_dir(folder)
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
 from batchctl.handles import AppendFile
+from batchctl.model.job import OnCollision
 from batchctl.model.records import Committed, EpochOpened
 from batchctl.store.checkpoint_log import LogWriter
 from batchctl.store.commit import Committer, ProtocolError
@@ -52,9 +53,13 @@ def recover(
     boot_id: str,
     version: str,
     settings: str = "{}",
+    on_collision: OnCollision = OnCollision.FAIL,
 ) -> Recovered:
-    """Open a started run, its first time included. `CorruptionError` for damage that no crash explains; nothing is
-    repaired then. `ProtocolError` for a finished one: that is for `open_finished`."""
+    """Open a started run, its first time included. `on_collision` is what the run was begun with.
+
+    `CorruptionError` for damage that no crash explains; nothing is repaired then. `ProtocolError` for a finished one:
+    that is for `open_finished`.
+    """
     if layout.rows and disk.stat(layout.final) is not None:
         raise ProtocolError("a finished run is not recovered")
     log = _open_log(disk, layout)
@@ -97,6 +102,8 @@ def recover(
         ledger=found.ledger,
         columns=found.columns,
         published=found.published,
+        parts=found.parts,
+        on_collision=on_collision,
         done=found.done,
     )
     return Recovered(
@@ -142,8 +149,8 @@ def check_rows(disk: Disk, layout: RunLayout, *, found: Replay, data: bytes) -> 
             payload = data[frame.start + HEADER_SIZE : frame.end]
             if frame.kind == FrameType.COMMIT:
                 recent += map(Committed._make, COMMIT.iter_unpack(payload))
-            elif frame.kind == FrameType.PUBLISH:
-                recent.append(unpack_publication(payload).committed)
+            elif frame.kind in {FrameType.PUBLISH, FrameType.PART}:
+                recent.append(unpack_publication(payload, kind=FrameType(frame.kind)).committed)
     with disk.open_read(layout.partial) as rows:
         if rows.size < found.rows_end:
             raise CorruptionError(
@@ -186,7 +193,7 @@ def make_durable(
 
 
 def settle_files(disk: Disk, layout: RunLayout, *, found: Replay) -> None:
-    """Bring announced files to OUT; then nothing of earlier epochs is left in stage and spill."""
+    """Bring announced files to their places; then nothing of earlier epochs is left in stage and spill."""
     place_files(disk, layout, publications=[*found.waiting.values()])
     for folder in (layout.stage, layout.spill):
         for name in disk.listdir(folder):

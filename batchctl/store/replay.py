@@ -26,6 +26,8 @@ from batchctl.model.records import (
 from batchctl.store.frames import HEADER_SIZE, Frame, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
+from batchctl.store.names import Names
+from batchctl.store.parts import Parts
 from batchctl.store.payloads import (
     CLAIM,
     COMMIT,
@@ -35,6 +37,7 @@ from batchctl.store.payloads import (
     unpack_epoch,
     unpack_failures,
     unpack_publication,
+    unpack_wholes,
 )
 
 _lease_of = itemgetter(0, 1, 2, 3)
@@ -52,13 +55,14 @@ class PastEpoch:
 
 @dataclass(slots=True)
 class Replay:
-    """A log, read. `waiting`: PUBLISH without COMMIT. `published`: file name -> who wrote it."""
+    """A log, read. `waiting`: PUBLISH or PART without COMMIT. `published`: the names of all announced files."""
 
     scan: Scan
     ledger: Ledger
     columns: bytes = b""
     waiting: dict[Lease, Publication] = field(default_factory=dict)
-    published: dict[str, Lease] = field(default_factory=dict)
+    published: Names = field(default_factory=Names)
+    parts: Parts = field(default_factory=Parts)
     past: list[PastEpoch] = field(default_factory=list)
     done: Done | None = None
     _opened: EpochOpened | None = None
@@ -117,12 +121,20 @@ class Replay:
         self.columns = bytes(payload)
 
     def _publish(self, frame: Frame, payload: memoryview) -> None:
-        publication = unpack_publication(bytes(payload))
+        publication = unpack_publication(bytes(payload), kind=FrameType(frame.kind))
         lease = Lease(*publication.committed[:4])
         self.waiting[lease] = publication
+        part = publication.kind is FrameType.PART
         for file in publication.files:
-            if self.published.setdefault(file.path, lease) != lease:
+            if self.published.add(file.path, lease) != lease and not part:
                 raise ValueError(f"two leases published {file.path!r}")
+        if part:
+            self.parts.add(lease, publication.files, digests=publication.digests)
+
+    def _assembled(self, frame: Frame, payload: memoryview) -> None:
+        if self.waiting or not self.ledger.complete:
+            raise ValueError("files were assembled before all of them were written")
+        self.parts.assembled(unpack_wholes(bytes(payload)))
 
     def _close(self, frame: Frame, payload: memoryview) -> None:
         self._closed = True
@@ -131,6 +143,8 @@ class Replay:
         self.done = unpack_done(bytes(payload))
         if self.done.log_length != frame.start:
             raise ValueError("DONE of a log of another length")
+        if not self.parts.complete:
+            raise ValueError("DONE before every file was assembled")
 
     def _reserved(self, frame: Frame, payload: memoryview) -> None:
         raise ValueError("a frame type that this batchctl does not write")
@@ -147,6 +161,8 @@ _READERS: dict[FrameType, Callable[[Replay, Frame, memoryview], None]] = {
     FrameType.CLOSE: Replay._close,
     FrameType.DONE: Replay._done,
     FrameType.REOPEN: Replay._reserved,
+    FrameType.PART: Replay._publish,
+    FrameType.ASSEMBLED: Replay._assembled,
 }
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from batchctl.errors import BatchctlError
 from batchctl.files import Disk
 from batchctl.handles import ReadFile
+from batchctl.model.lease import Lease
 from batchctl.store.documents import read_document
+from batchctl.store.frames import HEADER_SIZE, FrameType
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Extent
-from batchctl.store.payloads import Arrangement, Done
-from batchctl.store.publish import digest_of
+from batchctl.store.payloads import Arrangement, Done, unpack_publication, unpack_wholes
+from batchctl.store.publish import digest_of, home_of
 from batchctl.store.replay import Replay, replay
 
 _BLOCK = 1 << 20
@@ -48,7 +50,8 @@ class Verification:
 def verify(
     disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequence[int], opaque: Sequence[tuple[Path, int]] = ()
 ) -> Verification:
-    """Check job.json, the log, all rows, the final file, and that each of the `opaque` files has its CRC-32."""
+    """Check job.json, the log, all rows, the final file, the script's published files, and that each of the `opaque`
+    files has its CRC-32."""
     problems = [problem for path, crc in opaque for problem in _crc_problems(disk, path, crc=crc)]
     try:
         read_document(disk, layout.job)
@@ -67,6 +70,7 @@ def verify(
         problems += _finished_problems(disk, layout, found=found)
     else:
         torn_rows = _torn_rows(disk, layout, found=found, problems=problems)
+    problems += _file_problems(disk, layout, found=found, data=data, finished=finished)
     return Verification(
         tuple(problems),
         finished,
@@ -103,6 +107,31 @@ def _finished_problems(disk: Disk, layout: RunLayout, *, found: Replay) -> list[
     except BatchctlError as error:
         problems.append(error.message)
     return problems
+
+
+def _file_problems(disk: Disk, layout: RunLayout, *, found: Replay, data: bytes, finished: bool) -> Iterable[str]:
+    """The script's own files, of committed attempts, where the log says that they are."""
+    for frame in found.scan.frames:
+        payload = data[frame.start + HEADER_SIZE : frame.end]
+        if frame.kind == FrameType.ASSEMBLED and finished:
+            for path, size, sha256 in unpack_wholes(payload):
+                yield from _file_problem(disk, layout.out / path, size=size, sha256=sha256)
+        elif frame.kind == FrameType.PUBLISH or (frame.kind == FrameType.PART and not found.parts.wholes):
+            publication = unpack_publication(payload, kind=FrameType(frame.kind))
+            if Lease(*publication.committed[:4]) not in found.waiting:
+                home = home_of(layout, publication)
+                for file, digest in zip(publication.files, publication.digests, strict=True):
+                    yield from _file_problem(disk, home / file.path, size=file.size, sha256=digest)
+
+
+def _file_problem(disk: Disk, path: Path, *, size: int, sha256: str) -> Iterable[str]:
+    try:
+        if disk.stat(path) is None:
+            yield f"{path}: published by the run, and gone"
+        elif digest_of(disk, path) != (size, bytes.fromhex(sha256)):
+            yield f"{path}: size or digest is not what was published"
+    except BatchctlError as error:
+        yield error.message
 
 
 def _torn_rows(disk: Disk, layout: RunLayout, *, found: Replay, problems: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Random kill -9 of real processes: `python -m tests.crash.campaign --kills N [--seed S] [--workers W] [--out FILE]`.
+"""Random kill -9 of real processes: `python -m tests.crash.campaign --kills N [--job JOB] [--seed S] [--out FILE]`.
 
 One undisturbed run gives the reference. Then rounds: the real command in a fresh OUT, killed at random moments, the
 same command again until it ends by itself; then `checks.judge`. Where the coordinator died the command is typed again
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -27,8 +28,14 @@ from tests.crash import targets
 from tests.crash.checks import Results, judge, results_of, run_id_of
 from tests.crash.job import Job, make_job
 from tests.crash.lives import LIMIT_S, POLL_S, Kill, Life, Moment, Setting, Stuck, Target
+from tests.crash.own_files_job import make_appending_job, make_parquet_job
 
 Choice = TypeVar("Choice")
+JOBS: Mapping[str, Callable[..., Job]] = {
+    "mixed": make_job,
+    "parquet": make_parquet_job,
+    "appending": make_appending_job,
+}
 NESTED = 4  # kills that may follow the first of a round
 EARLY_EXIT = 4  # before any worker is ready, the loss of one ends the command, as a failed init() does
 TARGETS = {Target.COORDINATOR: 4, Target.SERVER: 2, Target.WORKER: 3, Target.ALL: 2}
@@ -148,10 +155,18 @@ def undisturbed(job: Job, *, batchctl: str, workers: int, work: Path) -> tuple[R
 
 
 def campaign(
-    *, kills: int, seed: int, workers: int, batchctl: str, work: Path, python: str = sys.executable, voice: bool = True
+    *,
+    kills: int,
+    seed: int,
+    workers: int,
+    batchctl: str,
+    work: Path,
+    job_name: str = "mixed",
+    python: str = sys.executable,
+    voice: bool = True,
 ) -> dict[str, object]:
     """Run it; the findings as one JSON-ready object, with `violations` in words. `python`: see make_job."""
-    job = make_job(work / "job", python=python, seed=seed)
+    job = JOBS[job_name](work / "job", python=python, seed=seed)
     reference, span = undisturbed(job, batchctl=batchctl, workers=workers, work=work)
     if voice:
         print(
@@ -237,6 +252,7 @@ def beside_python() -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--job", choices=JOBS, default="mixed", help="what is run and killed (default: mixed)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batchctl", default=beside_python(), help="the executable (default: beside this interpreter)")
@@ -252,6 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
         workers=given.workers,
         batchctl=given.batchctl,
         work=work.resolve(),
+        job_name=given.job,
         python=given.python,
     )
     print("\n" + render(found))

@@ -122,9 +122,9 @@ def _orphans(run_id: str, problems: list[str]) -> int:
 
 
 def _leftovers(out: Path, problems: list[str]) -> int:
-    """Files that belong to a run under way only. Empty folders stage/ and spill/ may stay."""
+    """Files that belong to a run under way only. Empty folders may stay."""
     left = []
-    for name in ("stage", "spill"):
+    for name in ("stage", "spill", "parts"):
         folder = out / STATE / name
         if folder.is_dir():
             left += [path.relative_to(out).as_posix() for path in sorted(folder.rglob("*"))]

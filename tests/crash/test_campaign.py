@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.crash.campaign import beside_python, campaign, render
+from tests.crash.own_files_job import BAD, BATCH, BATCHES, TABLES, name_of
 
 
 @pytest.mark.slow
@@ -15,3 +18,22 @@ def test_thirty_random_kills_lose_nothing_and_leave_nothing(tmp_path: Path) -> N
     found = campaign(kills=30, seed=30, workers=2, batchctl=beside_python(), work=tmp_path)
     assert found["violations"] == [], render(found)
     assert found["kills"] == 30
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("job", ["parquet", "appending"])
+def test_every_file_of_the_script_is_there_once_and_whole(job: str, tmp_path: Path) -> None:
+    found = campaign(kills=12, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, job_name=job)
+    assert found["violations"] == [], render(found)
+    assert found["kills"] == 12
+    # Every round ended in the bytes of this one:
+    out = tmp_path / "reference-a"
+    good = [name_of(item) for item in range(BATCH * BATCHES) if item not in BAD]
+    for table in TABLES:
+        items = [pq.read_table(path).column("item").to_pylist() for path in sorted((out / table).iterdir())]
+        assert sorted({item for names in items for item in names}) == good
+        assert sum(map(len, items)) == 50 * len(good)
+    if job == "appending":
+        lines = (out / "results.jsonl").read_text().splitlines()
+        assert [json.loads(line)["item"] for line in lines] == good

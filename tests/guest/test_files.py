@@ -34,6 +34,10 @@ def out(worker: Worker) -> list[str]:
     return sorted(str(p.relative_to(home)) for p in home.rglob("*"))
 
 
+def notes(worker: Worker) -> list[str]:
+    return [frame.json()["text"] for frame in worker.frames if frame.kind == wire.NOTE]
+
+
 def test_files_are_staged_under_the_lease(server: Server) -> None:
     script = (
         HEAD
@@ -138,6 +142,86 @@ def run(b):
     assert score(worker, 6)[0] == {"log.jsonl": "line 6\n"}
 
 
+def test_a_file_that_is_never_flushed_gives_each_mini_batch_its_own_lines(server: Server) -> None:
+    script = (
+        HEAD
+        + """
+def init():
+    global text, raw
+    text = open(at("text"), "w")
+    text.write("of init\\n")
+    raw = open(at("raw"), "wb")
+def run(b):
+    n = int(b[0][-1])
+    text.write("line %d\\n" % n)
+    raw.write(b"raw %d" % n)
+    if n == 2: raise ValueError
+    if n == 4: reopen()
+    return b
+def reopen():
+    global text, closed
+    closed = text
+    text.close()
+    text = open(at("text"), "a")
+    text.write("reopened\\n")
+def shutdown():
+    text.write("of shutdown")
+    text.close()
+"""
+    )
+    worker = server.worker(script)
+    assert score(worker, 1)[0] == {"text": "line 1\n", "raw": "raw 1"}
+    worker.fail(2)
+    assert score(worker, 3)[0] == {"text": "line 3\n", "raw": "raw 3"}
+    assert score(worker, 4)[0] == {"text": "line 4\nreopened\n", "raw": "raw 4"}
+    worker.stop()
+    assert "shutdown() wrote to AZUREML_BI_OUTPUT_PATH: 'text'" in notes(worker)[-1]
+
+
+def test_files_of_shutdown_are_nobodys(server: Server) -> None:
+    script = (
+        HEAD
+        + """
+import atexit
+def init(): open(at("of-init"), "w").close()
+def run(b):
+    open(at("f"), "w").write(b[0])
+    return b
+def shutdown():
+    os.makedirs(at("late"))
+    open(at("late", "metrics"), "w").write("{}")
+    atexit.register(lambda: open(at("later"), "w").close())
+"""
+    )
+    worker = server.worker(script)
+    assert score(worker, 0)[0] == {"f": server.items[0]}
+    worker.stop()
+    assert notes(worker) == [
+        "init() wrote to AZUREML_BI_OUTPUT_PATH: 'of-init'; files of init() are not published",
+        "shutdown() wrote to AZUREML_BI_OUTPUT_PATH: 'late/metrics', 'later'; files of shutdown() are not published",
+    ]
+
+
+def test_direct_files_are_left_where_the_script_writes_them(server: Server) -> None:
+    home = server.root / "direct"
+    home.mkdir()
+    (home / "earlier").write_text("of another worker")
+    script = (
+        HEAD
+        + """
+def run(b):
+    open(at("log"), "a").write(b[0][-1])
+    if b[0].endswith("1"): raise ValueError
+    return [open(at("earlier")).read()]
+"""
+    )
+    worker = server.worker(script, out=str(home), own_files="direct")
+    assert worker.one(0) == b"of another worker\n"
+    worker.fail(1)
+    worker.one(2)
+    assert (home / "log").read_text() == "012"  # at least once: what failed has written too
+
+
 def test_a_file_appended_to_by_name_gives_each_mini_batch_its_own_lines(server: Server) -> None:
     worker = server.worker(HEAD + "def run(b):\n    with open(at('log'), 'a') as f: f.write(b[0])\n    return b\n")
     for n in range(3):
@@ -191,9 +275,8 @@ def run(b):
     worker = server.worker(script)
     for n in range(3):
         assert score(worker, n)[0] == {"file": "mine"}
-    notes = [frame.json()["text"] for frame in worker.frames if frame.kind == wire.NOTE]
-    assert len(notes) == 1
-    assert "no regular file" in notes[0]
+    assert len(notes(worker)) == 1
+    assert "no regular file" in notes(worker)[0]
     assert (secret / "x").read_text() == "not yours"
 
 

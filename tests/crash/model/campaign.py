@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.crash.model.checker import Checker, Findings
 from tests.crash.model.mutants import MUTANTS, mutated
 
-MUTANT_STATES = 30_000
+MUTANT_STATES = 45_000
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,14 @@ class Life:
         self.promise(not self.acked.finished, "exit 0 was forgotten")
         self.phase = "recover"
         recovered = recover(
-            self.disk, self.layout, run_id=RUN_ID, bounds=BOUNDS, boot_id="b", version="1", settings=SETTINGS
+            self.disk,
+            self.layout,
+            run_id=RUN_ID,
+            bounds=BOUNDS,
+            boot_id="b",
+            version="1",
+            settings=SETTINGS,
+            on_collision=self.scenario.on_collision,
         )
         charged = [tuple(record.lease) for record in recovered.records if isinstance(record, Charged)]
         charges = set(charged)
@@ -171,6 +178,7 @@ class Life:
             for name in view
             if name.startswith(f"{self.layout.out}/{self.layout.output_file_name}.")
             or "/stage/" in name
+            or "/parts/" in name
             or "/spill/" in name
         ]
         self.promise(not leftover, f"left over: {leftover}")

@@ -8,7 +8,18 @@ from typing import Any
 from unittest import mock
 
 from batchctl.errors import StorageError
-from batchctl.store import checkpoint_log, commit, creation, finish, frames, ledger, publish, recover
+from batchctl.store import (
+    assemble,
+    checkpoint_log,
+    commit,
+    creation,
+    finish,
+    frames,
+    ledger,
+    parts,
+    publish,
+    recover,
+)
 from batchctl.store.frames import FrameType
 from tests.doubles import disk as modelled
 
@@ -140,6 +151,20 @@ def no_cut_back(self: commit.Committer) -> None:
         ORIGINAL_CUT_BACK(self)
 
 
+def pieces_removed_before_names_are_durable(disk: Any, layout: Any, *, moves: Any) -> None:
+    with mock.patch.object(type(disk), "sync_dir", nothing):
+        ORIGINAL_PLACE(disk, layout, moves=moves)
+    disk.remove_tree(layout.parts)
+    disk.sync_dir(layout.directory)
+    for folder in {move.target.parent for move in moves}:
+        disk.sync_dir(folder)
+
+
+def in_order_of_commit(self: parts.Parts, name: str) -> list[parts.Piece]:
+    return list(self._pieces[name].values())
+
+
+ORIGINAL_PLACE = publish.place
 ORIGINAL_WRITE = commit.Committer._write
 ORIGINAL_SEAL = commit.Committer.seal
 ORIGINAL_FINISH = finish.finish
@@ -186,6 +211,14 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "rows removed before the final file is durable": lambda: [("life", "finish", remove_before_final_is_durable)],
     "sorted copy not synced": lambda: [within(finish, "_arrange", *SYNC_FILE, nothing)],
     "full disk: not cut back": lambda: [(commit.Committer, "_cut_back", no_cut_back)],
+    "assembled file not synced": lambda: [within(assemble, "_join", *SYNC_FILE, nothing)],
+    "ASSEMBLED not synced before the renames": lambda: [
+        within(commit.Committer, "assembled", checkpoint_log.LogWriter, "sync", acknowledge_before_sync)
+    ],
+    "pieces removed before the files' names are durable": lambda: [
+        (assemble, "place", pieces_removed_before_names_are_durable)
+    ],
+    "pieces in order of commit": lambda: [(parts.Parts, "pieces", in_order_of_commit)],
     "finished run not synced when opened": lambda: [("life", "open_finished", open_without_sync)],
 }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from batchctl.model.job import Order
+from batchctl.model.job import OnCollision, Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
 from batchctl.model.records import Charged, Quarantined
@@ -43,6 +43,7 @@ class Scenario:
     sequence: tuple[int, ...] = (5, 3, 0, 2, 4, 1)
     group: int = 3
     columns: bytes = COLUMNS
+    on_collision: OnCollision = OnCollision.FAIL
 
     @cached_property
     def layout(self) -> RunLayout:
@@ -54,6 +55,8 @@ SCENARIOS = (
     Scenario("in order", sequence=(0, 1, 2, 3, 4, 5), group=1),
     Scenario("order of completion", order=Order.COMPLETION, group=2, columns=b""),
     Scenario("no rows", rows=False, group=2, columns=b""),
+    Scenario("one file of many", on_collision=OnCollision.APPEND),
+    Scenario("the last file wins", rows=False, columns=b"", on_collision=OnCollision.LAST),
 )
 
 
@@ -109,6 +112,11 @@ def score(disk: MemoryDisk, scenario: Scenario, *, lease: Lease, epoch: int) -> 
         files = (StagedFile("sub/eight.txt", 9), StagedFile("nine.txt", 8))
         _write(disk, layout.stage / tag / "sub" / "eight.txt", data=b"eight " * 1 + b"888")
         _write(disk, layout.stage / tag / "nine.txt", data=b"nine 999")
+    if scenario.on_collision is not OnCollision.FAIL and lease.batch in {2, 3, 5}:
+        staged = tag
+        line = b"items %d to %d\n" % (lease.first, lease.first + lease.count - 1)
+        files = (*files, StagedFile("sub/all.txt", len(line)))
+        _write(disk, layout.stage / tag / "sub" / "all.txt", data=line)
     return Scored(
         lease, rows, length, crc, length and lease.count - failed, lease.count - failed, failed, 1, spill, staged, files
     )

@@ -12,7 +12,7 @@ import pytest
 
 from batchctl.errors import CorruptionError, ResumeRefusedError
 from batchctl.files import RealDisk
-from batchctl.model.job import OutputAction, OutputFormat
+from batchctl.model.job import OnCollision, OutputAction, OutputFormat, OwnFiles
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored, StagedFile
 from batchctl.plan.fingerprint import Fingerprint, FingerprintRequest, take_fingerprint
@@ -97,6 +97,8 @@ OUTPUTS = {
     "the same": ({}, ()),
     "another name": ({"output_file_name": "x.csv"}, ("output_file_name predictions.csv -> x.csv",)),
     "no rows": ({"output_action": OutputAction.SUMMARY_ONLY}, ("output_action append_row -> summary_only",)),
+    "another rule": ({"on_collision": OnCollision.APPEND}, ("on_collision fail -> append",)),
+    "another way": ({"own_files": OwnFiles.DIRECT}, ("own_files staged -> direct",)),
     "another format": ({"output_format": OutputFormat.JSONL}, ("output_format csv -> jsonl",)),
 }
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from batchctl.model.job import Dialect, ErrorThreshold, Grouping, Order, OutputAction, OutputFormat
+from batchctl.model.job import (
+    Dialect,
+    ErrorThreshold,
+    Grouping,
+    OnCollision,
+    Order,
+    OutputAction,
+    OutputFormat,
+    OwnFiles,
+)
 from batchctl.spec.native import KEYS
 from tests.unit.spec.conftest import Folder
 
@@ -39,6 +48,8 @@ logging_level = "debug"
 grace = "5s"
 pause_max = "1h"
 hide_gpus = true
+on_collision = "append"
+own_files = "staged"
 
 [env]
 A = 1
@@ -62,11 +73,12 @@ def test_every_key(folder: Folder) -> None:
     assert (spec.timeout, spec.init_timeout, spec.grace, spec.pause_max) == (120.0, 1.5, 5.0, 3600.0)
     assert (spec.error_threshold, spec.isolate) == (ErrorThreshold(None, 3.0), False)
     assert (spec.mini_batch_error_threshold, spec.allowed_failed_percent, spec.header) == (4, 12.5, True)
+    assert (spec.on_collision, spec.own_files) == (OnCollision.APPEND, OwnFiles.STAGED)
     assert (spec.workers, spec.threads, spec.logging_level) == (None, 2, "debug")
     assert spec.hide_gpus
     assert spec.environment == {"A": "1", "B": "1.10", "C": "true", "D": "x"}
     assert spec.sources["timeout"] == "batchctl.toml:19 timeout"
-    assert spec.sources["environment.B"] == "batchctl.toml:34 env.B"
+    assert spec.sources["environment.B"] == "batchctl.toml:36 env.B"
     assert set(KEYS) - {"partition_keys", "partition_format"} <= {
         line.split(" ")[0].strip("[]") for line in FULL.splitlines()
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchctl.errors import ExitCode, SpecError
-from batchctl.model.job import Dialect, ErrorThreshold, OutputFormat
+from batchctl.model.job import Dialect, ErrorThreshold, OnCollision, OutputFormat
 from batchctl.spec.fields import FLAGS, SET_DEST, SETTINGS
 from batchctl.spec.resolve import Overrides, command_switches, load
 from tests.unit.spec.conftest import Folder
@@ -28,6 +28,8 @@ VARIABLES = {
     "BATCHCTL_OUTPUT_FORMAT": "jsonl",
     "BATCHCTL_OUTPUT_FILE_NAME": "p",
     "BATCHCTL_ORDER": "plan",
+    "BATCHCTL_ON_COLLISION": "last",
+    "BATCHCTL_OWN_FILES": "staged",
     "BATCHCTL_MAX_RETRIES": "1",
     "BATCHCTL_TIMEOUT": "2m",
     "BATCHCTL_INIT_TIMEOUT": "3m",
@@ -72,6 +74,8 @@ FLAG_VALUES: dict[str, object] = {
     "header": True,
     "mini_batch_error_threshold": "2",
     "allowed_failed_percent": "2.5%",
+    "on_collision": "append",
+    "own_files": "staged",
     "max_retries": "1",
     "timeout": "2m",
     "init_timeout": 3.5,
@@ -269,3 +273,13 @@ def test_header_without_the_azure_format_is_noted(folder: Folder, form: str, not
     loaded = folder.toml(flags={"output_format": form, "header": False})
     assert any(note.startswith("--no-header: not used") for note in loaded.notes) is noted
     assert not any("header" in note for note in folder.toml(flags={"output_format": form}).notes)
+
+
+def test_nothing_collides_where_nothing_is_collected(folder: Folder) -> None:
+    said = folder.toml('on_collision = "append"\n', flags={"own_files": "direct"}).problems
+    assert len(said) == 1
+    assert str(said[0]) == (
+        "batchctl.toml:2 on_collision: on_collision = append needs files to be collected, and own_files = direct "
+        "collects none. Leave one of the two out"
+    )
+    assert folder.azure(flags={"on_collision": "append"}).require().on_collision is OnCollision.APPEND
