@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from batchctl.model.events import Event
-from batchctl.model.job import OutputAction, OutputFormat
+from batchctl.model.job import OutputAction, OutputFormat, Scorer
 from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
 from batchctl.model.progress import WorkerView
@@ -58,7 +58,31 @@ class EngineJob:
     timeout: float
     init_timeout: float
     preload: tuple[str, ...] = ()
+    scorer: Scorer = Scorer.SCRIPT  # MLFLOW: `script` is an MLmodel file, and `code` the folder of its model
+    chunk_rows: int = 0  # of MLFLOW: rows of a table per predict; 0: all
     log_sink: Callable[[int, int], LogSink] = field(kw_only=True)
+
+    def head(self) -> dict[str, object]:
+        """What a JOB frame says of it (docs/wire.md)."""
+        return {
+            "run_id": self.run_id,
+            "epoch": self.epoch,
+            "plan": str(self.plan),
+            "script": str(self.script),
+            "code": str(self.code),
+            "argv": list(self.arguments),
+            "env": dict(self.environment),
+            "logging_level": self.logging_level,
+            "output_format": str(self.output_format),
+            "output_action": str(self.output_action),
+            "spill": str(self.spill),
+            "stage": str(self.stage),
+            "out": str(self.out),
+            "preload": list(self.preload),
+            "timeout": self.timeout,
+            "scorer": str(self.scorer),
+            "chunk_rows": self.chunk_rows,
+        }
 
 
 class Arity(NamedTuple):
@@ -76,7 +100,7 @@ class ScriptFacts:
     python: str
     pandas: str
     numpy: str
-    missing: tuple[str, ...]  # top-level names that the script imports and this interpreter lacks
+    missing: tuple[str, ...]  # top-level names that the script (or our scorer) imports and this interpreter lacks
     syntax_error: str  # "line 3: invalid syntax", or ""
     functions: Mapping[str, Arity | None]  # of init, run, shutdown, as far as reading tells; None: not found
     dynamic: bool  # names may come from elsewhere: absence proves nothing
@@ -89,8 +113,9 @@ class Engine(Protocol):
         """Start what must run before workers can (the fork server); returns before it is up. Raises UsageError."""
         ...
 
-    def ask_facts(self, script: Path, code: Path) -> None:
-        """Begin to find out about the script; `facts` gives the answer. Does not wait."""
+    def ask_facts(self, script: Path, code: Path, *, scorer: Scorer) -> None:
+        """Begin to find out about the script, or what a model without one takes; `facts` gives the answer. Does not
+        wait."""
         ...
 
     def facts(self) -> ScriptFacts:

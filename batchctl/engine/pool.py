@@ -69,24 +69,7 @@ class Pool:
         self._tell_job(job)
 
     def _tell_job(self, job: EngineJob) -> None:
-        fields = {
-            "run_id": job.run_id,
-            "epoch": job.epoch,
-            "plan": str(job.plan),
-            "script": str(job.script),
-            "code": str(job.code),
-            "argv": list(job.arguments),
-            "env": dict(job.environment),
-            "logging_level": job.logging_level,
-            "output_format": str(job.output_format),
-            "output_action": str(job.output_action),
-            "spill": str(job.spill),
-            "stage": str(job.stage),
-            "out": str(job.out),
-            "preload": list(job.preload),
-            "timeout": job.timeout,
-        }
-        self.server.send(wire.JOB, fields)
+        self.server.send(wire.JOB, job.head())
 
     def start_worker(self, slot: Slot) -> int:
         """See Engine.start_worker."""

@@ -18,10 +18,23 @@ class ContractError(Exception):
     """The script does not keep the contract (no `run`, wrong arity, wrong return type); the message says how."""
 
 
+class FileError(Exception):
+    """One input file could not be scored, because of `cause`; it is told as that, with the file named."""
+
+    def __init__(self, path: str, cause: Exception) -> None:
+        super().__init__(path, cause)
+        self.path = path
+        self.cause = cause
+
+
 def describe(error: BaseException) -> Dict[str, str]:
     """{"error", "message", "traceback"} of an exception that was caught."""
     if isinstance(error, ContractError):
         return {"error": "ContractError", "message": cap(str(error), MESSAGE_CAP), "traceback": ""}
+    if isinstance(error, FileError):
+        found = describe(error.cause)
+        found["message"] = cap("Error processing input file %r: %s" % (error.path, found["message"]), MESSAGE_CAP)
+        return found
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):

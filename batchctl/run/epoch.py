@@ -159,6 +159,8 @@ def _engine_job(ready: Ready, *, epoch: int) -> EngineJob:
         timeout=spec.timeout,
         init_timeout=spec.init_timeout,
         preload=spec.preload,
+        scorer=spec.scorer,
+        chunk_rows=spec.mlflow_chunk_rows,
         log_sink=log_sink,
     )
 

@@ -137,7 +137,7 @@ def _facts(spec: JobSpec, interpreter: Interpreter) -> ScriptFacts:
         engine = ENGINES["local"](interpreter.path, guest, run_id=run_id, arguments=interpreter.arguments)
         try:
             engine.open()
-            engine.ask_facts(spec.script, spec.code)
+            engine.ask_facts(spec.script, spec.code, scorer=spec.scorer)
             return engine.facts()
         finally:
             engine.close()

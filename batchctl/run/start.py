@@ -88,7 +88,7 @@ def _engine(call: Call, *, run_id: str) -> Iterator[Engine]:
     engine = ENGINES["local"](interpreter.path, call.layout.guest, run_id=run_id, arguments=interpreter.arguments)
     try:
         engine.open()
-        engine.ask_facts(call.spec.script, call.spec.code)
+        engine.ask_facts(call.spec.script, call.spec.code, scorer=call.spec.scorer)
         yield engine
     finally:
         engine.close()

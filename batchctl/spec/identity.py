@@ -24,6 +24,7 @@ FIXED = (
     "output_format",
     "output_file_name",
     "order",
+    "mlflow_chunk_rows",
 )
 FREE = (
     "workers",
@@ -38,13 +39,14 @@ FREE = (
     "logging_level",
     "preload",
 )
-# Compared by digest (script, code, model, environment), resolved first (python), or of no weight: the run directory can
-# be moved, and a name or a note decides nothing.
+# Compared by digest (script, code, model, environment; the scorer by there being a script), resolved first (python), or
+# of no weight: the run directory can be moved, and a name or a note decides nothing.
 NEITHER = (
     "spec_path",
     "name",
     "script",
     "code",
+    "scorer",
     "inputs",
     "out",
     "model",

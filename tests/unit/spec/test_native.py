@@ -30,6 +30,7 @@ timeout = "2m"
 init_timeout = 1.5
 error_threshold = "3%"
 isolate = false
+mlflow_chunk_rows = 500
 workers = "auto"
 threads = 2
 logging_level = "debug"
@@ -56,11 +57,11 @@ def test_every_key(folder: Folder) -> None:
     assert (spec.output_action, spec.output_format) == (OutputAction.SUMMARY_ONLY, OutputFormat.JSONL)
     assert (spec.output_file_name, spec.order, spec.max_retries) == ("p.jsonl", Order.COMPLETION, 0)
     assert (spec.timeout, spec.init_timeout, spec.grace, spec.pause_max) == (120.0, 1.5, 5.0, 3600.0)
-    assert (spec.error_threshold, spec.isolate) == (ErrorThreshold(None, 3.0), False)
+    assert (spec.error_threshold, spec.isolate, spec.mlflow_chunk_rows) == (ErrorThreshold(None, 3.0), False, 500)
     assert (spec.workers, spec.threads, spec.logging_level) == (None, 2, "debug")
     assert spec.environment == {"A": "1", "B": "1.10", "C": "true", "D": "x"}
     assert spec.sources["timeout"] == "batchctl.toml:18 timeout"
-    assert spec.sources["environment.B"] == "batchctl.toml:30 env.B"
+    assert spec.sources["environment.B"] == "batchctl.toml:31 env.B"
     assert set(KEYS) <= {line.split(" ")[0].strip("[]") for line in FULL.splitlines()}
 
 
