@@ -19,12 +19,14 @@ class ContractError(Exception):
 
 
 class FileError(Exception):
-    """One input file could not be scored, because of `cause`; it is told as that, with the file named."""
+    """One input file could not be scored, because of `cause`; it is told as that, with the file named. `said` stands
+    for the cause's own message, where that says too much."""
 
-    def __init__(self, path: str, cause: Exception) -> None:
+    def __init__(self, path: str, cause: Exception, *, said: str = "") -> None:
         super().__init__(path, cause)
         self.path = path
         self.cause = cause
+        self.said = said
 
 
 def describe(error: BaseException) -> Dict[str, str]:
@@ -33,7 +35,8 @@ def describe(error: BaseException) -> Dict[str, str]:
         return {"error": "ContractError", "message": cap(str(error), MESSAGE_CAP), "traceback": ""}
     if isinstance(error, FileError):
         found = describe(error.cause)
-        found["message"] = cap("Error processing input file %r: %s" % (error.path, found["message"]), MESSAGE_CAP)
+        said = error.said or found["message"]
+        found["message"] = cap("Error processing input file %r: %s" % (error.path, said), MESSAGE_CAP)
         return found
     kind = type(error)
     name = kind.__qualname__

@@ -111,8 +111,8 @@ def reshaped(array: Any, shape: Any) -> Any:
         wanted[wanted.index(-1)] = 1
     try:
         return array.reshape(wanted)
-    except ValueError as error:
-        raise ValueError("an image of shape %s does not fit a tensor of %s" % (array.shape, tuple(shape))) from error
+    except ValueError:
+        raise ValueError("an image of shape %s does not fit a tensor of %s" % (array.shape, tuple(shape))) from None
 
 
 def _pixels(path: str) -> Any:
@@ -120,7 +120,7 @@ def _pixels(path: str) -> Any:
         pictures = importlib.import_module("PIL.Image")
     except ImportError as error:
         text = "reading images takes Pillow, which %s does not have; install it there (%s)"
-        raise RuntimeError(text % (sys.executable, error)) from error
+        raise RuntimeError(text % (sys.executable, error)) from None
     numpy = importlib.import_module("numpy")
     with pictures.open(path) as picture:
         if picture.mode in ("P", "PA"):  # numbers of colours become the colours

@@ -18,16 +18,20 @@ import os
 from typing import Any, Dict, List
 
 from .config import Job
+from .context import MiniBatchContext
 from .failure import FileError
 from .mlflow_input import Reader
 from .mlflow_output import frame_of, joined, rows_of
 from .rows import Tables
 from .script import Scorer, settle_in
 
+_MOST_KEPT = 8  # mini-batches; parts of several may be in a worker's hands at a time
+
 
 class MlflowScorer(Scorer):
     """Made, it has imported mlflow; `init` loads the model, and raises what that raises."""
 
+    with_context = True
     per_file = True
     separator = ","
 
@@ -35,7 +39,7 @@ class MlflowScorer(Scorer):
         settle_in([], [job.script, *job.argv], job.logging_level)
         # Scoring needs no network, so none is used: mlflow would tell its makers that it was imported.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        self._kept: Dict[str, Any] = {}  # frames of attempts that failed at another file
+        self._kept: Dict[int, Dict[str, Any]] = {}  # by mini-batch, the oldest failure first
         self._folder = job.code
         self._chunk_rows = job.chunk_rows
         self._pyfunc = importlib.import_module("mlflow.pyfunc")
@@ -46,17 +50,21 @@ class MlflowScorer(Scorer):
         self._model = self._pyfunc.load_model(self._folder)
         self._reader = Reader(self._model.metadata.get_input_schema())
 
-    def _run(self, mini_batch: List[str]) -> Tables:
-        if not any(path in self._kept for path in mini_batch):  # that mini-batch is done with
-            self._kept.clear()
-        frames: Dict[str, Any] = {}
+    def _run(self, mini_batch: List[str], context: MiniBatchContext) -> Tables:
+        kept = self._kept.get(context.minibatch_index, {})
+        frames: List[Any] = []
         try:
             for path in mini_batch:
-                frames[path] = self._kept[path] if path in self._kept else self._score(path)
+                frames.append(kept[path] if path in kept else self._score(path))
         except FileError:
-            self._kept.update(frames)
+            if len(self._kept) >= _MOST_KEPT and context.minibatch_index not in self._kept:
+                del self._kept[next(iter(self._kept))]
+            kept.update(zip(mini_batch, frames))
+            self._kept[context.minibatch_index] = kept
             raise
-        return Tables([frames[path] for path in mini_batch])
+        for path in mini_batch:
+            kept.pop(path, None)
+        return Tables(frames)
 
     def _score(self, path: str) -> Any:
         try:
@@ -64,7 +72,7 @@ class MlflowScorer(Scorer):
             predictions = self._predictions(path, self._chunk_rows)
             return frame_of(joined(predictions), file_name=os.path.basename(path), one_row=image)
         except Exception as error:
-            raise FileError(path, error) from error
+            raise FileError(path, error, said=_without_data(str(error))) from error
 
     def _predictions(self, path: str, chunk_rows: int) -> List[Any]:
         found = []
@@ -74,3 +82,11 @@ class MlflowScorer(Scorer):
                 return self._predictions(path, 0)
             found.append(prediction)
         return found
+
+
+def _without_data(message: str) -> str:
+    """mlflow puts the whole table before what is wrong with it."""
+    if message.startswith("Failed to enforce schema of data '"):
+        _data, found, wrong = message.rpartition("'. Error: ")
+        return "Failed to enforce schema: " + wrong if found else ""
+    return ""

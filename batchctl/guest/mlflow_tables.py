@@ -87,12 +87,13 @@ def parquet_frames(path: str, types: Types, chunk_rows: int) -> Iterator[Any]:
         if not chunk_rows or file.metadata.num_rows <= chunk_rows or categories:
             yield _fitted(file.read().to_pandas(), types, dates, exactly=True)
             return
-        gaps = _with_gaps(file, arrow)
+        gaps, numpy = _with_gaps(file, arrow), importlib.import_module("numpy")
         for batch in file.iter_batches(batch_size=chunk_rows):
             frame = arrow.Table.from_batches([batch]).to_pandas()
             for name in gaps:
-                if name in frame and getattr(frame[name].dtype, "kind", "") in "iub":
-                    frame[name] = frame[name].astype("object" if frame[name].dtype.kind == "b" else "float64")
+                kind = frame[name].dtype if name in frame else None
+                if isinstance(kind, numpy.dtype) and kind.kind in "iub":  # pandas' own types know gaps
+                    frame[name] = frame[name].astype("object" if kind.kind == "b" else "float64")
             yield _fitted(frame, types, dates, exactly=True)
 
 
