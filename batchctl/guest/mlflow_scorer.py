@@ -69,18 +69,20 @@ class MlflowScorer(Scorer):
     def _score(self, path: str) -> Any:
         try:
             image = self._reader.is_image(path)
-            predictions = self._predictions(path, self._chunk_rows)
+            predictions = self._predictions(path, 0 if image else self._chunk_rows)
             return frame_of(joined(predictions), file_name=os.path.basename(path), one_row=image)
         except Exception as error:
             raise FileError(path, error, said=_without_data(str(error))) from error
 
     def _predictions(self, path: str, chunk_rows: int) -> List[Any]:
-        found = []
+        found: List[Any] = []
+        uneven = False
         for piece in self._reader.pieces(path, chunk_rows):
             prediction = self._model.predict(piece.data)
-            if chunk_rows and piece.rows >= chunk_rows and rows_of(prediction) != piece.rows:
-                return self._predictions(path, 0)
             found.append(prediction)
+            uneven = uneven or rows_of(prediction) != piece.rows
+            if uneven and chunk_rows and (len(found) > 1 or piece.rows >= chunk_rows):  # it is not the only piece
+                return self._predictions(path, 0)
         return found
 
 

@@ -221,6 +221,8 @@ def test_m5_parquet_in_pieces_is_as_in_one(job: Job, kitchen: Kitchen) -> None:
         kitchen.tell(job, "echo", "--mlflow-chunk-rows", rows, out=rows).expect(0)
     assert Out(job.folder / "4").predictions == Out(job.folder / "0").predictions
     assert b"0,0.0,False,0,t0,plain.parquet\n" in Out(job.folder / "0").predictions
+    kitchen.tell(job, "last", "--mlflow-chunk-rows", "10", out="last").expect(0)  # no piece is of ten rows
+    assert [row[:2] for row in read(Out(job.folder / "last"))] == [["0", "19.0"]] * 3
 
 
 def test_m6_a_bad_file_costs_itself_and_the_others_are_predicted_once(job: Job, kitchen: Kitchen) -> None:
