@@ -90,17 +90,19 @@ COMPILE := .build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe 
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 MADE := \# Made by make lock; every file is pinned by hash, so any mirror will do.
 
-## lock    requirements*.lock anew from pyproject.toml and the demo's requirements.in
+## lock    requirements*.lock anew from pyproject.toml and the demo's requirements.in, and those of test environments
 lock:
 	test -x .build/lock/bin/pip-compile || { $(PYTHON) -m venv .build/lock && .build/lock/bin/python $(PIP) pip-tools; }
 	$(COMPILE) pyproject.toml -o requirements.lock
 	$(COMPILE) --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(COMPILE) --extra build -c requirements.lock -c requirements-dev.lock pyproject.toml -o requirements-build.lock
 	$(COMPILE) packaging/examples/digits/requirements.in -o requirements-demo.lock
+	$(COMPILE) -c requirements.lock -c requirements-demo.lock tests/environments/mlflow.in -o tests/environments/mlflow.lock
 	@sed -i '1i # What batchctl itself runs on, which is what is inside the binary.\n$(MADE)' requirements.lock
 	@sed -i "1i # What batchctl runs on, and the tools that check and test it.\n$(MADE)" requirements-dev.lock
 	@sed -i '1i # What is inside the binary, and the tools that make it of that.\n$(MADE)' requirements-build.lock
 	@sed -i "1i # The user's environment of the demo: what its scoring script needs, and nothing of batchctl.\n$(MADE)" requirements-demo.lock
+	@sed -i '1i # The environment in which tests score models of MLflow.\n$(MADE)' tests/environments/mlflow.lock
 
 ## clean   remove what these targets made
 clean:

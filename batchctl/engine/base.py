@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from batchctl.model.events import Event
-from batchctl.model.job import OutputAction, OutputFormat, OwnFiles
+from batchctl.model.job import OutputAction, OutputFormat, OwnFiles, Scorer
 from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
 from batchctl.model.progress import WorkerView
@@ -62,6 +62,8 @@ class EngineJob:
     preload: tuple[str, ...] = ()
     header: bool = False
     own_files: OwnFiles = OwnFiles.STAGED
+    scorer: Scorer = Scorer.SCRIPT  # MLFLOW: `script` is an MLmodel file, and `code` the folder of its model
+    chunk_rows: int = 0  # of MLFLOW: rows of a table per predict; 0: all
     log_sink: Callable[[int, int], LogSink] = field(kw_only=True)
 
 
@@ -80,7 +82,7 @@ class ScriptFacts:
     python: str
     pandas: str
     numpy: str
-    missing: tuple[str, ...]  # top-level names that the script imports and this interpreter lacks
+    missing: tuple[str, ...]  # top-level names that the script (or our scorer) imports and this interpreter lacks
     syntax_error: str  # "line 3: invalid syntax", or ""
     functions: Mapping[str, Arity | None]  # of init, run, shutdown, as far as reading tells; None: not found
     dynamic: bool  # names may come from elsewhere: absence proves nothing
@@ -93,8 +95,9 @@ class Engine(Protocol):
         """Start what must run before workers can (the fork server); returns before it is up. Raises UsageError."""
         ...
 
-    def ask_facts(self, script: Path, code: Path) -> None:
-        """Begin to find out about the script; `facts` gives the answer. Does not wait."""
+    def ask_facts(self, script: Path, code: Path, *, scorer: Scorer) -> None:
+        """Begin to find out about the script, or what a model without one takes; `facts` gives the answer. Does not
+        wait."""
         ...
 
     def facts(self) -> ScriptFacts:

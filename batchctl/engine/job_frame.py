@@ -27,6 +27,8 @@ def job_head(job: EngineJob) -> dict[str, Any]:
         "own_files": str(job.own_files),
         "logs": str(job.logs),
         "mlruns": str(job.mlruns),
+        "scorer": str(job.scorer),
+        "chunk_rows": job.chunk_rows,
         "preload": list(job.preload),
         "timeout": job.timeout,
     }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from batchctl.engine.base import EngineJob, ScriptFacts
     from batchctl.engine.pool import Pool
     from batchctl.model.events import Event
+    from batchctl.model.job import Scorer
     from batchctl.model.lease import Lease
     from batchctl.model.node import Slot
     from batchctl.model.progress import WorkerView
@@ -73,9 +74,9 @@ class LocalEngine:
             raise AssertionError("the engine is not open")
         return self._opened
 
-    def ask_facts(self, script: Path, code: Path) -> None:
+    def ask_facts(self, script: Path, code: Path, *, scorer: Scorer) -> None:
         """See Engine.ask_facts."""
-        self._pool.ask(wire.FACTS, {"script": str(script), "code": str(code)})
+        self._pool.ask(wire.FACTS, {"script": str(script), "code": str(code), "scorer": str(scorer)})
 
     def facts(self) -> ScriptFacts:
         """See Engine.facts."""

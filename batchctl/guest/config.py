@@ -7,6 +7,9 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from .wire import BODY_CAP, Frame, ProtocolError
 
+SCRIPT = "script"
+MLFLOW = "mlflow"
+
 
 class Job(NamedTuple):
     """What every worker of a run shares. Paths absolute; `env` is laid over the environment that the server has."""
@@ -33,6 +36,8 @@ class Job(NamedTuple):
     linger_ms: float
     linger_bytes: int
     timeout: float  # informative: the pool keeps the deadline
+    scorer: str  # script; or mlflow: `script` is the MLmodel file and `code` its folder, which is not importable
+    chunk_rows: int  # of mlflow: rows of a table per predict; 0: all
 
 
 class Fork(NamedTuple):
@@ -78,6 +83,8 @@ def job_of(frame: Frame) -> Job:
             linger_ms=float(head.get("linger_ms", 2)),
             linger_bytes=min(int(head.get("linger_bytes", 64 << 10)), BODY_CAP // 2),
             timeout=float(head.get("timeout", 0)),
+            scorer=str(head.get("scorer", SCRIPT)),
+            chunk_rows=int(head.get("chunk_rows", 0)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProtocolError("JOB: %s: %s" % (type(error).__name__, error)) from error

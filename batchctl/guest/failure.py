@@ -18,10 +18,26 @@ class ContractError(Exception):
     """The script does not keep the contract (no `run`, wrong arity, wrong return type); the message says how."""
 
 
+class FileError(Exception):
+    """One input file could not be scored, because of `cause`; it is told as that, with the file named. `said` stands
+    for the cause's own message, where that says too much."""
+
+    def __init__(self, path: str, cause: Exception, *, said: str = "") -> None:
+        super().__init__(path, cause)
+        self.path = path
+        self.cause = cause
+        self.said = said
+
+
 def describe(error: BaseException) -> Dict[str, str]:
     """{"error", "message", "traceback"} of an exception that was caught."""
     if isinstance(error, ContractError):
         return {"error": "ContractError", "message": cap(str(error), MESSAGE_CAP), "traceback": ""}
+    if isinstance(error, FileError):
+        found = describe(error.cause)
+        said = error.said or found["message"]
+        found["message"] = cap("Error processing input file %r: %s" % (error.path, said), MESSAGE_CAP)
+        return found
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in ("builtins", "__main__"):

@@ -23,7 +23,7 @@ from .harvest import Harvest, remove_tree
 from .outbox import Outbox
 from .plan_map import PlanMap
 from .rows import Renderer, accept
-from .script import Script
+from .script import Scorer
 
 _READ = 256 << 10
 Lease = Tuple[int, ...]  # serial, batch, first, count, attempt
@@ -35,7 +35,7 @@ class Loop:
     def __init__(
         self,
         job: Job,
-        script: Script,
+        script: Scorer,
         *,
         channel: socket.socket,
         page: pages.Page,
@@ -50,7 +50,9 @@ class Loop:
         self._outbox = outbox
         self._harvest = harvest
         self._incarnation = incarnation
-        self._renderer = Renderer(job.output_format, job.output_action, job.code, header=job.header)
+        self._renderer = Renderer(
+            job.output_format, job.output_action, job.code, header=job.header, separator=script.separator
+        )
         self._header = b""
         self._appends = job.output_action != "summary_only"
         self._plan: Optional[PlanMap] = None
@@ -99,7 +101,8 @@ class Loop:
         """The hot path: microseconds per mini-batch beside run(), so names are bound once, nothing built per item."""
         outbox, page, harvest, renderer = self._outbox, self._page, self._harvest, self._renderer
         put, is_void, clock, crc32 = page.put, page.is_void, time.monotonic_ns, zlib.crc32
-        pack, add, has_new, render = wire.SCORED_RECORD.pack, outbox.add, harvest.has_new, renderer.render
+        pack, add, has_new, per_file = wire.SCORED_RECORD.pack, outbox.add, harvest.has_new, self._script.per_file
+        render = renderer.render_tables if per_file else renderer.render
         run, with_context, appends, spill_over = (
             self._script.run,
             self._script.with_context,
@@ -145,7 +148,7 @@ class Loop:
                 continue
             if renderer.header != self._header:
                 self._say_header()
-            if n_rows > count:
+            if n_rows > count and not per_file:
                 self._note_surplus(n_rows, count)
             if add(
                 pack(
@@ -157,7 +160,7 @@ class Loop:
                     len(rows),
                     crc32(rows),
                     n_rows if appends else 0,
-                    n_rows if n_rows < count else count,
+                    n_rows if n_rows < count and not per_file else count,
                     end - start,
                     clock() - start,
                 ),
@@ -207,7 +210,7 @@ class Loop:
                 "serial": serial,
                 "lease": [batch, first, count, attempt],
                 "n_rows": n_rows if self._appends else 0,
-                "ok": min(n_rows, count),
+                "ok": count if self._script.per_file else min(n_rows, count),
                 "crc": zlib.crc32(rows),
                 "length": len(rows),
                 "run_ns": end_ns - start_ns,
@@ -216,7 +219,7 @@ class Loop:
                 "staged": staged,
                 "files": [list(entry) for entry in files],
             }
-            if n_rows > count:
+            if n_rows > count and not self._script.per_file:
                 self._note_surplus(n_rows, count)
             self._page.put(pages.SEND, serial, time.monotonic_ns())
             try:

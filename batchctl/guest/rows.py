@@ -34,12 +34,23 @@ _NOT_OVERRIDABLE = ("path_or_buf", "mode", "encoding", "errors", "compression", 
 _STR = {str}
 
 
+class Tables:
+    """What a scorer of our own answers: a DataFrame for each file. Each becomes text by itself, so that a file's rows
+    do not depend on which others are scored with it. Its length is that of all of them."""
+
+    def __init__(self, frames: List[Any]) -> None:
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return sum(map(len, self.frames))
+
+
 def accept(result: Any, note: Callable[[str, str], None]) -> Any:
     """The result as a list or DataFrame. ContractError for what the contract refuses; `note(kind, text)` for oddities.
 
     Called inside the timed `run`: materialising a generator is the script's own work.
     """
-    if isinstance(result, list):
+    if isinstance(result, (list, Tables)):
         return result
     if isinstance(result, tuple):
         return list(result)
@@ -69,7 +80,9 @@ class Renderer:
     """Turns accepted results into bytes. `header`: the header line (line end included) of the last rows, which
     is not in them: the run has one, at the head of its output. Always in csv, in the azure format where asked for."""
 
-    def __init__(self, output_format: str, output_action: str, code: str, *, header: bool = False) -> None:
+    def __init__(
+        self, output_format: str, output_action: str, code: str, *, header: bool = False, separator: str = " "
+    ) -> None:
         self.header = b""
         self._frame_columns: Optional[List[Any]] = None
         self._options: Dict[str, Any] = {}
@@ -77,7 +90,7 @@ class Renderer:
         if output_action == "summary_only":
             self.render: Callable[[Any], bytes] = _nothing
         elif output_format == AZURE:
-            self._options = {"header": False, "index": False, "sep": " "}
+            self._options = {"header": False, "index": False, "sep": separator}
             self._options.update(to_csv_overrides(code))
             if header:  # else a header that the settings file asks for comes with every DataFrame, as on Azure
                 self._names, self._options["header"] = self._options["header"] or True, False
@@ -88,6 +101,17 @@ class Renderer:
             self.render = _jsonl
         else:
             raise ContractError("output format %r is none of azure, csv, jsonl" % output_format)
+
+    def render_tables(self, tables: Tables) -> bytes:
+        """The rows of each, one after the other."""
+        pieces: List[bytes] = []
+        header = b""
+        for frame in tables.frames:
+            pieces.append(self.render(frame))
+            if header and pieces[-1] and self.header != header:
+                raise ContractError("files of one mini-batch have different columns, which csv cannot hold")
+            header = self.header if pieces[-1] else header
+        return b"".join(pieces)
 
     def _azure(self, result: Any) -> bytes:
         if type(result) is not list and not isinstance(result, list):

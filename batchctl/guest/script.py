@@ -18,8 +18,23 @@ from .failure import ContractError
 OUTPUT_FOLDER = "${{outputs}}"
 
 
-class Script:
-    """The imported script. `run` takes (mini_batch) or, where `with_context`, (mini_batch, context)."""
+class Scorer:
+    """What a worker calls. `run` takes (mini_batch) or, where `with_context`, (mini_batch, context).
+
+    `per_file`: it is our own and answers with rows.Tables, a frame for each file or else an exception; of a script's
+    answer each element counts as a file. `separator` is that of the azure format.
+    """
+
+    run: Callable[..., Any]
+    with_context = False
+    init: Optional[Callable[[], Any]] = None
+    shutdown: Optional[Callable[[], Any]] = None
+    per_file = False
+    separator = " "
+
+
+class Script(Scorer):
+    """The imported script."""
 
     def __init__(self, module: types.ModuleType) -> None:
         name = os.path.basename(str(module.__file__))
@@ -28,7 +43,7 @@ class Script:
             raise ContractError("%s defines no function run(mini_batch)" % name)
         if inspect.iscoroutinefunction(run):
             raise ContractError("%s: run must be a plain function, not `async def`" % name)
-        self.run: Callable[..., Any] = run
+        self.run = run
         self.with_context = takes(run, "run", name, most=2, least=1) == 2
         self.init = self._optional(module, "init", name)
         self.shutdown = self._optional(module, "shutdown", name)
@@ -62,32 +77,10 @@ def takes(function: Callable[..., Any], called: str, name: str, *, most: int, le
 
 def load(script: str, code: str, argv: List[str], logging_level: str) -> types.ModuleType:
     """Import the script under its dotted name relative to `code`, with sys.path, sys.argv and logging as it expects
-    them.
-
-    Raises whatever the script raises. The zip that we came from leaves sys.path; our modules stay known only under
-    their own, underscored package.
-    """
-    forget_ourselves()
-    folders = [code]
-    if os.path.dirname(script) != code:
-        folders.append(os.path.dirname(script))
-    # The interpreter read PYTHONPATH before the job's environment was known. One that ignores it (-E, or ours) is
-    # not to mix its packages with others.
-    if not sys.flags.ignore_environment:
-        folders += [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    sys.path[:] = folders + [entry for entry in sys.path if entry not in folders]
-    sys.path_importer_cache.pop(code, None)
-    importlib.invalidate_caches()
+    them. Raises whatever the script raises."""
     out = os.environ.get("AZUREML_BI_OUTPUT_PATH", "")
-    sys.argv[:] = [script, *(word.replace(OUTPUT_FOLDER, out) for word in argv)]
-    # A script that looks at __main__, or a library that pickles from it, finds a blank one and not our entry.
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    level = getattr(logging, logging_level.upper(), None)
-    logging.basicConfig(
-        stream=sys.stdout,
-        level=level if isinstance(level, int) else logging.INFO,
-        format="%(asctime)s|%(levelname)s|%(process)d|%(name)s|%(message)s",
-    )
+    argv = [word.replace(OUTPUT_FOLDER, out) for word in argv]
+    settle_in([code, os.path.dirname(script)], [script, *argv], logging_level)
     name = _module_name(script, code)
     spec = importlib.util.spec_from_file_location(name, script)
     if spec is None or spec.loader is None:
@@ -105,6 +98,32 @@ def load(script: str, code: str, argv: List[str], logging_level: str) -> types.M
     if parent:
         setattr(sys.modules[parent], child, found)
     return found
+
+
+def settle_in(folders: List[str], argv: List[str], logging_level: str) -> None:
+    """Make this process one that user code can be imported in: sys.path begins with `folders`, sys.argv is `argv`.
+
+    The zip that we came from leaves sys.path; our modules stay known only under their own, underscored package.
+    """
+    forget_ourselves()
+    folders = list(dict.fromkeys(folders))
+    for folder in folders:
+        sys.path_importer_cache.pop(folder, None)
+    # The interpreter read PYTHONPATH before the job's environment was known. One that ignores it (-E, or ours) is
+    # not to mix its packages with others.
+    if not sys.flags.ignore_environment:
+        folders += [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    sys.path[:] = folders + [entry for entry in sys.path if entry not in folders]
+    importlib.invalidate_caches()
+    sys.argv[:] = argv
+    # A script that looks at __main__, or a library that pickles from it, finds a blank one and not our entry.
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    level = getattr(logging, logging_level.upper(), None)
+    logging.basicConfig(
+        stream=sys.stdout,
+        level=level if isinstance(level, int) else logging.INFO,
+        format="%(asctime)s|%(levelname)s|%(process)d|%(name)s|%(message)s",
+    )
 
 
 def forget_ourselves() -> None:

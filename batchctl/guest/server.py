@@ -30,7 +30,7 @@ from collections import deque
 from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from . import limits, preload, wire
-from .config import Fork, Job, fork_of, job_of
+from .config import SCRIPT, Fork, Job, fork_of, job_of
 from .facts import find_facts
 from .failure import describe
 from .throwaway import ask_child
@@ -115,8 +115,8 @@ class Server:
             self._fork(fork_of(frame))
         elif frame.kind == wire.FACTS:
             asked = frame.json()
-            script, code = str(asked["script"]), str(asked["code"])
-            self._say(wire.FACTS_FOUND, ask_child(lambda: find_facts(script, code)))
+            script, code, scorer = str(asked["script"]), str(asked["code"]), str(asked.get("scorer", SCRIPT))
+            self._say(wire.FACTS_FOUND, ask_child(lambda: find_facts(script, code, scorer)))
         elif frame.kind == wire.QUIT:
             self._quitting = True
         else:

@@ -19,14 +19,14 @@ from typing import Dict, List, MutableMapping, NamedTuple, Optional
 
 from . import limits, wire
 from . import page as pages
-from .config import Fork, Job
+from .config import MLFLOW, Fork, Job
 from .entry_script import EntryScriptFinder, Place
 from .failure import describe
 from .harvest import Harvest, NoHarvest
 from .loop import Loop
 from .outbox import Outbox
 from .rows import Renderer
-from .script import Script, load
+from .script import Scorer, Script, load
 
 
 class Descriptors(NamedTuple):
@@ -154,15 +154,21 @@ def _file_uri(path: str) -> str:
     return "file://" + quote(os.fsencode(path))
 
 
-def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) -> Optional[Script]:
+def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) -> Optional[Scorer]:
     """Import, check and init() the script and say READY; None after INIT_FAILED was said."""
     phase = "import"
     began = time.monotonic_ns()
     try:
         page.put(pages.INIT, 0, began)
-        module = load(job.script, job.code, job.argv, job.logging_level)
-        phase = "contract"
-        script = Script(module)
+        if job.scorer == MLFLOW:
+            from .mlflow_scorer import MlflowScorer  # compiled anew from the zip at each start: scripts do without
+
+            script: Scorer = MlflowScorer(job)
+            phase = "contract"
+        else:
+            module = load(job.script, job.code, job.argv, job.logging_level)
+            phase = "contract"
+            script = Script(module)
         Renderer(job.output_format, job.output_action, job.code, header=job.header)  # a damaged settings file shows now
         phase = "init"
         imported = time.monotonic_ns()
@@ -183,7 +189,7 @@ def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) 
     return script
 
 
-def _shut_down(script: Script, page: pages.Page, outbox: Outbox) -> None:
+def _shut_down(script: Scorer, page: pages.Page, outbox: Outbox) -> None:
     """shutdown(), then what the script registered with atexit; neither can harm results that the pool has already."""
     page.move(pages.SHUTDOWN, time.monotonic_ns())
     for name, function in (("shutdown()", script.shutdown), ("an atexit function", atexit._run_exitfuncs)):

@@ -24,6 +24,13 @@ class Dialect(StrEnum):
     MLFLOW = "mlflow"
 
 
+class Scorer(StrEnum):
+    """What scores: a script of the user's, or our own for models of MLflow's that come without one."""
+
+    SCRIPT = "script"
+    MLFLOW = "mlflow"
+
+
 class OutputAction(StrEnum):
     """What becomes of returned rows."""
 
@@ -99,10 +106,11 @@ class JobSpec:
     dialect: Dialect
     spec_path: Path  # the file given as SPEC, absolute
     name: str
-    script: Path  # absolute
-    code: Path  # absolute folder made importable
+    script: Path  # absolute; of a model without a script, its MLmodel file
+    code: Path  # absolute folder made importable; of a model without a script, the model's, not importable
     inputs: tuple[str, ...]  # INPUT arguments as given (folder, file, glob, @list, @-)
     out: Path | None  # OUT, absolute; None for check and plan
+    scorer: Scorer = Scorer.SCRIPT
     model: Path | None = None
     python: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # values are nobody else's to see
@@ -128,6 +136,7 @@ class JobSpec:
     mini_batch_error_threshold: int = -1  # failed mini-batches tolerated; -1: any number
     allowed_failed_percent: float = 100.0  # of all mini-batches, judged at the end only
     isolate: bool = True
+    mlflow_chunk_rows: int = 10_000  # rows of a table per predict, where there is no script; 0: all
     workers: int | None = None  # None: sized automatically
     threads: int | None = None  # cpus per worker; None: derived
     hide_gpus: bool = False

@@ -167,6 +167,8 @@ def _engine_job(ready: Ready, *, epoch: int, sizing: Sizing, mask: Mask) -> Engi
         init_timeout=spec.init_timeout,
         preload=spec.preload,
         header=spec.header,
+        scorer=spec.scorer,
+        chunk_rows=spec.mlflow_chunk_rows,
         log_sink=log_sink,
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from batchctl.engine.base import Arity, ScriptFacts
 from batchctl.engine.interpreter import Interpreter
 from batchctl.errors import UsageError
-from batchctl.model.job import Dialect, JobSpec
+from batchctl.model.job import Dialect, JobSpec, Scorer
 from batchctl.plan.encode import PlanImage, build_plan
 from batchctl.plan.fingerprint import Fingerprint, FingerprintRequest, take_fingerprint
 from batchctl.plan.inputs import InputRequest
@@ -33,7 +33,8 @@ def script_problems(facts: ScriptFacts, spec: JobSpec, *, interpreter: Interpret
         return (f"{script}:{what[0].removeprefix('line ')}: {what[2]} (Python {facts.python}). Mend the script",)
     problems = []
     if facts.missing:
-        problems.append(f"{script}: imports {', '.join(facts.missing)}, which {_lacking(interpreter, facts)}")
+        verb = "takes" if spec.scorer is Scorer.MLFLOW else "imports"
+        problems.append(f"{script}: {verb} {', '.join(facts.missing)}, which {_lacking(interpreter, facts)}")
     if not facts.dynamic:
         problems.extend(_contract_problems(facts.functions, script))
     return tuple(problems)
@@ -105,9 +106,10 @@ def fingerprint_of(
     inputs = tuple(_absolute(given) for given in spec.inputs)
     folders = tuple(Path(given) for given in inputs if not _GLOB.search(given) and not given.startswith(("@", "-")))
     out = (spec.out,) if spec.out is not None else ()
+    scripted = spec.scorer is Scorer.SCRIPT  # else the model is all there is
     request = FingerprintRequest(
-        script=spec.script,
-        code=spec.code,
+        script=spec.script if scripted else None,
+        code=spec.code if scripted else None,
         model=spec.model,
         environment=spec.environment,
         fields=fixed_part(spec),

@@ -150,7 +150,7 @@ def _facts(spec: JobSpec, interpreter: Interpreter) -> ScriptFacts:
         )
         try:
             engine.open()
-            engine.ask_facts(spec.script, spec.code)
+            engine.ask_facts(spec.script, spec.code, scorer=spec.scorer)
             return engine.facts()
         finally:
             engine.close()

@@ -94,7 +94,7 @@ def _engine(call: Call, *, run_id: str) -> Iterator[Engine]:
     )
     try:
         engine.open()
-        engine.ask_facts(call.spec.script, call.spec.code)
+        engine.ask_facts(call.spec.script, call.spec.code, scorer=call.spec.scorer)
         yield engine
     finally:
         engine.close()

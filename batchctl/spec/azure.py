@@ -25,6 +25,7 @@ from batchctl.spec.azure_keys import (
 )
 from batchctl.spec.draft import Draft, Rank
 from batchctl.spec.fields import BY_FIELD, SETTINGS, Setting
+from batchctl.spec.mlflow_model import ask_for_mlflow
 from batchctl.spec.nodes import Kind, Node, unknown_keys
 from batchctl.spec.paths import Found, anchored, found
 from batchctl.spec.problems import Problem, Wrong, did_you_mean, quoted
@@ -219,7 +220,7 @@ def _name(root: Node, draft: Draft, *, base: Path) -> None:
 def _code(root: Node, draft: Draft, *, base: Path) -> None:
     block = root.get("code_configuration")
     if block is None:
-        draft.add(_no_script(root, base=base))
+        _no_script(root, draft)
         return
     if block.kind is not Kind.MAPPING:
         draft.add(block.problem("is no mapping", "Write code: and scoring_script: below it"))
@@ -237,22 +238,13 @@ def _code(root: Node, draft: Draft, *, base: Path) -> None:
         take_script(draft, script, base=base, code=code, code_source=source)
 
 
-def _no_script(root: Node, *, base: Path) -> Problem:
-    """No code_configuration: a model of MLflow's (comes with its own issue), or something forgotten."""
-    model = root.get("model")
-    path, kind = (model.get("path"), model.get("type")) if model is not None else (None, None)
-    mlflow = kind is not None and kind.text == "mlflow_model"
-    if path is not None and path.kind is Kind.SCALAR and not _is_reference(path.text):
-        try:
-            mlflow = mlflow or found(anchored(base, path.text) / "MLmodel") is Found.FILE
-        except Wrong:
-            pass  # the model's own check says what is wrong with the path
-    if mlflow and model is not None:
-        what = "an MLflow model without a scoring script is not supported yet"
-        return model.problem(what, "Add code_configuration with code and scoring_script")
-    what = "missing: a scoring script is needed (models of MLflow without one come later)"
-    remedy = "Add code_configuration with code and scoring_script"
-    return Problem(root.place.source, what, remedy, key="code_configuration")
+def _no_script(root: Node, draft: Draft) -> None:
+    """No code_configuration: a model of MLflow's, or something forgotten; the model that is chosen in the end tells."""
+    ask_for_mlflow(draft, "no code_configuration")
+    if root.get("model") is None:
+        what = "missing: a scoring script is needed, or an MLflow model below model"
+        remedy = "Add code_configuration with code and scoring_script, or name the model with --model PATH"
+        draft.add(Problem(root.place.source, what, remedy, key="code_configuration", field="model"))
 
 
 def take_model(node: Node, draft: Draft, *, base: Path) -> None:

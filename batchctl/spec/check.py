@@ -12,7 +12,13 @@ from batchctl.spec.identity import Json, plain
 from batchctl.spec.problems import Problem, escaped
 from batchctl.spec.resolve import Loaded
 
-_ORDER = ("script", "code", "inputs", *(setting.field for setting in SETTINGS if setting.field != "environment"))
+_ORDER = (
+    "scorer",
+    "script",
+    "code",
+    "inputs",
+    *(setting.field for setting in SETTINGS if setting.field != "environment"),
+)
 # What a None means, in words.
 _ABSENT = {"workers": "auto", "threads": "auto", "model": "none", "python": "found by rule"}
 HIDDEN = "(set)"

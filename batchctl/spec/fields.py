@@ -117,7 +117,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         field="output_format", key="output_format", parse=values.choice(OutputFormat), flag="--output-format",
-        metavar="FORMAT", default=OutputFormat.CSV, by_dialect={Dialect.AZURE: OutputFormat.AZURE},
+        metavar="FORMAT", default=OutputFormat.CSV,
+        by_dialect={Dialect.AZURE: OutputFormat.AZURE, Dialect.MLFLOW: OutputFormat.AZURE},
         help="azure, csv or jsonl",
     ),
     Setting(
@@ -176,6 +177,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         field="isolate", key="isolate", parse=values.switch, flag="--isolate", switch=True, default=True,
         help="halve a failing mini-batch until only the guilty files are given up",
+    ),
+    Setting(
+        field="mlflow_chunk_rows", key="mlflow_chunk_rows", parse=values.whole(0, 10**9), flag="--mlflow-chunk-rows",
+        metavar="N", default=10_000,
+        help="rows of a table per predict of an MLflow model without a script; 0: all rows of a file",
     ),
     Setting(
         field="workers", key="workers", parse=values.count_or_auto(1024), flag="--workers", metavar="N|auto",

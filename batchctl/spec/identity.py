@@ -29,6 +29,7 @@ FIXED = (
     "order",
     "on_collision",
     "own_files",
+    "mlflow_chunk_rows",
 )
 FREE = (
     "workers",
@@ -46,13 +47,14 @@ FREE = (
     "logging_level",
     "preload",
 )
-# Compared by digest (script, code, model, environment), resolved first (python), or of no weight: the run directory can
-# be moved, and a name or a note decides nothing.
+# Compared by digest (script, code, model, environment; the scorer by there being a script), resolved first (python), or
+# of no weight: the run directory can be moved, and a name or a note decides nothing.
 NEITHER = (
     "spec_path",
     "name",
     "script",
     "code",
+    "scorer",
     "inputs",
     "out",
     "model",

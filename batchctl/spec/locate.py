@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchctl.model.job import Dialect
+from batchctl.spec.mlflow_model import MODEL_FILE
 from batchctl.spec.paths import Found, anchored, found, neighbour
 from batchctl.spec.problems import Problem, Wrong, escaped, quoted
 
 # In a folder the first of these is taken: who writes a batchctl.toml beside a deployment means it to be used.
 IN_FOLDER = ("batchctl.toml", "deployment.yml", "deployment.yaml", "score.py")
 SUFFIXES = {".yml": Dialect.AZURE, ".yaml": Dialect.AZURE, ".toml": Dialect.NATIVE, ".py": Dialect.SCRIPT}
-_MLFLOW_FILE = "MLmodel"
 _NAMED = 5
 _LISTED = 1000
 
@@ -40,8 +40,8 @@ def locate(given: str, cwd: Path) -> Located | Problem:
         return Problem(given, "is missing", neighbour(path) or "Give a deployment.yml, a batchctl.toml or a score.py")
     if kind is Found.OTHER:
         return Problem(given, f"is {kind}", "Give a deployment.yml, a batchctl.toml or a score.py")
-    if path.name == _MLFLOW_FILE:
-        return _mlflow(given)
+    if path.name == MODEL_FILE:
+        return Located(path, given, Dialect.MLFLOW)
     dialect = SUFFIXES.get(path.suffix.lower())
     if dialect is None:
         ending = quoted(path.suffix) if path.suffix else "without a suffix"
@@ -57,8 +57,9 @@ def _in_folder(given: str, folder: Path) -> Located | Problem:
         unused = f" ({', '.join(others)} beside it is not used)" if others else ""
         note = f"{escaped(given)}: {taken} taken as the spec{unused}"
         return Located(folder / taken, shown, SUFFIXES[Path(taken).suffix], (note,))
-    if found(folder / _MLFLOW_FILE) is Found.FILE:
-        return _mlflow(given)
+    if found(folder / MODEL_FILE) is Found.FILE:
+        note = f"{escaped(given)}: an MLflow model, taken as the spec"
+        return Located(folder / MODEL_FILE, str(Path(given) / MODEL_FILE), Dialect.MLFLOW, (note,))
     try:
         names = [entry.name for _, entry in zip(range(_LISTED), folder.iterdir(), strict=False)]
     except OSError as error:
@@ -66,8 +67,3 @@ def _in_folder(given: str, folder: Path) -> Located | Problem:
     near = sorted(name for name in names if Path(name).suffix.lower() in SUFFIXES)[:_NAMED]
     remedy = f"Name one: {', '.join(str(Path(given) / name) for name in near)}" if near else "Give a spec file"
     return Problem(given, f"holds none of {', '.join(IN_FOLDER)}", remedy)
-
-
-def _mlflow(given: str) -> Problem:
-    what = "models of MLflow without a scoring script are not supported yet"
-    return Problem(given, what, "Give a deployment.yml, a batchctl.toml or a score.py")

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from batchctl.spec import values
 from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import SETTINGS, Setting
+from batchctl.spec.mlflow_model import ask_for_mlflow
 from batchctl.spec.nodes import Kind, Node
 from batchctl.spec.problems import Problem, Wrong, did_you_mean, quoted
 from batchctl.spec.scoring import check_script, code_folder, take_script
@@ -42,6 +43,9 @@ def read(root: Node, draft: Draft, *, base: Path) -> None:
     """Put the values of a batchctl.toml into the draft; `base` is the folder of the file."""
     _settings(root, draft, base=base)
     script = root.get(SCRIPT)
+    if script is None and root.get("model") is not None:
+        ask_for_mlflow(draft, f"no script in {root.place.source}")
+        return
     if script is None:
         draft.add(Problem(root.place.source, "no script", 'Write script = "score.py"', key=SCRIPT))
         return
@@ -52,6 +56,17 @@ def read(root: Node, draft: Draft, *, base: Path) -> None:
     code = code_folder(draft, node, base)
     if code is not None:
         take_script(draft, script, base=base, code=code, code_source=node.source)
+
+
+def read_model(path: Path, root: Node, draft: Draft) -> None:
+    """A model of MLflow's that is its own spec, by its MLmodel file; the tree holds what --set gave."""
+    _settings(root, draft, base=path.parent)
+    for key in (SCRIPT, CODE):
+        node = root.get(key)
+        if node is not None:
+            draft.add(node.problem("the spec is an MLflow model, which needs none", "Give the script as SPEC"))
+    ask_for_mlflow(draft, "SPEC")
+    draft.put("model", Value(path.parent, "SPEC", Rank.FILE))
 
 
 def read_bare(path: Path, root: Node, draft: Draft, *, shown: str) -> None:

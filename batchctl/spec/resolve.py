@@ -22,11 +22,13 @@ from batchctl.model.job import (
     OutputAction,
     OutputFormat,
     OwnFiles,
+    Scorer,
 )
 from batchctl.spec import azure, azure_strict, native, parallel
 from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import SETTINGS, Setting
 from batchctl.spec.locate import Located, locate
+from batchctl.spec.mlflow_model import settle_mlflow
 from batchctl.spec.nodes import SET_SOURCE, Node, Tree, empty, listed, overridden, scalar
 from batchctl.spec.partitioning import check_partitioning
 from batchctl.spec.paths import Found, found
@@ -103,6 +105,7 @@ def load(
     given = tuple(inputs)
     if given:
         draft.put("inputs", Value(given, "command line", Rank.FLAG))
+    settle_mlflow(draft, own=located.path.parent if located.dialect is Dialect.MLFLOW else None)
     _defaults(draft, located)
     _cross_checks(draft)
     check_partitioning(draft, located.dialect)
@@ -145,6 +148,8 @@ def _read(located: Located, draft: Draft, *, sets: tuple[str, ...], strict_azure
         (parallel if parallel.is_parallel(root) else azure).read(root, draft, base=base)
     elif located.dialect is Dialect.NATIVE:
         native.read(root, draft, base=base)
+    elif located.dialect is Dialect.MLFLOW:
+        native.read_model(located.path, root, draft)
     else:
         native.read_bare(located.path, root, draft, shown=located.shown)
     return refused
@@ -160,7 +165,7 @@ def _refused(located: Located, root: Node, *, sets: tuple[str, ...]) -> tuple[Pr
 
 
 def _tree(located: Located) -> Tree:
-    if located.dialect is Dialect.SCRIPT:
+    if located.dialect in (Dialect.SCRIPT, Dialect.MLFLOW):
         return Tree(empty(located.shown))
     text = read_text(located.path, located.shown)
     if isinstance(text, Problem):
@@ -215,6 +220,8 @@ def _defaults(draft: Draft, located: Located) -> None:
             value = setting.default_for(dialect)
             source = f"default ({dialect} dialect)" if dialect in setting.by_dialect else "default"
             draft.put(setting.field, Value(value, source, Rank.DEFAULT))
+    if "scorer" not in draft.values:
+        draft.put("scorer", Value(Scorer.SCRIPT, "default", Rank.DEFAULT))
     if "name" not in draft.values:
         name = located.path.parent.name or "job"
         draft.put("name", Value(name, "default (folder of the spec)", Rank.DEFAULT))

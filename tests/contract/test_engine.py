@@ -27,7 +27,7 @@ from batchctl.model.events import (
     WorkerGone,
     WorkerReady,
 )
-from batchctl.model.job import OutputFormat
+from batchctl.model.job import OutputFormat, Scorer
 from batchctl.model.outcome import FailureKind
 from tests.contract.engine_bench import Bench, alive, children, descriptors, wait_for
 
@@ -436,7 +436,7 @@ def test_close_leaves_no_process_and_no_descriptor(tmp_path: Path, name: str) ->
 
 
 def facts_of(bench: Bench, script: Path) -> ScriptFacts:
-    bench.engine.ask_facts(script, script.parent)
+    bench.engine.ask_facts(script, script.parent, scorer=Scorer.SCRIPT)
     return bench.engine.facts()
 
 

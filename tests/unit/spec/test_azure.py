@@ -145,8 +145,12 @@ FILES = {
     "command job": ("type: command\n", 'type "command" is no batch deployment'),
     "endpoint": ("name: e\nauth_mode: aad_token\n", "this is a batch endpoint, not a deployment"),
     "no code": ("name: d\n", "d.yml:code_configuration: missing: a scoring script is needed"),
-    "mlflow by type": ("model: {path: model, type: mlflow_model}\n", "MLflow model without a scoring script"),
-    "mlflow by folder": ("model: {path: mlflow}\n", "MLflow model without a scoring script"),
+    "no code, a model of another kind": (
+        "model: {path: model, type: mlflow_model}\n",
+        'd.yml:1 model.path: there is no scoring script, and "model" holds no MLmodel file',
+    ),
+    "no code, a model without flavours": ("model: {path: mlflow}\n", "MLmodel:flavors: no python_function flavour"),
+    "no code, a registered model": ("model: azureml:m:1\n", 'd.yml:1:model: "azureml:m:1" is a registered model'),
     "code a word": ("code_configuration: code\n", "is no mapping"),
     "no script": ("code_configuration: {code: code}\n", "names no scoring_script"),
     "code key unknown": (
