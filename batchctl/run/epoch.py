@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
@@ -32,6 +33,7 @@ from batchctl.run.crew import Crew
 from batchctl.run.ending import Conducted, Verdict, judge_run, summarise_run
 from batchctl.run.journal import Journal
 from batchctl.run.model_folder import stage_model
+from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan, size_slots
 from batchctl.run.signals import StopSignals
 from batchctl.run.telling import Teller
@@ -101,17 +103,17 @@ def run_epoch(
             finally:
                 notifier.ending()
         clean = True
-        return _end(ready, conducted, recovered, queue=queue, teller=teller, sizing=sizing, disk=disk)
+        return _end(ready, conducted, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
     except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals
         verdict = Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, "stopped by SIGINT")
         with contextlib.suppress(StorageError):
-            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing)
+            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
         raise
     except BatchctlError as error:
         state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
         verdict = Verdict(error.exit_code, state, error.message.partition("\n")[0])
         with contextlib.suppress(StorageError):  # the error itself is what has to be told
-            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing)
+            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
         raise
     finally:
         journal.close()
@@ -172,7 +174,8 @@ def _masker(spec: JobSpec) -> Callable[[Failure], Failure]:
             return failure
         texts = (failure.error, failure.message, failure.traceback)
         told = (mask.applied(text.encode(errors="surrogateescape")).decode(errors="surrogateescape") for text in texts)
-        return Failure(failure.kind, *told)
+        error, message, traceback = told
+        return replace(failure, error=error, message=message, traceback=traceback)
 
     return masked
 
@@ -229,6 +232,7 @@ def _end(
     queue: FileQueue,
     teller: Teller,
     sizing: Sizing,
+    plan: Plan,
     disk: Disk,
 ) -> Summary:
     spec = ready.spec
@@ -238,13 +242,21 @@ def _end(
         teller.tick(force=True)
         _finish(ready, recovered, teller=teller, disk=disk)
         teller.tally.rows = recovered.committer.ledger.n_rows
-    return _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing)
+    return _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
 
 
 def _tell_end(
-    ready: Ready, verdict: Verdict, recovered: Recovered, *, queue: FileQueue, teller: Teller, sizing: Sizing
+    ready: Ready,
+    verdict: Verdict,
+    recovered: Recovered,
+    *,
+    queue: FileQueue,
+    teller: Teller,
+    sizing: Sizing,
+    plan: Plan,
+    disk: Disk,
 ) -> Summary:
-    """summary.json and the last status.json, however the epoch ended."""
+    """summary.json, quarantine.jsonl and the last status.json, however the epoch ended."""
     spec, layout = ready.spec, ready.layout
     output = ""
     if spec.output_action is OutputAction.APPEND_ROW:
@@ -267,4 +279,5 @@ def _tell_end(
     teller.message = verdict.reason
     teller.tick(force=True)
     write_summary(layout.summary, summary)
+    tell_quarantine(ready, plan, disk=disk, items=summary.items_quarantined)
     return summary

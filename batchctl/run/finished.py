@@ -16,6 +16,7 @@ from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile, read_status
 from batchctl.report.summary import read_summary, write_summary
 from batchctl.run.ending import Verdict, summarise_run
+from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan
 from batchctl.run.tally import Tally
 from batchctl.store.finish import Finished, open_finished
@@ -36,6 +37,8 @@ def tell_complete(ready: Ready, reporter: Reporter, *, disk: Disk) -> Summary:
         else:
             summary = _from_log(ready, finished, plan=plan, batches=len(bounds) - 1)
             write_summary(layout.summary, summary)
+        if disk.stat(layout.quarantine) is None:
+            tell_quarantine(ready, plan, disk=disk, items=summary.items_quarantined)
         if read_status(layout.status) is None:
             _write_status(ready, summary)
     reporter.note(f"this run is complete: {layout.out}; nothing was left to do (--fresh starts over)")

@@ -42,6 +42,8 @@ def _told(frame: Frame, payload: bytes) -> Iterator[dict[str, Any]]:
                     "error": failure.error,
                     "message": failure.message,
                     "traceback": failure.traceback,
+                    "phase": failure.phase,
+                    "peak_memory": failure.peak_memory,
                 }
         case FrameType.EPOCH:
             opened = unpack_epoch(payload, number=frame.epoch)

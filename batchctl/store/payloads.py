@@ -56,12 +56,14 @@ def pack_commits(commits: Iterable[Committed]) -> bytes:
 
 
 def pack_failures(records: Sequence[Charged] | Sequence[Quarantined]) -> Iterator[bytes]:
-    """JSON lists of [mini-batch, first, count, attempt, kind, error, message, traceback], each well below the cap."""
+    """JSON lists of [mini-batch, first, count, attempt, kind, error, message, traceback, phase, peak memory or null],
+    each well below the cap."""
     texts: list[bytes] = []
     size = 0
     for record in records:
         failure = record.failure
-        row = [*record.lease, failure.kind.value, failure.error, failure.message, failure.traceback]
+        row: list[object] = [*record.lease, failure.kind.value, failure.error, failure.message, failure.traceback]
+        row += [failure.phase, failure.peak_memory]
         text = _json(row)
         if texts and size + len(text) > _SMALL:
             yield b"[" + b",".join(texts) + b"]"
@@ -73,8 +75,9 @@ def pack_failures(records: Sequence[Charged] | Sequence[Quarantined]) -> Iterato
 
 
 def unpack_failures(payload: bytes) -> Iterator[tuple[Lease, Failure]]:
-    for batch, first, count, attempt, kind, error, message, traceback in json.loads(payload):
-        yield Lease(batch, first, count, attempt), Failure(FailureKind(kind), error, message, traceback)
+    # Logs of earlier versions hold neither phase nor peak memory.
+    for batch, first, count, attempt, kind, error, message, traceback, *later in json.loads(payload):
+        yield Lease(batch, first, count, attempt), Failure(FailureKind(kind), error, message, traceback, *later)
 
 
 def pack_epoch(opened: EpochOpened) -> bytes:

@@ -166,20 +166,36 @@ def replay(data: memoryview, layout: RunLayout, *, run_id: str, bounds: Sequence
     return found
 
 
+def read_records(disk: Disk, layout: RunLayout, *, run_id: str) -> LogRecords:
+    """The records of a log as it stands, whoever writes it meanwhile: what lies behind its good end is not there yet.
+
+    Needs no lock. A run without a log has none. `CorruptionError` for damage below what was durable.
+    """
+    data = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
+    return LogRecords(disk, layout, frames=scan(memoryview(data), run_id=run_id, where=str(layout.log)).frames)
+
+
 class LogRecords:
     """The records of a log in order, read anew by each iteration; the frames have been checked. `then`: what recovery
     itself has committed behind them."""
 
-    __slots__ = ("_disk", "_frames", "_path", "_then")
+    __slots__ = ("_disk", "_frames", "_layout", "_then")
 
     def __init__(self, disk: Disk, layout: RunLayout, *, frames: Sequence[Frame], then: Sequence[Record] = ()) -> None:
         self._then = then
         self._disk = disk
-        self._path = layout.log
+        self._layout = layout
         self._frames = frames
 
+    def only(self, kind: FrameType) -> LogRecords:
+        """Those that frames of one type hold; reads no other frames. Not what recovery has committed."""
+        return LogRecords(self._disk, self._layout, frames=[one for one in self._frames if one.kind == kind])
+
     def __iter__(self) -> Iterator[Record]:
-        with self._disk.open_read(self._path) as log:
+        if not self._frames:  # then there may be no log either
+            yield from self._then
+            return
+        with self._disk.open_read(self._layout.log) as log:
             for kind, _, epoch, _, _, _, _, start, end in self._frames:
                 if kind in _TOLD:
                     yield from records_of(
