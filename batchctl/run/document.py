@@ -17,6 +17,23 @@ from batchctl.plan.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """The command line of `batchctl run`, values of secrets masked, and the folder in which it was typed."""
+
+    command: tuple[str, ...]
+    folder: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"command": list(self.command), "folder": self.folder}
+
+
+def parse_request(found: Mapping[str, Any]) -> RecordedRequest | None:
+    """The request in a document; None where an earlier version has recorded none. TypeError, KeyError for others."""
+    said = found.get("request")
+    return RecordedRequest(tuple(str(word) for word in said["command"]), str(said["folder"])) if said else None
+
+
+@dataclass(frozen=True, slots=True)
 class JobDocument:
     """job.json, read back. `plan_crc` ties the plan file to it."""
 
@@ -29,9 +46,12 @@ class JobDocument:
     output_action: str
     output_format: str
     spec_path: str
+    request: RecordedRequest | None = None
 
 
-def new_document(spec: JobSpec, fingerprint: Fingerprint, *, run_id: str, plan: PlanImage) -> dict[str, Any]:
+def new_document(
+    spec: JobSpec, fingerprint: Fingerprint, *, run_id: str, plan: PlanImage, request: RecordedRequest
+) -> dict[str, Any]:
     """The document of a new run; holds no value of an environment variable."""
     return {
         "run_id": run_id,
@@ -47,6 +67,7 @@ def new_document(spec: JobSpec, fingerprint: Fingerprint, *, run_id: str, plan: 
             "order": str(spec.order),
         },
         "plan": {"crc32": plan.crc, "items": plan.items, "batches": plan.batches, "bytes": plan.total_bytes},
+        "request": request.to_dict(),
         "fingerprint": fingerprint.to_dict(),
     }
 
@@ -64,6 +85,7 @@ def parse_document(found: Mapping[str, Any], *, where: str) -> JobDocument:
             output_action=str(found["output"]["action"]),
             output_format=str(found["output"]["format"]),
             spec_path=str(found["spec"]),
+            request=parse_request(found),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptionError(f"job.json lacks or garbles {error}", where=where) from error

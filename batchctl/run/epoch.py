@@ -20,6 +20,7 @@ from batchctl.model.lease import Lease
 from batchctl.model.node import Sizing
 from batchctl.model.outcome import Failure
 from batchctl.model.progress import RunState, Summary
+from batchctl.model.records import Reopening
 from batchctl.plan.read import ChangeKind, Plan
 from batchctl.processes import child_environment
 from batchctl.report.attempts import AttemptsFile
@@ -35,6 +36,7 @@ from batchctl.run.journal import Journal
 from batchctl.run.model_folder import stage_model
 from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan, size_slots
+from batchctl.run.retrying import reopened_items
 from batchctl.run.signals import StopSignals
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
@@ -44,9 +46,17 @@ from batchctl.store.recover import Recovered, recover
 
 
 def run_epoch(
-    ready: Ready, engine: Engine, reporter: Reporter, *, notifier: Notifier, disk: Disk, resumed: bool
+    ready: Ready,
+    engine: Engine,
+    reporter: Reporter,
+    *,
+    notifier: Notifier,
+    disk: Disk,
+    resumed: bool,
+    reopening: Sequence[Reopening] = (),
 ) -> Summary:
-    """Score what is left and finish. `resumed`: inputs are compared with the plan before they are leased again."""
+    """Score what is left and finish. `resumed`: inputs are compared with the plan before they are leased again, but for
+    those that a retry has reopened. `reopening`: ranges that a retry of this unfinished run opens again."""
     spec, layout = ready.spec, ready.layout
     notifier.starting("reading the checkpoint log" if resumed else "starting workers")
     sizing = size_slots(spec, environ=child_environment(spec.environment))
@@ -60,6 +70,7 @@ def run_epoch(
         boot_id=this_process().boot_id,
         version=__version__,
         settings=settings,
+        reopening=reopening,
     )
     clock = time.monotonic
     queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, spec.isolate))
@@ -81,7 +92,7 @@ def run_epoch(
     clean = False
     try:
         _replay(recovered, queue=queue, teller=teller, journal=journal)
-        changed = _changed_inputs(plan, out=str(layout.out), epoch=recovered.epoch) if resumed else None
+        changed = _changed_inputs(plan, recovered, out=str(layout.out)) if resumed else None
         with StopSignals(engine.wake) as signals:
             engine.configure(_engine_job(ready, epoch=recovered.epoch))
             conductor = Conductor(
@@ -124,6 +135,8 @@ def run_epoch(
 
 
 def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: Journal) -> None:
+    if recovered.generation:
+        teller.tally.expect(recovered.records)
     for record in recovered.records:
         queue.replay(record)
         teller.replay(record)
@@ -180,18 +193,19 @@ def _masker(spec: JobSpec) -> Callable[[Failure], Failure]:
     return masked
 
 
-def _changed_inputs(plan: Plan, *, out: str, epoch: int) -> ChangedInputs | None:
+def _changed_inputs(plan: Plan, recovered: Recovered, *, out: str) -> ChangedInputs | None:
     """A resume looks at each input when it is leased. A missing one is the script's to fail on; a changed one is not
-    the file that was planned, and the user decides."""
-    if epoch < 2:
+    the file that was planned, and the user decides; with `retry` he has."""
+    if recovered.epoch < 2:
         return None
+    again = reopened_items(recovered.records) if recovered.generation else frozenset()
 
     def changed(leases: Sequence[Lease]) -> BatchctlError | None:
         lines = [
             f"{plan.display(change.item)}: {change.detail}"
             for lease in leases
             for change in plan.changed(lease.first, lease.count)
-            if change.kind is not ChangeKind.MISSING
+            if change.kind is not ChangeKind.MISSING and change.item not in again
         ]
         if not lines:
             return None

@@ -66,6 +66,7 @@ class Committer:
         columns: bytes,
         published: dict[str, Lease],
         done: Done | None,
+        sealed: Done | None = None,
     ) -> None:
         self._disk = disk
         self._layout = layout
@@ -78,6 +79,7 @@ class Committer:
         self.ledger = ledger
         self.columns = columns
         self.done = done
+        self.sealed = sealed  # what stands at the final file's name, where a retry has reopened it
 
     @property
     def epoch(self) -> int:

@@ -10,7 +10,15 @@ from batchctl.model.records import Committed
 from batchctl.store.frames import HEADER_SIZE, Frame, FrameType, scan
 from batchctl.store.layout import RunLayout
 from batchctl.store.payloads import CLAIM as CLAIM_RECORD
-from batchctl.store.payloads import COMMIT, Arrangement, unpack_done, unpack_epoch, unpack_failures, unpack_publication
+from batchctl.store.payloads import (
+    COMMIT,
+    Arrangement,
+    unpack_done,
+    unpack_epoch,
+    unpack_failures,
+    unpack_publication,
+    unpack_reopened,
+)
 
 _LEASE = ("batch", "first", "count", "attempt")
 
@@ -58,6 +66,9 @@ def _told(frame: Frame, payload: bytes) -> Iterator[dict[str, Any]]:
                 "staged": publication.staged,
                 "files": [{"path": file.path, "size": file.size, "sha256": digest} for file, digest in files],
             }
+        case FrameType.REOPEN:
+            reopened = unpack_reopened(payload)
+            yield from ({"generation": reopened.generation, **one._asdict()} for one in reopened.ranges)
         case FrameType.DONE:
             done = unpack_done(payload)
             yield {

@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, StagedFile
-from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined
+from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined, Reopened, Reopening
 from batchctl.store.frames import DONE_PAYLOAD, MAX_PAYLOAD
 
 CLAIM = struct.Struct("<IIII")
 COMMIT = struct.Struct("<IIIIQQIIII")
+REOPENED = struct.Struct("<IIIIII")
+_GENERATION = struct.Struct("<II")  # and four bytes of zero
+MAX_REOPENED = (MAX_PAYLOAD - _GENERATION.size) // REOPENED.size  # ranges: one frame, so all of them or none
 _SMALL = MAX_PAYLOAD // 16  # lists are split here, far below the cap
 
 
@@ -100,6 +103,15 @@ def unpack_publication(payload: bytes) -> Publication:
     files = tuple(StagedFile(path, size) for path, size, _ in said["files"])
     digests = tuple(digest for _, _, digest in said["files"])
     return Publication(Committed._make(said["commit"]), said["staged"], files, digests)
+
+
+def pack_reopened(reopened: Reopened) -> bytes:
+    return _GENERATION.pack(reopened.generation, 0) + b"".join(REOPENED.pack(*one) for one in reopened.ranges)
+
+
+def unpack_reopened(payload: bytes | memoryview) -> Reopened:
+    generation, _ = _GENERATION.unpack_from(payload)
+    return Reopened(generation, tuple(map(Reopening._make, REOPENED.iter_unpack(payload[_GENERATION.size :]))))
 
 
 def pack_done(done: Done) -> bytes:

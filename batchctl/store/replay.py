@@ -22,6 +22,7 @@ from batchctl.model.records import (
     EpochOpened,
     Quarantined,
     Record,
+    Reopened,
 )
 from batchctl.store.frames import HEADER_SIZE, Frame, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
@@ -29,12 +30,14 @@ from batchctl.store.ledger import Ledger
 from batchctl.store.payloads import (
     CLAIM,
     COMMIT,
+    Arrangement,
     Done,
     Publication,
     unpack_done,
     unpack_epoch,
     unpack_failures,
     unpack_publication,
+    unpack_reopened,
 )
 
 _lease_of = itemgetter(0, 1, 2, 3)
@@ -61,6 +64,8 @@ class Replay:
     published: dict[str, Lease] = field(default_factory=dict)
     past: list[PastEpoch] = field(default_factory=list)
     done: Done | None = None
+    sealed: Done | None = None  # the seal of the final file that a retry has reopened, and that stays until the next
+    generation: int = 0  # how often that was
     _opened: EpochOpened | None = None
     _closed: bool = False
     _claims: set[tuple[int, ...]] = field(default_factory=set)
@@ -69,11 +74,12 @@ class Replay:
     def rows_end(self) -> int:
         """Where the rows end that the log vouches for."""
         waiting = (one.committed.offset + one.committed.length for one in self.waiting.values())
-        return max(self.ledger.rows_end, len(self.columns), *waiting, 0)
+        base = self.sealed.size if self.sealed else 0
+        return max(self.ledger.rows_end, len(self.columns), base, *waiting)
 
     def read(self, frame: Frame, payload: memoryview) -> None:
         """One frame on; raises anything at all for what cannot be."""
-        if self.done:
+        if self.done and frame.kind != FrameType.REOPEN:
             raise ValueError("a frame after DONE")
         if (self._opened is None) != (frame.kind == FrameType.EPOCH and frame.epoch == 1):
             raise ValueError("the log does not begin with its first epoch")
@@ -132,8 +138,23 @@ class Replay:
         if self.done.log_length != frame.start:
             raise ValueError("DONE of a log of another length")
 
-    def _reserved(self, frame: Frame, payload: memoryview) -> None:
-        raise ValueError("a frame type that this batchctl does not write")
+    def _reopen(self, frame: Frame, payload: memoryview) -> None:
+        self.reopen(unpack_reopened(payload))
+
+    def reopen(self, reopened: Reopened) -> None:
+        """A retry begins: of a sealed run, whose rows now lie where its final file has them, or of an open one."""
+        if reopened.generation != self.generation + 1:
+            raise ValueError(f"generation {reopened.generation} after {self.generation}")
+        done = self.done
+        if done:
+            if done.arrangement in {Arrangement.BY_ITEM, Arrangement.COMPACTED}:
+                by_offset = done.arrangement == Arrangement.COMPACTED
+                self.ledger.place(header=len(self.columns), size=done.size, by_offset=by_offset)
+            self.sealed, self.done = done, None
+            self._closed, self._claims = True, set()
+        for one in reopened.ranges:
+            self.ledger.reopen(one)
+        self.generation += 1
 
 
 _READERS: dict[FrameType, Callable[[Replay, Frame, memoryview], None]] = {
@@ -146,7 +167,7 @@ _READERS: dict[FrameType, Callable[[Replay, Frame, memoryview], None]] = {
     FrameType.PUBLISH: Replay._publish,
     FrameType.CLOSE: Replay._close,
     FrameType.DONE: Replay._done,
-    FrameType.REOPEN: Replay._reserved,
+    FrameType.REOPEN: Replay._reopen,
 }
 
 
@@ -159,7 +180,7 @@ def replay(data: memoryview, layout: RunLayout, *, run_id: str, bounds: Sequence
             found.read(frame, data[frame.start + HEADER_SIZE : frame.end])
         except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
             raise CorruptionError(f"{where} contradicts itself at byte {frame.start}: {error}", where=where) from error
-    done = found.done
+    done = found.done or found.sealed
     if done and hashlib.sha256(data[: done.log_length]).digest() != done.log_sha256:
         raise CorruptionError(f"{where} is not the log that was sealed", where=where)
     found.end_epoch()
@@ -187,9 +208,9 @@ class LogRecords:
         self._layout = layout
         self._frames = frames
 
-    def only(self, kind: FrameType) -> LogRecords:
-        """Those that frames of one type hold; reads no other frames. Not what recovery has committed."""
-        return LogRecords(self._disk, self._layout, frames=[one for one in self._frames if one.kind == kind])
+    def only(self, *kinds: FrameType) -> LogRecords:
+        """Those that frames of these types hold; reads no other frames. Not what recovery has committed."""
+        return LogRecords(self._disk, self._layout, frames=[one for one in self._frames if one.kind in kinds])
 
     def __iter__(self) -> Iterator[Record]:
         if not self._frames:  # then there may be no log either
@@ -204,9 +225,7 @@ class LogRecords:
         yield from self._then
 
 
-_TOLD = frozenset(
-    {FrameType.EPOCH, FrameType.CLAIM, FrameType.FAIL, FrameType.COMMIT, FrameType.QUARANTINE, FrameType.CLOSE}
-)
+_TOLD = frozenset(FrameType) - {FrameType.COLUMNS, FrameType.PUBLISH, FrameType.DONE}
 
 
 def records_of(kind: FrameType, payload: bytes, *, epoch: int) -> Iterator[Record]:
@@ -219,6 +238,8 @@ def records_of(kind: FrameType, payload: bytes, *, epoch: int) -> Iterator[Recor
         yield from (Charged(lease, failure) for lease, failure in unpack_failures(payload))
     elif kind is FrameType.QUARANTINE:
         yield from (Quarantined(lease, failure) for lease, failure in unpack_failures(payload))
+    elif kind is FrameType.REOPEN:
+        yield unpack_reopened(payload)
     elif kind is FrameType.EPOCH:
         yield unpack_epoch(payload, number=epoch)
     elif kind is FrameType.CLOSE:
