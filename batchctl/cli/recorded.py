@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from batchctl.cli import commands
 from batchctl.cli.typed import MASKED
@@ -13,21 +14,23 @@ from batchctl.run.document import RecordedRequest
 from batchctl.spec.fields import FLAGS
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(
+            f"the command that began this run cannot be read: {message}", remedy="use the batchctl that began the run"
+        )
+
+
 def recorded_job(request: RecordedRequest, given: Mapping[str, object], *, out: str) -> argparse.Namespace:
     """The arguments of `batchctl run` as they were typed, laid over by those flags of `given` that are settings.
 
     UsageError where a value was masked and is not given again. INPUTs become absolute.
     """
-    parser = argparse.ArgumentParser(prog="batchctl run", allow_abbrev=False, exit_on_error=False)
+    parser = _Parser(prog="batchctl run", allow_abbrev=False)
     commands.load("run").arguments(parser)
-    try:
-        recorded = vars(parser.parse_intermixed_args(list(request.command[2:])))
-    except argparse.ArgumentError as error:
-        raise UsageError(
-            f"the command that began this run cannot be read: {error}",
-            where=out,
-            remedy="use the batchctl that began the run",
-        ) from error
+    recorded = vars(parser.parse_intermixed_args(list(request.command[2:])))
     missing = []
     for flag in FLAGS:
         typed = given.get(flag.dest)

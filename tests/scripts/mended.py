@@ -3,7 +3,7 @@
     broken      run() raises ValueError        other       run() raises KeyError
     short       it is left out of the rows     gated       run() waits until GATE/open exists, saying so by GATE/reached
 
-RUNS names a file that gets a line (first item, items) for each call of run().
+RUNS names a file that gets a line (first item, items) for each call of run(); with FILES each item gets a file in OUT.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ def run(mini_batch: list[str]) -> list[str]:
         with open(log, "a", encoding="utf-8") as file:
             file.write(f"{os.path.basename(mini_batch[0])} {len(mini_batch)}\n")
     rows = [one(path) for path in mini_batch]
+    for path in mini_batch if os.environ.get("FILES") else ():
+        with open(os.path.join(os.environ["AZUREML_BI_OUTPUT_PATH"], os.path.basename(path)), "w") as file:
+            file.write("seen")
     return [row for row in rows if row]
 
 

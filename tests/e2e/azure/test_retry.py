@@ -222,6 +222,16 @@ def test_mini_batches_that_returned_too_little_are_scored_as_a_whole(job: Job) -
     job.batchctl("retry", "out", "--short").expect(0).names("nothing to retry")
 
 
+def test_a_short_mini_batch_whose_files_stand_is_left_as_it_is(job: Job) -> None:
+    broken(job, 3, items=20, text="short")
+    job.run(*FLAGS, env={"FILES": "1"}).expect(0)
+    put(job, 3)
+    before = job.out.predictions
+    ran = job.batchctl("retry", "out", "--short", env={"FILES": "1"}).expect(0)
+    ran.names("1 mini-batch", "not scored again", "nothing to retry")
+    assert job.out.predictions == before
+
+
 @pytest.mark.parametrize("flags", [("--order", "completion"), ("--output-format", "jsonl"), ("--no-isolate",)])
 def test_other_shapes_of_the_result(job: Job, flags: tuple[str, ...]) -> None:
     rows = broken(job, *BROKEN)
