@@ -40,6 +40,7 @@ class Tally:
             self.failures.charged(record)
         elif isinstance(record, Reopened):
             self.rows -= sum(one.n_rows for one in record.ranges)
+            self.failures.reopened()
         elif isinstance(record, Quarantined) and self._void[record.lease.first, record.lease.count]:
             self._void[record.lease.first, record.lease.count] -= 1
         elif isinstance(record, Quarantined):

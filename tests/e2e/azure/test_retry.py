@@ -182,6 +182,27 @@ def test_a_retry_cut_off_at_any_moment_goes_on(
     assert job.out.leftovers() == []
 
 
+def test_what_a_retry_has_given_up_on_itself_waits_for_the_next_one(job: Job) -> None:
+    broken(job, *BROKEN)
+    gate = Gate(job.folder / "gate")
+    job.environment["GATE"] = str(job.folder / "gate")
+    job.run(*FLAGS).expect(0)
+    put(job, BROKEN[1], "gated, but good\n")
+    with job.start("retry", "out", "--workers", "1") as started:
+        gate.wait_reached(started)
+        wait_for(lambda: job.batchctl("failures", "out", "--json").expect(0).json["quarantined"], "one to be given up")
+        started.signal(signal.SIGKILL)
+        started.end()
+    gate.open()
+    runs(job)
+    job.batchctl("retry", "out", "--workers", "1").expect(0)
+    assert runs(job) == ["item058.txt 1"]
+    put(job, BROKEN[0])
+    job.batchctl("retry", "out").expect(0)
+    assert runs(job) == ["item017.txt 1"]
+    assert job.out.predictions == undisturbed(job)
+
+
 def test_only_one_cause_is_retried_and_others_stay(job: Job) -> None:
     rows = broken(job, *BROKEN, items=60)
     put(job, 33, "other")
