@@ -11,7 +11,7 @@ from batchctl.cli import commands
 from batchctl.cli.typed import MASKED
 from batchctl.errors import UsageError
 from batchctl.run.document import RecordedRequest
-from batchctl.spec.fields import FLAGS
+from batchctl.spec.fields import FLAGS, Flag
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,7 +35,7 @@ def recorded_job(request: RecordedRequest, given: Mapping[str, object], *, out: 
     for flag in FLAGS:
         typed = given.get(flag.dest)
         if not flag.multiple:
-            recorded.update({flag.dest: typed} if typed is not None else {})
+            recorded.update({flag.dest: _typed_here(flag, typed)} if typed is not None else {})
             continue
         before, again = _texts(recorded.get(flag.dest)), _texts(typed)
         named = {text.partition("=")[0] for text in again}
@@ -53,6 +53,14 @@ def recorded_job(request: RecordedRequest, given: Mapping[str, object], *, out: 
     folder = Path(request.folder)
     recorded.update(out=out, inputs=[_absolute(text, folder) for text in recorded["inputs"]])
     return argparse.Namespace(**{**recorded, **{name: given.get(name, False) for name in ("json", "quiet", "verbose")}})
+
+
+def _typed_here(flag: Flag, typed: object) -> object:
+    """A path that is typed now is meant from here, not from where the run was begun. A bare name may be a command's."""
+    text = str(typed)
+    if flag.metavar != "PATH" or text.startswith("~") or (flag.dest == "python" and "/" not in text):
+        return typed
+    return str(Path.cwd() / text)
 
 
 def _texts(value: object) -> list[str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from batchctl.cli.recorded import recorded_job
@@ -33,6 +35,18 @@ def test_settings_are_those_of_the_run_and_what_is_typed_now(
     found = vars(recorded_job(request("s.py", "in", "-o", "out", *words), given, out="/elsewhere"))
     assert {name: found[name] for name in expected} == expected
     assert (found["spec"], found["out"]) == ("s.py", "/elsewhere")
+
+
+def test_paths_typed_now_are_meant_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    begun = request("s.py", "in", "-o", "out", "--model", "m1", "--python", "env/bin/python")
+    for given, expected in (
+        ({}, ("m1", "env/bin/python")),
+        ({"model": "m2", "python": "python3.9"}, (f"{tmp_path}/m2", "python3.9")),
+        ({"model": "/m3", "python": "new/bin/python"}, ("/m3", f"{tmp_path}/new/bin/python")),
+    ):
+        found = recorded_job(begun, given, out="out")
+        assert (found.model, found.python) == expected
 
 
 def test_inputs_become_absolute() -> None:
