@@ -206,6 +206,15 @@ def is_stopped(pid: int) -> bool:
     return text.rpartition(b")")[2].split()[0] in (b"T", b"t")
 
 
+def peak_memory(pid: int) -> int | None:
+    """The most bytes that the process ever had resident (VmHWM); None where it is gone or cannot be asked."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path(f"/proc/{pid}/status").read_bytes().splitlines() if pid > 0 else ():
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1]) << 10
+    return None
+
+
 def _carriers(run_id: str) -> tuple[list[int], bool]:
     """Pids, other than ours, whose environment carries this run's id; and whether one could not be read yet.
 

@@ -15,6 +15,8 @@ HELP: Mapping[str, str] = MappingProxyType(
     {
         "run": "score the inputs; type it again to resume",
         "status": "how far a run is, and what to type next",
+        "failures": "what was given up on, grouped by cause",
+        "retry": "score again what was given up on, into the same output",
         "check": "every problem of a spec at once, and where each value comes from",
         "plan": "what a run would do; writes nothing",
         "inspect": "dump the checkpoint log, one JSON object a line",
@@ -57,6 +59,14 @@ def load(name: str) -> Command:
         from batchctl.cli import cmd_status
 
         return cmd_status
+    if name == "failures":
+        from batchctl.cli import cmd_failures
+
+        return cmd_failures
+    if name == "retry":
+        from batchctl.cli import cmd_retry
+
+        return cmd_retry
     if name == "check":
         from batchctl.cli import cmd_check
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from batchctl.spec.fields import FLAGS, SET_DEST, Flag
 from batchctl.spec.resolve import Loaded, Overrides, command_switches, load
@@ -28,6 +29,11 @@ def add_job_arguments(parser: argparse.ArgumentParser, *, usage: str) -> None:
         default=[],
         help="folder, file, glob or @list.txt; - reads the list from standard input",
     )
+    add_setting_flags(parser)
+
+
+def add_setting_flags(parser: argparse.ArgumentParser) -> None:
+    """A flag for each setting; one that was not given is absent from the namespace."""
     group = parser.add_argument_group(SETTINGS_TITLE)
     for flag in FLAGS:
         _add_flag(group, flag)
@@ -55,15 +61,18 @@ def _add_flag(group: argparse._ArgumentGroup, flag: Flag) -> None:
         group.add_argument(flag.flag, dest=flag.dest, metavar=flag.metavar, default=argparse.SUPPRESS, help=text)
 
 
-def loaded_job(args: argparse.Namespace) -> tuple[Loaded, dict[str, bool]]:
-    """The spec with all that was typed over it, and json, quiet, verbose as typed or set in the environment."""
+def loaded_job(args: argparse.Namespace, *, folder: Path | None = None) -> tuple[Loaded, dict[str, bool]]:
+    """The spec with all that was typed over it, and json, quiet, verbose as typed or set in the environment.
+
+    `folder`: where it was typed, if not here."""
     given = vars(args)
     overrides = Overrides(flags=given, sets=tuple(given.get(SET_DEST, ())))
     switches = {name: on or bool(given.get(name)) for name, on in command_switches().items()}
     if given.get("verbose"):
         switches["quiet"] = bool(given.get("quiet"))  # what was typed wins over the environment
     strict = bool(given.get("strict_azure"))
-    return load(args.spec, overrides, inputs=args.inputs, out=given.get("out"), strict_azure=strict), switches
+    loaded = load(args.spec, overrides, inputs=args.inputs, out=given.get("out"), cwd=folder, strict_azure=strict)
+    return loaded, switches
 
 
 def standard_input(inputs: list[str]) -> bytes | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 
 from batchctl.errors import StorageError
 
@@ -20,6 +21,23 @@ def emit(text: str) -> None:
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+        raise ReaderGoneError from None
+    except OSError as error:
+        _silence_stdout()
+        raise StorageError(f"standard output cannot be written: {error.strerror}", remedy="free some space") from error
+
+
+def emit_bytes(chunks: Iterable[bytes]) -> None:
+    """Print raw bytes, names as the file system has them, and flush. Raises ReaderGoneError, StorageError."""
+    if sys.stdout is None:
+        raise StorageError("standard output is closed", remedy="redirect it to a file or to /dev/null")
+    try:
+        sys.stdout.flush()
+        for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         _silence_stdout()
         raise ReaderGoneError from None

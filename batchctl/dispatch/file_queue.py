@@ -23,13 +23,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from batchctl.dispatch.isolate import LEASED, SCORED, WAITING, Part, carve, halves
-from batchctl.dispatch.pending import Counts, Pending, told
+from batchctl.dispatch.pending import Counts, Pending, pending_of
+from batchctl.dispatch.reopen import counts_of, reopened_parts
 from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict, decide
 from batchctl.dispatch.suspects import CrashWatch
 from batchctl.errors import CorruptionError
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind
-from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record
+from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record, Reopened
 
 # States of a mini-batch, one byte each. FRESH must be 0: a new bytearray is all fresh and find(0) is the cursor's step.
 _FRESH, _LEASED, _SCORED, _DONE, _ODD = range(5)
@@ -73,12 +74,7 @@ class FileQueue:
 
     def pending(self) -> Pending:
         """What is left, parts in plan order. Costs as much as there are parts."""
-        parts = [part for batch in sorted(self._odd) for _, part in sorted(self._odd[batch].items())]
-        return Pending(
-            fresh=self._fresh,
-            leased=self._leased - sum(part.state != WAITING for part in parts),
-            parts=tuple(told(part, suspect=part.batch in self._suspects) for part in parts),
-        )
+        return pending_of(self._odd, self._suspects, fresh=self._fresh, leased=self._leased)
 
     def is_current(self, lease: Lease) -> bool:
         """Is this lease out and without an outcome? Ask before anything is done with an outcome."""
@@ -106,12 +102,8 @@ class FileQueue:
             self._ok += record.ok
             self._failed += record.failed
             # The common case, a whole mini-batch that nothing happened to, must cost next to nothing.
-            if (
-                batch < self._n
-                and self._state[batch] == _FRESH
-                and first == self._bounds[batch]
-                and first + count == self._bounds[batch + 1]
-            ):
+            fresh = batch < self._n and self._state[batch] == _FRESH
+            if fresh and first == self._bounds[batch] and first + count == self._bounds[batch + 1]:
                 self._state[batch] = _DONE
                 self._fresh -= 1
                 self._done += 1
@@ -120,21 +112,32 @@ class FileQueue:
                 self._shrunk(batch)
         elif isinstance(record, Claimed):
             self._watch.claimed(record.lease.batch, first=record.lease.first)
-        elif isinstance(record, Charged):
+        elif isinstance(record, Charged | Quarantined):
             batch, first, count, attempt = record.lease
             self._watch.resolved(first)
             part = self._carve(batch, first, count)
-            part.attempt = max(part.attempt, attempt)
-            part.charge(record.failure)
-            self._odd[batch][first] = part
-        elif isinstance(record, Quarantined):
-            batch, first, count, _ = record.lease
-            self._watch.resolved(first)
-            self._carve(batch, first, count)
-            self._quarantined += count
-            self._shrunk(batch)
+            if isinstance(record, Charged):
+                part.attempt = max(part.attempt, attempt)
+                part.charge(record.failure)
+                self._odd[batch][first] = part
+            else:
+                self._quarantined += count
+                self._shrunk(batch)
+        elif isinstance(record, Reopened):
+            self._reopen(record)
         elif isinstance(record, EpochOpened | EpochClosed):
             self._watch.epoch(record)
+
+    def _reopen(self, record: Reopened) -> None:
+        self._watch.epoch(EpochClosed(0))  # what was out when the run was done is nobody's suspect
+        for part in reopened_parts(record.ranges):
+            self._done -= self._state[part.batch] == _DONE
+            self._state[part.batch] = _ODD
+            self._odd.setdefault(part.batch, {})[part.first] = part
+        ok, failed, quarantined = counts_of(record.ranges)
+        self._ok -= ok
+        self._failed -= failed
+        self._quarantined -= quarantined
 
     def settle(self) -> tuple[Quarantined, ...]:
         """End of the replay: decide, under today's policy, what the charges in the log lead to.
@@ -329,11 +332,9 @@ class FileQueue:
 
     def _settle_part(self, part: Part) -> tuple[Decision, str]:
         """Decide about a part that was charged and is in no queue, and do it."""
-        batch, count = part.batch, part.count
-        first, end = self._bounds[batch], self._bounds[batch + 1]
-        decision, reason = decide(
-            self._policy, charges=part.charges, repeated=part.repeated, items=count, is_part=count < end - first
-        )
+        batch, n = part.batch, part.count
+        is_part = n < self._bounds[batch + 1] - self._bounds[batch] and not part.reopened
+        decision, reason = decide(self._policy, charges=part.charges, repeated=part.repeated, items=n, is_part=is_part)
         if decision is Decision.RETRY:
             self._enqueue(part)
             return decision, reason
@@ -344,6 +345,6 @@ class FileQueue:
                 parts[half.first] = half
                 self._enqueue(half)
         else:
-            self._quarantined += count
+            self._quarantined += n
             self._shrunk(batch)
         return decision, reason

@@ -20,10 +20,11 @@ class Part:
     """A range of items with a history: charged before, returned before, or less than its mini-batch. Mutable.
 
     `charges` counts charged failures of exactly this range, `repeats` the uncharged returns since it was last charged
-    (in this epoch: they are not in the log), `attempt` is the number of the next lease.
+    (in this epoch: they are not in the log), `attempt` is the number of the next lease. `reopened`: a retry gives it
+    all the attempts of a mini-batch.
     """
 
-    __slots__ = ("attempt", "batch", "charges", "count", "failure", "first", "repeated", "repeats", "state")
+    __slots__ = ("attempt", "batch", "charges", "count", "failure", "first", "reopened", "repeated", "repeats", "state")
 
     def __init__(self, batch: int, first: int, *, count: int, attempt: int = 1) -> None:
         self.batch = batch
@@ -32,7 +33,7 @@ class Part:
         self.attempt = attempt
         self.charges = 0
         self.repeats = 0
-        self.repeated = False
+        self.repeated = self.reopened = False
         self.failure: Failure | None = None
         self.state = WAITING
 

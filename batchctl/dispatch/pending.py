@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,3 +46,11 @@ def told(part: Part, *, suspect: bool) -> PendingPart:
     """A part of the queue, as others may see it."""
     cause = part.failure.cause if part.failure else None
     return PendingPart(part.lease(), part.charges, suspect, part.state != WAITING, cause)
+
+
+def pending_of(odd: Mapping[int, Mapping[int, Part]], suspects: Container[int], *, fresh: int, leased: int) -> Pending:
+    """What is left, from the queue's own books: `odd` are its parts by mini-batch and first item."""
+    parts = [part for batch in sorted(odd) for _, part in sorted(odd[batch].items())]
+    out = sum(part.state != WAITING for part in parts)
+    described = tuple(told(part, suspect=part.batch in suspects) for part in parts)
+    return Pending(fresh=fresh, leased=leased - out, parts=described)

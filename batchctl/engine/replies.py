@@ -16,7 +16,7 @@ from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
 
 # The guest caps these too; here they keep a broken worker from filling the log.
-_ERROR_CAP, _MESSAGE_CAP, _TRACEBACK_CAP = 300, 10_000, 70_000
+_ERROR_CAP, _MESSAGE_CAP, _TRACEBACK_CAP, _PHASE_CAP = 300, 10_000, 70_000, 20
 _new_scored = tuple.__new__  # half the time of Scored(...), once per mini-batch
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -152,4 +152,6 @@ def _failure(said: Mapping[str, Any]) -> Failure:
         str(said["error"])[:_ERROR_CAP],
         str(said["message"])[:_MESSAGE_CAP],
         str(said.get("traceback", ""))[:_TRACEBACK_CAP],
+        str(said.get("phase", ""))[:_PHASE_CAP],
+        None if said.get("peak") is None else max(0, int(said["peak"])),
     )

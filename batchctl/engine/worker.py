@@ -70,6 +70,7 @@ class Worker:
         self.fault = ""  # what it did that no worker of ours does; it is killed for it
         self._before_late = self.phase
         self._late_serial = 0
+        self._peak: int | None = None
         self.outstanding: dict[int, Lease] = {}
         self._next_serial = 1
         self._decoder = wire.Decoder()
@@ -119,6 +120,7 @@ class Worker:
     def mark_late(self) -> None:
         """Its deadline has passed. Only the lease that it is at now may be charged for that."""
         self._before_late, self.phase, self._late_serial = self.phase, Phase.LATE, self.page.look().serial
+        self._peak = processes.peak_memory(self.pid)  # now: soon there is nobody to ask
 
     def forgive(self) -> None:
         """It came back by itself before it was told to go."""
@@ -215,7 +217,8 @@ class Worker:
             if lease is not None:
                 late = self.phase is Phase.LATE
                 kind = FailureKind.TIMED_OUT if late else FailureKind.LOST
-                failure = Failure(kind, "TimedOut" if late else "WorkerDied", cause, self.log_tail(4000))
+                name, peak = ("TimedOut", self._peak) if late else ("WorkerDied", None)
+                failure = Failure(kind, name, cause, self.log_tail(4000), "run", peak)
                 events.append(LeaseFailed(slot, incarnation, lease, failure, page.now_ns() - picture.start_ns))
         for unsent in (True, False):
             found = tuple(v for k, v in self.outstanding.items() if (k <= picture.serial) is unsent)

@@ -72,6 +72,21 @@ def _cut(trace: Optional[TracebackType]) -> Optional[TracebackType]:
 _OURS = os.path.dirname(_cut.__code__.co_filename) + os.sep
 
 
+def peak_memory() -> Optional[int]:
+    """The most bytes that this process ever had resident; None where the kernel does not say.
+
+    Not ru_maxrss: a forked process inherits that from its parent.
+    """
+    try:
+        with open("/proc/self/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass
+    return None
+
+
 def cap(text: str, most: int) -> str:
     """`text` in at most `most` characters; of one that is longer, head and tail with a mark between them."""
     if len(text) <= most:

@@ -18,7 +18,7 @@ from . import page as pages
 from . import wire
 from .config import Job
 from .context import MiniBatchContext
-from .failure import ContractError, describe
+from .failure import ContractError, describe, peak_memory
 from .harvest import Harvest, remove_tree
 from .outbox import Outbox
 from .plan_map import PlanMap
@@ -238,7 +238,7 @@ class Loop:
         if self.stray:
             os._exit(1)
         fields: Dict[str, Any] = {"serial": lease[0], "lease": list(lease[1:]), "run_ns": run_ns, "phase": phase}
-        fields.update(describe(error))
+        fields.update(describe(error), peak=peak_memory())
         fields["errno"] = error.errno if isinstance(error, OSError) and phase == "stage" else None
         del error  # and with it the frames of run() and all that they hold
         try:

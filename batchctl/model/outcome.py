@@ -19,12 +19,18 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt (or an `init()`) came to nothing: kind, class name, message and traceback text, all capped."""
+    """Why an attempt (or an `init()`) came to nothing: kind, class name, message and traceback text, all capped.
+
+    `phase`: where it happened: run, render, stage, commit; "" where nobody can say. `peak_memory`: the most bytes that
+    the worker ever had resident, as the kernel counts it (VmHWM); None where it could not be asked any more.
+    """
 
     kind: FailureKind
     error: str
     message: str
     traceback: str = ""
+    phase: str = ""
+    peak_memory: int | None = None
 
     @property
     def cause(self) -> tuple[str, str, str]:

@@ -1,7 +1,7 @@
 """What the checkpoint log says happened, as the rest of the program sees it.
 
 `store` reads and writes them as frames, `dispatch` replays them, `report` tells them. Order in the log is the order in
-which they were decided; only COMMIT, FAIL and QUARANTINE change what is left to do.
+which they were decided; only COMMIT, FAIL, QUARANTINE and REOPEN change what is left to do.
 """
 
 from __future__ import annotations
@@ -50,6 +50,26 @@ class Quarantined:
     failure: Failure
 
 
+class Reopening(NamedTuple):
+    """A range that was concluded, exactly as the log had it, and is to be scored again. `ok` + `failed` is 0 for one
+    that was quarantined, `count` for a commit, whose `n_rows` rows no longer count."""
+
+    batch: int
+    first: int
+    count: int  # type: ignore[assignment]  # shadows tuple.count, which nobody calls on a record
+    n_rows: int
+    ok: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """A retry began: `ranges` are open again. `generation` counts these from 1."""
+
+    generation: int
+    ranges: tuple[Reopening, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class EpochOpened:
     """A coordinator began (or resumed) the run. `number` counts from 1; `boot_id` tells machine crashes from others."""
@@ -67,4 +87,4 @@ class EpochClosed:
     number: int
 
 
-Record = Committed | Claimed | Charged | Quarantined | EpochOpened | EpochClosed
+Record = Committed | Claimed | Charged | Quarantined | Reopened | EpochOpened | EpochClosed

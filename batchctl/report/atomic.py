@@ -6,6 +6,7 @@ be old, empty or gone, and readers say so.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from batchctl.errors import StorageError
@@ -16,13 +17,19 @@ READ_CAP = 64 << 20  # a file of ours that is larger than this is not ours
 
 def replace_file(path: Path, data: bytes) -> None:
     """Put `data` at `path` by rename from a new temporary file beside it. Raises StorageError."""
+    replace_by_chunks(path, (data,))
+
+
+def replace_by_chunks(path: Path, chunks: Iterable[bytes]) -> None:
+    """As `replace_file`, for what is too much to be held at once."""
     disk = RealDisk()
     # One coordinator writes these files, so one fixed temporary name is enough, and a crash leaves no more than one.
     temporary = path.with_name(f".{path.name}.tmp")
     disk.remove(temporary)
     handle = disk.open_append(temporary, create=True)
     try:
-        handle.append(data)
+        for chunk in chunks:
+            handle.append(chunk)
     finally:
         handle.close()
     disk.replace(temporary, path)

@@ -27,13 +27,14 @@ PathOf = Callable[[int], str]  # the name of an item, by its number
 class _Group:
     """One cause, being counted."""
 
-    __slots__ = ("attempts", "example", "items", "lease")
+    __slots__ = ("attempts", "example", "items", "lease", "stale")
 
     def __init__(self, lease: Lease, failure: Failure) -> None:
         self.items = 0
         self.attempts = 0
         self.lease = lease
         self.example = failure
+        self.stale = False  # the example may be mended by now
 
 
 class FailureGroups:
@@ -52,6 +53,11 @@ class FailureGroups:
     def quarantined(self, record: Quarantined) -> None:
         group = self._group(record.lease, record.failure)
         group.items += record.lease.count
+
+    def reopened(self) -> None:
+        """A retry began: failures from here on are better examples than those before."""
+        for group in self._groups.values():
+            group.stale = True
 
     def groups(self) -> tuple[CauseGroup, ...]:
         """Causes that cost items first, most of them first. Names are looked up now, one a cause."""
@@ -79,8 +85,8 @@ class FailureGroups:
             if group is None:
                 self._groups[key] = group = _Group(lease, failure)
                 return group
-        if lease.count < group.lease.count:
-            group.lease, group.example = lease, failure
+        if lease.count < group.lease.count or group.stale:
+            group.lease, group.example, group.stale = lease, failure, False
         return group
 
 

@@ -237,7 +237,7 @@ class Conductor:
         if header == self._columns:
             return None
         told = f"the columns are {_told(header)}; those of the run are {_told(self._columns)}"
-        return Failure(FailureKind.FAILED, "ColumnsChanged", told)
+        return Failure(FailureKind.FAILED, "ColumnsChanged", told, phase="commit")
 
     def _charge(self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int) -> None:
         died = failure.kind is not FailureKind.FAILED
@@ -316,7 +316,7 @@ class Conductor:
         if scored is not None:
             self._queue.unscored(scored.lease)
             told = "; ".join(text for text in (error.message, error.remedy) if text)
-            failure = Failure(FailureKind.FAILED, "FilesRefused", told)
+            failure = Failure(FailureKind.FAILED, "FilesRefused", told, phase="commit")
             self._charge(-1, 0, scored.lease, failure, scored.run_ns)
 
     def _count(self, group: Group) -> None:

@@ -17,6 +17,23 @@ from batchctl.plan.fingerprint import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedRequest:
+    """The command line of `batchctl run`, values of secrets masked, and the folder in which it was typed."""
+
+    command: tuple[str, ...]
+    folder: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"command": list(self.command), "folder": self.folder}
+
+
+def parse_request(found: Mapping[str, Any]) -> RecordedRequest | None:
+    """The request in a document; None where an earlier version has recorded none. TypeError, KeyError for others."""
+    said = found.get("request")
+    return RecordedRequest(tuple(str(word) for word in said["command"]), str(said["folder"])) if said else None
+
+
+@dataclass(frozen=True, slots=True)
 class JobDocument:
     """job.json, read back. `plan_crc` ties the plan file to it."""
 
@@ -31,9 +48,12 @@ class JobDocument:
     on_collision: str
     own_files: str
     spec_path: str
+    request: RecordedRequest | None = None
 
 
-def new_document(spec: JobSpec, fingerprint: Fingerprint, *, run_id: str, plan: PlanImage) -> dict[str, Any]:
+def new_document(
+    spec: JobSpec, fingerprint: Fingerprint, *, run_id: str, plan: PlanImage, request: RecordedRequest
+) -> dict[str, Any]:
     """The document of a new run; holds no value of an environment variable."""
     return {
         "run_id": run_id,
@@ -51,6 +71,7 @@ def new_document(spec: JobSpec, fingerprint: Fingerprint, *, run_id: str, plan: 
             "own_files": str(spec.own_files),
         },
         "plan": {"crc32": plan.crc, "items": plan.items, "batches": plan.batches, "bytes": plan.total_bytes},
+        "request": request.to_dict(),
         "fingerprint": fingerprint.to_dict(),
     }
 
@@ -70,6 +91,7 @@ def parse_document(found: Mapping[str, Any], *, where: str) -> JobDocument:
             on_collision=str(found["output"].get("on_collision", OnCollision.FAIL)),  # older runs knew nothing else
             own_files=str(found["output"].get("own_files", OwnFiles.STAGED)),
             spec_path=str(found["spec"]),
+            request=parse_request(found),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptionError(f"job.json lacks or garbles {error}", where=where) from error

@@ -114,7 +114,7 @@ def next_command(spec: JobSpec, verdict: Verdict, command: tuple[str, ...]) -> s
     if verdict.code is ExitCode.OK:
         return f"batchctl verify {out}"
     if verdict.code is ExitCode.THRESHOLD:
-        return f"batchctl inspect {out}"
+        return f"batchctl failures {out}"
     return shlex.join(command)
 
 

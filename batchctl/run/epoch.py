@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
@@ -19,6 +20,7 @@ from batchctl.model.lease import Lease
 from batchctl.model.node import Sizing
 from batchctl.model.outcome import Failure
 from batchctl.model.progress import RunState, Summary
+from batchctl.model.records import Reopening
 from batchctl.plan.read import ChangeKind, Plan
 from batchctl.processes import child_environment
 from batchctl.report.attempts import AttemptsFile
@@ -33,7 +35,9 @@ from batchctl.run.crew import Crew
 from batchctl.run.ending import Conducted, Verdict, judge_run, summarise_run
 from batchctl.run.journal import Journal
 from batchctl.run.model_folder import stage_model
+from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan, size_slots
+from batchctl.run.retrying import reopened_items
 from batchctl.run.signals import StopSignals
 from batchctl.run.surroundings import script_arguments, script_environment
 from batchctl.run.telling import Teller
@@ -44,9 +48,17 @@ from batchctl.store.recover import Recovered, recover
 
 
 def run_epoch(
-    ready: Ready, engine: Engine, reporter: Reporter, *, notifier: Notifier, disk: Disk, resumed: bool
+    ready: Ready,
+    engine: Engine,
+    reporter: Reporter,
+    *,
+    notifier: Notifier,
+    disk: Disk,
+    resumed: bool,
+    reopening: Sequence[Reopening] = (),
 ) -> Summary:
-    """Score what is left and finish. `resumed`: inputs are compared with the plan before they are leased again."""
+    """Score what is left and finish. `resumed`: inputs are compared with the plan before they are leased again, but for
+    those that a retry has reopened. `reopening`: ranges that a retry of this unfinished run opens again."""
     spec, layout = ready.spec, ready.layout
     notifier.starting("reading the checkpoint log" if resumed else "starting workers")
     sizing = size_slots(spec, environ=child_environment(spec.environment))
@@ -61,6 +73,7 @@ def run_epoch(
         version=__version__,
         settings=settings,
         on_collision=spec.on_collision,
+        reopening=reopening,
     )
     clock = time.monotonic
     isolate = spec.isolate and not spec.partition_keys  # a part of a partition is not what its script was written for
@@ -86,7 +99,7 @@ def run_epoch(
     clean = False
     try:
         _replay(recovered, queue=queue, teller=teller, journal=journal)
-        changed = _changed_inputs(plan, out=str(layout.out), epoch=recovered.epoch) if resumed else None
+        changed = _changed_inputs(plan, recovered, out=str(layout.out)) if resumed else None
         with StopSignals(engine.wake) as signals:
             engine.configure(_engine_job(ready, epoch=recovered.epoch, sizing=sizing, mask=mask))
             conductor = Conductor(
@@ -108,17 +121,17 @@ def run_epoch(
             finally:
                 notifier.ending()
         clean = True
-        return _end(ready, conducted, recovered, queue=queue, teller=teller, sizing=sizing, disk=disk)
+        return _end(ready, conducted, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
     except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals
         verdict = Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, "stopped by SIGINT")
         with contextlib.suppress(StorageError):
-            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing)
+            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
         raise
     except BatchctlError as error:
         state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
         verdict = Verdict(error.exit_code, state, error.message.partition("\n")[0])
         with contextlib.suppress(StorageError):  # the error itself is what has to be told
-            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing)
+            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
         raise
     finally:
         journal.close()
@@ -129,6 +142,8 @@ def run_epoch(
 
 
 def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: Journal) -> None:
+    if recovered.generation:
+        teller.tally.expect(recovered.records)
     for record in recovered.records:
         queue.replay(record)
         teller.replay(record)
@@ -179,23 +194,25 @@ def _masker(mask: Mask) -> Callable[[Failure], Failure]:
     def masked(failure: Failure) -> Failure:
         if not mask.longest:
             return failure
-        return Failure(failure.kind, *map(mask.text, (failure.error, failure.message, failure.traceback)))
+        error, message, traceback = map(mask.text, (failure.error, failure.message, failure.traceback))
+        return replace(failure, error=error, message=message, traceback=traceback)
 
     return masked
 
 
-def _changed_inputs(plan: Plan, *, out: str, epoch: int) -> ChangedInputs | None:
+def _changed_inputs(plan: Plan, recovered: Recovered, *, out: str) -> ChangedInputs | None:
     """A resume looks at each input when it is leased. A missing one is the script's to fail on; a changed one is not
-    the file that was planned, and the user decides."""
-    if epoch < 2:
+    the file that was planned, and the user decides; with `retry` he has."""
+    if recovered.epoch < 2:
         return None
+    again = reopened_items(recovered.records) if recovered.generation else frozenset()
 
     def changed(leases: Sequence[Lease]) -> BatchctlError | None:
         lines = [
             f"{plan.display(change.item)}: {change.detail}"
             for lease in leases
             for change in plan.changed(lease.first, lease.count)
-            if change.kind is not ChangeKind.MISSING
+            if change.kind is not ChangeKind.MISSING and change.item not in again
         ]
         if not lines:
             return None
@@ -236,6 +253,7 @@ def _end(
     queue: FileQueue,
     teller: Teller,
     sizing: Sizing,
+    plan: Plan,
     disk: Disk,
 ) -> Summary:
     spec = ready.spec
@@ -246,13 +264,21 @@ def _end(
         teller.tick(force=True)
         _finish(ready, recovered, teller=teller, disk=disk)
         teller.tally.rows = recovered.committer.ledger.n_rows
-    return _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing)
+    return _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
 
 
 def _tell_end(
-    ready: Ready, verdict: Verdict, recovered: Recovered, *, queue: FileQueue, teller: Teller, sizing: Sizing
+    ready: Ready,
+    verdict: Verdict,
+    recovered: Recovered,
+    *,
+    queue: FileQueue,
+    teller: Teller,
+    sizing: Sizing,
+    plan: Plan,
+    disk: Disk,
 ) -> Summary:
-    """summary.json and the last status.json, however the epoch ended."""
+    """summary.json, quarantine.jsonl and the last status.json, however the epoch ended."""
     spec, layout = ready.spec, ready.layout
     output = ""
     if spec.output_action is OutputAction.APPEND_ROW:
@@ -275,4 +301,5 @@ def _tell_end(
     teller.message = verdict.reason
     teller.tick(force=True)
     write_summary(layout.summary, summary)
+    tell_quarantine(ready, plan, disk=disk, items=summary.items_quarantined)
     return summary

@@ -9,7 +9,7 @@ from batchctl.errors import CorruptionError, ResumeRefusedError
 from batchctl.files import Disk
 from batchctl.model.job import JobSpec, OutputAction
 from batchctl.plan.fingerprint import Fingerprint, differences
-from batchctl.run.document import JobDocument, parse_document
+from batchctl.run.document import JobDocument, RecordedRequest, parse_document, parse_request
 from batchctl.store.creation import RunState, check_directory, run_state
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.layout import RunLayout
@@ -28,6 +28,7 @@ class Existing:
     layout: RunLayout
     fingerprint: Fingerprint
     finished: bool
+    request: RecordedRequest | None = None  # with which it was last accepted
 
     def differences(self, fingerprint: Fingerprint) -> tuple[str, ...]:
         """How a request differs: lines for people, none if it fits."""
@@ -78,18 +79,28 @@ def _read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
     document = parse_document(read_document(disk, layout.job), where=str(layout.job))
     rows = document.output_action == OutputAction.APPEND_ROW
     layout = RunLayout(layout.out, document.output_file_name, rows=rows)
-    fingerprint = document.fingerprint
+    fingerprint, request = document.fingerprint, document.request
     accepted = accepted_path(layout)
     if disk.stat(accepted) is not None:
-        fingerprint = Fingerprint.from_dict(read_document(disk, accepted)["fingerprint"])
-    return Existing(document, layout, fingerprint, run_state(disk, layout) is RunState.FINISHED)
+        said = read_document(disk, accepted)
+        fingerprint, request = Fingerprint.from_dict(said["fingerprint"]), parse_request(said) or request
+    return Existing(document, layout, fingerprint, run_state(disk, layout) is RunState.FINISHED, request)
 
 
-def accept(disk: Disk, existing: Existing, fingerprint: Fingerprint, *, lines: tuple[str, ...], allowed: bool) -> None:
-    """Record that the run goes on as this; ResumeRefusedError unless the user said so."""
+def accept(
+    disk: Disk,
+    existing: Existing,
+    fingerprint: Fingerprint,
+    *,
+    lines: tuple[str, ...],
+    allowed: bool,
+    request: RecordedRequest | None,
+) -> None:
+    """Record that the run goes on as this, and by which command; ResumeRefusedError unless the user said so."""
     if not allowed:
         raise _refused(lines, existing.layout, remedy=_REMEDY)
-    write_document(disk, accepted_path(existing.layout), document={"fingerprint": fingerprint.to_dict()})
+    document = {"fingerprint": fingerprint.to_dict(), **({"request": request.to_dict()} if request else {})}
+    write_document(disk, accepted_path(existing.layout), document=document)
 
 
 def _refused(lines: tuple[str, ...], layout: RunLayout, *, remedy: str) -> ResumeRefusedError:

@@ -16,6 +16,7 @@ from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile, read_status
 from batchctl.report.summary import read_summary, write_summary
 from batchctl.run.ending import Verdict, summarise_run
+from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan
 from batchctl.run.tally import Tally
 from batchctl.store.finish import Finished, open_finished
@@ -31,12 +32,16 @@ def tell_complete(ready: Ready, reporter: Reporter, *, disk: Disk) -> Summary:
         bounds = plan.batch_firsts
         finished = open_finished(disk, layout, run_id=ready.run_id, bounds=bounds, locked=True)
         before = read_summary(layout.summary)
-        if before is not None and before.run_id == ready.run_id and before.state is RunState.FINISHED:
+        ended = before is not None and before.run_id == ready.run_id and before.state is RunState.FINISHED
+        current = ended and before is not None and before.epochs == finished.last.epoch  # not of before a retry
+        if before is not None and current:
             summary = replace(before, output=str(layout.final) if layout.rows else "")
         else:
             summary = _from_log(ready, finished, plan=plan, batches=len(bounds) - 1)
             write_summary(layout.summary, summary)
-        if read_status(layout.status) is None:
+        if not current or disk.stat(layout.quarantine) is None:
+            tell_quarantine(ready, plan, disk=disk, items=summary.items_quarantined)
+        if not current or read_status(layout.status) is None:
             _write_status(ready, summary)
     reporter.note(f"this run is complete: {layout.out}; nothing was left to do (--fresh starts over)")
     return summary
@@ -68,6 +73,8 @@ def _write_status(ready: Ready, summary: Summary) -> None:
 def _from_log(ready: Ready, finished: Finished, *, plan: Plan, batches: int) -> Summary:
     layout, ledger = ready.layout, finished.ledger
     tally, epochs = Tally(plan.display), 0
+    if finished.generation:
+        tally.expect(finished.records)
     for record in finished.records:
         tally.replay(record)
         if isinstance(record, EpochOpened):

@@ -5,21 +5,28 @@ Loaded while that interpreter starts (`start.py`), so what stands here may need 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from batchctl.engine.base import Engine
 from batchctl.errors import SpecError
 from batchctl.model.progress import Summary
+from batchctl.model.records import Reopening
 from batchctl.plan.encode import PlanImage
 from batchctl.plan.fingerprint import Fingerprint
 from batchctl.report.progress import Reporter
-from batchctl.run.document import new_document
+from batchctl.report.wording import plural
+from batchctl.run.document import RecordedRequest, new_document
 from batchctl.run.epoch import run_epoch
 from batchctl.run.existing import Existing, accept
 from batchctl.run.finished import tell_complete
 from batchctl.run.prepare import fingerprint_of, plan_inputs, script_problems
-from batchctl.run.ready import Ready
+from batchctl.run.ready import Ready, open_plan
 from batchctl.run.request import Call
 from batchctl.run.reset import start_over
+from batchctl.run.retrying import choose
 from batchctl.store.creation import create_run
+from batchctl.store.reopen import reopen_finished
 
 
 def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str) -> Summary:
@@ -29,7 +36,7 @@ def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str)
     fingerprint = _checked_fingerprint(call, engine, old=None)
     if existing is not None:
         start_over(disk, existing.layout, run_id=existing.document.run_id)
-    document = new_document(spec, fingerprint, run_id=run_id, plan=plan)
+    document = new_document(spec, fingerprint, run_id=run_id, plan=plan, request=_request(call))
     create_run(disk, call.layout, job_document=document, plan_chunks=plan.chunks())
     _tell_findings(plan, call.reporter)
     ready = Ready(spec, call.layout, run_id, plan.crc, call.options.command)
@@ -41,17 +48,50 @@ def resume(call: Call, engine: Engine, existing: Existing) -> Summary:
     """The run goes on, or is complete already. ResumeRefusedError when this is another request."""
     options, reporter, document = call.options, call.reporter, existing.document
     fingerprint = _checked_fingerprint(call, engine, old=existing.fingerprint)
+    if options.retry is not None:  # lists no inputs: the plan holds them
+        fingerprint = replace(fingerprint, inputs=existing.fingerprint.inputs)
     lines = existing.differences(fingerprint)
     if lines:
-        accept(call.disk, existing, fingerprint, lines=lines, allowed=options.accept_changes)
+        request = existing.request if options.retry is not None else _request(call)
+        accept(call.disk, existing, fingerprint, lines=lines, allowed=options.accept_changes, request=request)
         for line in lines:
             reporter.note(f"accepted: {line}", level="warning")
     ready = Ready(call.spec, existing.layout, document.run_id, document.plan_crc, options.command)
-    if existing.finished:
+    reopening: tuple[Reopening, ...] = ()
+    finished = existing.finished
+    if options.retry is not None:
+        reopening = _reopening(call, existing)
+        if finished and reopening:
+            finished, reopening = False, ()  # the log says it now
+    if finished:
         call.notifier.ready()  # or systemd takes the clean exit for a failed start
         return tell_complete(ready, reporter, disk=call.disk)
     resumed = not options.accept_changes
-    return run_epoch(ready, engine, reporter, notifier=call.notifier, disk=call.disk, resumed=resumed)
+    return run_epoch(
+        ready, engine, reporter, notifier=call.notifier, disk=call.disk, resumed=resumed, reopening=reopening
+    )
+
+
+def _request(call: Call) -> RecordedRequest:
+    return RecordedRequest(call.options.command, str(Path.cwd()))
+
+
+def _reopening(call: Call, existing: Existing) -> tuple[Reopening, ...]:
+    """What `retry` scores again, none where there is nothing. A finished run is reopened on return."""
+    retry, reporter, layout = call.options.retry, call.reporter, existing.layout
+    assert retry is not None
+    with open_plan(layout, existing.document.plan_crc) as plan:
+        chosen = choose(call.disk, existing, retry, plan=plan, threshold=call.spec.error_threshold)
+        for note in chosen.notes:
+            reporter.note(note, level="warning")
+        ranges, bounds = chosen.ranges, plan.batch_firsts
+        if ranges:
+            reporter.note(f"retry: {plural(sum(one.count for one in ranges), 'item')} to be scored again")
+        elif not chosen.sealed:
+            reporter.note("nothing to retry" if existing.finished else "nothing to retry; the run goes on")
+        if ranges and existing.finished:
+            reopen_finished(call.disk, layout, run_id=existing.document.run_id, bounds=bounds, ranges=ranges)
+        return ranges
 
 
 def _checked_fingerprint(call: Call, engine: Engine, *, old: Fingerprint | None) -> Fingerprint:

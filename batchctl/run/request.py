@@ -15,13 +15,24 @@ from batchctl.store.layout import RunLayout
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """What is to be scored again: what was given up on, of one cause where `only` names it; with `short` the
+    mini-batches that returned too little (instead, or with `only` as well)."""
+
+    only: str = ""
+    short: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How `run` was called, beyond the spec. `command` is what was typed, `stdin` what `-` stands for."""
+    """How `run` was called, beyond the spec. `command` is what was typed, `stdin` what `-` stands for; `retry` is set
+    where it was `batchctl retry`: then there must be a run."""
 
     fresh: bool = False
     accept_changes: bool = False
     command: tuple[str, ...] = ()
     stdin: bytes | None = None
+    retry: Retry | None = None
 
 
 class Call(NamedTuple):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from batchctl import processes
 from batchctl.engine.registry import ENGINES
-from batchctl.errors import BatchctlError
+from batchctl.errors import BatchctlError, UsageError
 from batchctl.files import Disk, RealDisk
 from batchctl.model.job import JobSpec
 from batchctl.report.notify import Notifier
@@ -62,6 +62,8 @@ def _run_locked(call: Call) -> Summary:
                     from batchctl.run.proceed import resume  # see the module's docstring
 
                     return resume(call, engine, existing)
+        if call.options.retry is not None:
+            raise UsageError(f"{layout.out} holds no run any more", where=str(layout.directory), remedy="run it anew")
         run_id = os.urandom(16).hex()  # `secrets` would load 15 ms of others
         with (
             _tidy(disk, layout, unborn=existing is None, out_was_there=out_was_there),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from batchctl.model.outcome import FailureKind
-from batchctl.model.records import Charged, Committed, Quarantined, Record
+from batchctl.model.records import Charged, Committed, Quarantined, Record, Reopened
 from batchctl.report.failures import FailureGroups
 
 
@@ -20,6 +21,13 @@ class Tally:
         self.rows = 0
         self.by_kind = dict.fromkeys(FailureKind, 0)
         self.failures = FailureGroups(name_of)
+        self._void: Counter[tuple[int, int]] = Counter()
+
+    def expect(self, records: Iterable[Record]) -> None:
+        """Before the replay of a log with retries: what they reopened is not given up any more."""
+        for record in records:
+            if isinstance(record, Reopened):
+                self._void.update((one.first, one.count) for one in record.ranges if not one.ok + one.failed)
 
     def replay(self, record: Record) -> None:
         """A record of the log."""
@@ -30,5 +38,10 @@ class Tally:
             self.attempts += 1
             self.by_kind[record.failure.kind] += 1
             self.failures.charged(record)
+        elif isinstance(record, Reopened):
+            self.rows -= sum(one.n_rows for one in record.ranges)
+            self.failures.reopened()
+        elif isinstance(record, Quarantined) and self._void[record.lease.first, record.lease.count]:
+            self._void[record.lease.first, record.lease.count] -= 1
         elif isinstance(record, Quarantined):
             self.failures.quarantined(record)

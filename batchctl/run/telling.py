@@ -16,7 +16,7 @@ from batchctl.model.events import InitFailed, WorkerForked, WorkerGone, WorkerRe
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, Scored
 from batchctl.model.progress import Attempt, Progress, RunState
-from batchctl.model.records import Charged, Quarantined, Record
+from batchctl.model.records import Charged, Quarantined, Record, Reopened
 from batchctl.report.attempts import AttemptsFile
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Level, Reporter
@@ -82,6 +82,8 @@ class Teller:
         self.failed_batches.replay(record)
         if isinstance(record, Quarantined):
             self.quarantined_durably += record.lease.count
+        elif isinstance(record, Reopened):
+            self.quarantined_durably -= sum(one.count for one in record.ranges if not one.ok + one.failed)
 
     def note(self, text: str, *, level: Level = "info") -> None:
         """A line for the user, kept for the summary when it is a warning."""

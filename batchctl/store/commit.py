@@ -73,6 +73,7 @@ class Committer:
         parts: Parts,
         on_collision: OnCollision,
         done: Done | None,
+        sealed: Done | None = None,
     ) -> None:
         self._disk = disk
         self._layout = layout
@@ -87,6 +88,7 @@ class Committer:
         self.parts = parts
         self.on_collision = on_collision
         self.done = done
+        self.sealed = sealed  # what stands at the final file's name, where a retry has reopened it
 
     @property
     def epoch(self) -> int:

@@ -11,12 +11,15 @@ from typing import Any
 from batchctl.errors import CorruptionError, UsageError
 from batchctl.files import Disk, FileKind, make_dirs, write_whole
 from batchctl.store.documents import read_document, write_document
-from batchctl.store.frames import FrameType, scan
+from batchctl.store.frames import HEADER_SIZE, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
+from batchctl.store.payloads import Done, unpack_done
+from batchctl.store.publish import digest_of
 
 
 class RunState(StrEnum):
-    """How far a run has come, judged by names alone; where no rows are written, by the log too."""
+    """How far a run has come, judged by names alone; by the log too where no rows are written, or rows lie beside the
+    final file."""
 
     ABSENT = "absent"
     HALF_CREATED = "half-created"
@@ -35,17 +38,49 @@ def run_state(disk: Disk, layout: RunLayout) -> RunState:
             raise CorruptionError(f"{layout.job} is gone, its log is not", where=str(layout.job))
         return RunState.HALF_CREATED
     if layout.rows:
-        return RunState.FINISHED if disk.stat(layout.final) is not None else RunState.STARTED
+        return RunState.FINISHED if _has_result(disk, layout) else RunState.STARTED
     return RunState.FINISHED if _sealed(disk, layout) else RunState.STARTED
+
+
+def _has_result(disk: Disk, layout: RunLayout) -> bool:
+    if disk.stat(layout.final) is None:
+        return False
+    if disk.stat(layout.partial) is None:
+        return True
+    # Both: the end of a run was cut off before it had removed the rows, or a retry has begun. The log knows.
+    found = _scan(disk, layout)
+    done: Done | None = None
+    sealed: Done | None = None
+    for frame in found.frames if found else ():
+        if frame.kind == FrameType.DONE:
+            with disk.open_read(layout.log) as log:
+                done = unpack_done(log.pread(frame.start + HEADER_SIZE, frame.end - frame.start - HEADER_SIZE))
+        elif frame.kind == FrameType.REOPEN:
+            sealed, done = done or sealed, None
+    return is_result(disk, layout, done=done, sealed=sealed)
+
+
+def is_result(disk: Disk, layout: RunLayout, *, done: Done | None, sealed: Done | None) -> bool:
+    """Is what stands at `layout.final` the run's last result? No, where a retry has reopened that and its own result
+    has not taken its place yet. `done`: the last seal, if nothing was reopened since; `sealed`: the one before."""
+    if disk.stat(layout.final) is None:
+        return False
+    if sealed is None or disk.stat(layout.partial) is None:
+        return True
+    return done is not None and digest_of(disk, layout.final) == (done.size, done.sha256)
 
 
 def _sealed(disk: Disk, layout: RunLayout) -> bool:
     # The whole log is scanned: DONE may have survived a power cut that the frames before it did not.
+    found = _scan(disk, layout)
+    return found is not None and not found.torn and bool(found.frames) and found.frames[-1].kind == FrameType.DONE
+
+
+def _scan(disk: Disk, layout: RunLayout) -> Scan | None:
     if disk.stat(layout.log) is None:
-        return False
+        return None
     run_id = str(read_document(disk, layout.job).get("run_id", ""))
-    found = scan(memoryview(disk.read(layout.log)), run_id=run_id, where=str(layout.log))
-    return not found.torn and bool(found.frames) and found.frames[-1].kind == FrameType.DONE
+    return scan(memoryview(disk.read(layout.log)), run_id=run_id, where=str(layout.log))
 
 
 def make_run_directory(disk: Disk, layout: RunLayout) -> None:

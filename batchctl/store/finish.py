@@ -1,6 +1,8 @@
 """From a complete ledger to the final file: order, sync, seal, rename. Begun again, it ends in the same bytes.
 
 [assemble the script's files] -> copy in order -> sync -> DONE, sync -> rename, sync folder -> remove what is left over
+
+After a retry the copy takes the rows of the old final file and the new ones, and replaces the old file by the rename.
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from batchctl.model.job import Order
 from batchctl.store.assemble import assemble
 from batchctl.store.commit import Committer, ProtocolError
 from batchctl.store.extents import damaged
+from batchctl.store.frames import Frame
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
 from batchctl.store.payloads import Arrangement, Done
 from batchctl.store.publish import digest_of
-from batchctl.store.recover import make_durable
+from batchctl.store.recover import cut_tail, make_durable
 from batchctl.store.replay import LogRecords, Replay, replay
+from batchctl.store.rows import WrittenRows
 
 _LARGE = 256 << 10  # from here the kernel copies; below, slices are gathered
 _WINDOW = 4 << 20
@@ -35,6 +39,8 @@ class Finished:
     ledger: Ledger
     columns: bytes
     done: Done
+    last: Frame  # of the log
+    generation: int  # how often it was reopened
 
 
 def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Done:
@@ -56,7 +62,9 @@ def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order)
         source = layout.partial if arrangement is Arrangement.AS_COMMITTED else layout.sorting
         size, sha256 = digest_of(disk, source)
         _seal(disk, layout, committer=committer, rows=(committer.ledger.n_rows, size, sha256, arrangement))
-        if not disk.rename_new(source, layout.final):
+        if committer.sealed:
+            disk.replace(source, layout.final)
+        elif not disk.rename_new(source, layout.final):
             raise StorageError(
                 f"{layout.final} appeared while the run was going on",
                 where=str(layout.final),
@@ -78,13 +86,14 @@ def open_finished(disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequenc
     data = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
     found = replay(memoryview(data), layout, run_id=run_id, bounds=bounds)
     final = disk.stat(layout.final) if layout.rows else None
-    if layout.rows and disk.stat(layout.partial) is not None and not _is_sealed(disk, layout, done=found.done):
+    beside = layout.rows and disk.stat(layout.partial) is not None
+    if beside and (found.done or not found.sealed) and not _is_sealed(disk, layout, done=found.done):
         raise UsageError(
             f"{layout.final} is not this run's result: the run is not finished",
             where=str(layout.final),
             remedy="move it away and run again",
         )
-    if found.scan.torn or found.done is None:
+    if (found.scan.torn and not beside) or found.done is None:  # beside rows it is a REOPEN that was cut off
         problem = found.scan.torn or "it is not sealed"
         raise CorruptionError(f"{layout.log} of a finished run is damaged: {problem}", where=str(layout.log))
     if layout.rows and (final is None or final.size != found.done.size):
@@ -94,7 +103,9 @@ def open_finished(disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequenc
     if locked:
         _make_log_durable(disk, layout, found=found, data=data)
         tidy(disk, layout)
-    return Finished(LogRecords(disk, layout, frames=found.scan.frames), found.ledger, found.columns, found.done)
+    frames = found.scan.frames
+    records = LogRecords(disk, layout, frames=frames)
+    return Finished(records, found.ledger, found.columns, found.done, frames[-1], found.generation)
 
 
 def _is_sealed(disk: Disk, layout: RunLayout, *, done: Done | None) -> bool:
@@ -107,7 +118,9 @@ def _make_log_durable(disk: Disk, layout: RunLayout, *, found: Replay, data: byt
     # The rename of the final file, or (summary_only) DONE itself, may have been the last thing before a kill.
     log = disk.open_append(layout.log)
     try:
-        make_durable(disk, layout, log=log, rows=None, tail=(found.scan.log_durable, data))
+        good = found.scan.good_end
+        cut_tail(log, good_end=good)
+        make_durable(disk, layout, log=log, rows=None, tail=(found.scan.log_durable, data[:good]))
     finally:
         log.close()
 
@@ -125,12 +138,12 @@ def tidy(disk: Disk, layout: RunLayout) -> None:
 
 def _check_rows(disk: Disk, layout: RunLayout, *, committer: Committer) -> None:
     """What is about to be sealed under a digest is what was committed, mini-batch by mini-batch."""
-    with disk.open_read(layout.partial) as rows:
+    with WrittenRows(disk, layout, sealed=committer.sealed) as rows:
         for extent in damaged(rows, committer.ledger.extents()):
             last = extent.first + extent.items - 1
-            raise CorruptionError(
-                f"{layout.partial}: the rows of items {extent.first} to {last} are damaged", where=str(layout.partial)
-            )
+            old = committer.sealed is not None and extent.offset < committer.sealed.size
+            where = layout.final if old else layout.partial
+            raise CorruptionError(f"{where}: the rows of items {extent.first} to {last} are damaged", where=str(where))
 
 
 def _seal(disk: Disk, layout: RunLayout, *, committer: Committer, rows: tuple[int, int, bytes, Arrangement]) -> None:
@@ -152,12 +165,12 @@ def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Orde
     if order is Order.COMPLETION:
         pieces.sort()
     pieces = [(0, len(committer.columns)), *(piece for piece in pieces if piece[1])]
-    if _contiguous(pieces, end=committer.rows_size):
+    if not committer.sealed and _contiguous(pieces, end=committer.rows_size):
         return Arrangement.AS_COMMITTED
     disk.remove(layout.sorting)
     target = disk.open_append(layout.sorting, create=True)
     try:
-        with disk.open_read(layout.partial) as rows:
+        with WrittenRows(disk, layout, sealed=committer.sealed) as rows:
             _copy(rows, target, pieces=pieces)
         target.datasync()
     except NoSpaceError:
@@ -178,14 +191,15 @@ def _contiguous(pieces: Iterable[tuple[int, int]], *, end: int) -> bool:
     return at == end
 
 
-def _copy(rows: ReadFile, target: AppendFile, *, pieces: Iterable[tuple[int, int]]) -> None:
+def _copy(rows: WrittenRows, target: AppendFile, *, pieces: Iterable[tuple[int, int]]) -> None:
     gathered: list[tuple[int, int]] = []
     size = 0
     for offset, length in pieces:
         if length >= _LARGE:
             _gather(rows, target, pieces=gathered)
             gathered, size = [], 0
-            target.append_range(rows, offset=offset, length=length)
+            source, at = rows.locate(offset)
+            target.append_range(source, offset=at, length=length)
         else:
             gathered.append((offset, length))
             size += length

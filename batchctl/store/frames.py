@@ -38,7 +38,7 @@ class FrameType(IntEnum):
     PUBLISH = 7
     CLOSE = 8
     DONE = 9
-    REOPEN = 10  # reserved
+    REOPEN = 10
     PART = 11
     ASSEMBLED = 12
 

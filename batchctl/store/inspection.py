@@ -17,6 +17,7 @@ from batchctl.store.payloads import (
     unpack_epoch,
     unpack_failures,
     unpack_publication,
+    unpack_reopened,
     unpack_wholes,
 )
 
@@ -50,6 +51,8 @@ def _told(frame: Frame, payload: bytes) -> Iterator[dict[str, Any]]:
                     "error": failure.error,
                     "message": failure.message,
                     "traceback": failure.traceback,
+                    "phase": failure.phase,
+                    "peak_memory": failure.peak_memory,
                 }
         case FrameType.EPOCH:
             opened = unpack_epoch(payload, number=frame.epoch)
@@ -66,6 +69,9 @@ def _told(frame: Frame, payload: bytes) -> Iterator[dict[str, Any]]:
             }
         case FrameType.ASSEMBLED:
             yield {"files": [whole._asdict() for whole in unpack_wholes(payload)]}
+        case FrameType.REOPEN:
+            reopened = unpack_reopened(payload)
+            yield from ({"generation": reopened.generation, **one._asdict()} for one in reopened.ranges)
         case FrameType.DONE:
             done = unpack_done(payload)
             yield {

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from batchctl.model.lease import Lease
-from batchctl.model.records import Committed
+from batchctl.model.records import Committed, Reopening
 
 _OPEN = (1 << 64) - 1
 _QUARANTINED = _OPEN - 1
@@ -102,6 +102,55 @@ class Ledger:
         else:
             self._add_part(batch, Extent(first, count, _QUARANTINED, 0, 0))
         self.quarantined += count
+
+    def reopen(self, one: Reopening) -> None:
+        """The range is no longer concluded; `ContradictionError` unless exactly that range was, in that way."""
+        batch, first, count, n_rows, ok, failed = one
+        if batch >= len(self._offsets):
+            raise ContradictionError(f"no mini-batch {batch}")
+        state, low = self._offsets[batch], self.bounds[batch]
+        if state < _PARTS or state == _QUARANTINED:
+            found = Extent(low, self.bounds[batch + 1] - low, state, 0, 0)
+            left: list[Extent] = []
+        else:
+            parts = self._parts.get(batch, [])
+            found = next((part for part in parts if part.first == first), Extent(0, 0, _OPEN, 0, 0))
+            left = [part for part in parts if part is not found]
+        given_up = found.offset == _QUARANTINED
+        if (found.first, found.items) != (first, count) or ok + failed != (0 if given_up else count):
+            raise ContradictionError(f"mini-batch {batch}: items {first} to {first + count - 1} were not concluded so")
+        self._offsets[batch], self._lengths[batch], self._crcs[batch] = _PARTS if left else _OPEN, 0, 0
+        self._parts.pop(batch, None)
+        if left:
+            self._parts[batch] = left
+        if given_up:
+            self.quarantined -= count
+        else:
+            self.committed -= count
+        self.ok, self.failed, self.n_rows = self.ok - ok, self.failed - failed, self.n_rows - n_rows
+
+    def place(self, *, header: int, size: int, by_offset: bool) -> None:
+        """The rows were copied to a file of `size` bytes behind a header, without gaps, in item order or in that of
+        their offsets: that is where they lie from now on."""
+        places = [
+            (part.offset if by_offset else 0, batch, at)
+            for batch, offset in enumerate(self._offsets)
+            for at, part in enumerate(self._parts[batch] if offset == _PARTS else [Extent(0, 0, offset, 0, 0)])
+            if part.offset < _PARTS
+        ]
+        places.sort(key=lambda place: place[0])  # stable: in item order where the first is 0
+        end = header
+        for _, batch, at in places:
+            if self._offsets[batch] == _PARTS:
+                part = self._parts[batch][at]
+                self._parts[batch][at] = part._replace(offset=end)
+                end += part.length
+            else:
+                self._offsets[batch] = end
+                end += self._lengths[batch]
+        if end != size:
+            raise ContradictionError(f"{end} bytes of rows in a file of {size}")
+        self.rows_end = size
 
     def concluded(self, lease: Lease) -> bool:
         """Whether any item of the range is concluded."""

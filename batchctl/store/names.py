@@ -23,6 +23,11 @@ class Names:
             self._folders.setdefault(folder, lease)
         return self._files.setdefault(path, lease)
 
+    @property
+    def batches(self) -> set[int]:
+        """Mini-batches that wrote some of them first."""
+        return {lease.batch for lease in self._files.values()}
+
     def in_the_way(self, path: str, *, shared: bool) -> Lease | None:
         """Who makes it impossible to place a file there. `shared`: other attempts may write the same file."""
         if path in self._folders:

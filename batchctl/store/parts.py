@@ -78,6 +78,11 @@ class Parts:
         """Is every name assembled?"""
         return len(self.wholes) == len(self._pieces)
 
+    @property
+    def batches(self) -> set[int]:
+        """Mini-batches that wrote pieces."""
+        return {piece.batch for pieces in self._pieces.values() for piece in pieces.values()}
+
     def pieces(self, name: str) -> list[Piece]:
         """In plan order."""
         return sorted(self._pieces[name].values())

@@ -10,12 +10,15 @@ from typing import Any, NamedTuple
 
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, StagedFile
-from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined
+from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined, Reopened, Reopening
 from batchctl.store.frames import DONE_PAYLOAD, MAX_PAYLOAD, FrameType
 from batchctl.store.parts import Whole
 
 CLAIM = struct.Struct("<IIII")
 COMMIT = struct.Struct("<IIIIQQIIII")
+REOPENED = struct.Struct("<IIIIII")
+_GENERATION = struct.Struct("<II")  # and four bytes of zero
+MAX_REOPENED = (MAX_PAYLOAD - _GENERATION.size) // REOPENED.size  # ranges: one frame, so all of them or none
 _SMALL = MAX_PAYLOAD // 16  # lists are split here, far below the cap
 
 
@@ -61,11 +64,14 @@ def pack_commits(commits: Iterable[Committed]) -> bytes:
 
 
 def pack_failures(records: Sequence[Charged] | Sequence[Quarantined]) -> Iterator[bytes]:
-    """JSON lists of [mini-batch, first, count, attempt, kind, error, message, traceback], each well below the cap."""
-    failures = ((record.lease, record.failure) for record in records)
-    return _split(
-        [*lease, failure.kind.value, failure.error, failure.message, failure.traceback] for lease, failure in failures
-    )
+    """JSON lists of [mini-batch, first, count, attempt, kind, error, message, traceback, phase, peak memory or null],
+    each well below the cap."""
+    return _split(_told(record.lease, record.failure) for record in records)
+
+
+def _told(lease: Lease, failure: Failure) -> list[Any]:
+    words = [failure.kind.value, failure.error, failure.message, failure.traceback]
+    return [*lease, *words, failure.phase, failure.peak_memory]
 
 
 def _split(rows: Iterable[list[Any]]) -> Iterator[bytes]:
@@ -83,8 +89,9 @@ def _split(rows: Iterable[list[Any]]) -> Iterator[bytes]:
 
 
 def unpack_failures(payload: bytes) -> Iterator[tuple[Lease, Failure]]:
-    for batch, first, count, attempt, kind, error, message, traceback in json.loads(payload):
-        yield Lease(batch, first, count, attempt), Failure(FailureKind(kind), error, message, traceback)
+    # Logs of earlier versions hold neither phase nor peak memory.
+    for batch, first, count, attempt, kind, error, message, traceback, *later in json.loads(payload):
+        yield Lease(batch, first, count, attempt), Failure(FailureKind(kind), error, message, traceback, *later)
 
 
 def pack_epoch(opened: EpochOpened) -> bytes:
@@ -116,6 +123,15 @@ def pack_wholes(wholes: Sequence[Whole]) -> Iterator[bytes]:
 
 def unpack_wholes(payload: bytes) -> list[Whole]:
     return [Whole(*entry) for entry in json.loads(payload)]
+
+
+def pack_reopened(reopened: Reopened) -> bytes:
+    return _GENERATION.pack(reopened.generation, 0) + b"".join(REOPENED.pack(*one) for one in reopened.ranges)
+
+
+def unpack_reopened(payload: bytes | memoryview) -> Reopened:
+    generation, _ = _GENERATION.unpack_from(payload)
+    return Reopened(generation, tuple(map(Reopening._make, REOPENED.iter_unpack(payload[_GENERATION.size :]))))
 
 
 def pack_done(done: Done) -> bytes:

@@ -16,16 +16,16 @@ from batchctl.errors import CorruptionError
 from batchctl.files import Disk
 from batchctl.handles import AppendFile
 from batchctl.model.job import OnCollision
-from batchctl.model.records import Committed, EpochOpened
+from batchctl.model.records import Committed, EpochOpened, Record, Reopened, Reopening
 from batchctl.store.checkpoint_log import LogWriter
 from batchctl.store.commit import Committer, ProtocolError
 from batchctl.store.frames import HEADER_SIZE, FrameType
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
-from batchctl.store.payloads import COMMIT, Done, pack_commits, pack_epoch, unpack_publication
+from batchctl.store.payloads import COMMIT, Done, pack_commits, pack_epoch, pack_reopened, unpack_publication
 from batchctl.store.publish import place_files
 from batchctl.store.replay import LogRecords, PastEpoch, Replay, replay
-from batchctl.store.rows import RowsFile
+from batchctl.store.rows import RowsFile, WrittenRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Recovered:
     done: Done | None
     cut_log: int
     cut_rows: int
+    generation: int = 0  # how often concluded ranges were reopened
 
 
 def recover(
@@ -54,19 +55,24 @@ def recover(
     version: str,
     settings: str = "{}",
     on_collision: OnCollision = OnCollision.FAIL,
+    reopening: Sequence[Reopening] = (),
 ) -> Recovered:
-    """Open a started run, its first time included. `on_collision` is what the run was begun with.
+    """Open a started run, its first time included. `on_collision` is what the run was begun with. `reopening`: ranges
+    that are open again from here on, in an unsealed run; as durable as the epoch.
 
     `CorruptionError` for damage that no crash explains; nothing is repaired then. `ProtocolError` for a finished one:
-    that is for `open_finished`.
+    that is for `open_finished` and `reopen_finished`.
     """
-    if layout.rows and disk.stat(layout.final) is not None:
+    has_final = layout.rows and disk.stat(layout.final) is not None
+    if has_final and disk.stat(layout.log) is None:
         raise ProtocolError("a finished run is not recovered")
     log = _open_log(disk, layout)
     rows: AppendFile | None = None
     try:
         data = disk.read(layout.log)
         found = replay(memoryview(data), layout, run_id=run_id, bounds=bounds)
+        if (has_final and not found.sealed) or (reopening and found.done):
+            raise ProtocolError("a finished run is not recovered")
         rows = _open_rows(disk, layout, fresh=not found.scan.frames)
         check_rows(disk, layout, found=found, data=data)
         cut_log = cut_tail(log, good_end=found.scan.good_end)
@@ -83,12 +89,13 @@ def recover(
             group=last.group + 1 if last else 0,
             durable=found.scan.good_end,
         )
-        completed: Sequence[Committed] = ()
+        told: Sequence[Record] = ()
         if not found.done:
             opened = EpochOpened(writer.epoch, boot_id, version, settings)
-            completed = _open_epoch(writer, opened=opened, found=found, rows_durable=rows_end)
+            told = _open_epoch(writer, opened=opened, found=found, rows_durable=rows_end, reopening=reopening)
         # Only now: had a power cut undone the cut of the log, its tail might still have named these rows.
-        cut_rows = cut_tail(rows, good_end=rows_end) if rows else 0
+        base = found.sealed.size if found.sealed else 0
+        cut_rows = cut_tail(rows, good_end=rows_end - base) if rows else 0
     except BaseException:
         log.close()
         if rows:
@@ -98,17 +105,18 @@ def recover(
         disk,
         layout,
         log=writer,
-        rows=RowsFile(disk, rows, spill=layout.spill, durable=rows.size) if rows else None,
+        rows=RowsFile(disk, rows, spill=layout.spill, base=base) if rows else None,
         ledger=found.ledger,
         columns=found.columns,
         published=found.published,
         parts=found.parts,
         on_collision=on_collision,
         done=found.done,
+        sealed=found.sealed,
     )
     return Recovered(
         committer,
-        LogRecords(disk, layout, frames=frames, then=completed),
+        LogRecords(disk, layout, frames=frames, then=told),
         found.ledger,
         found.columns,
         writer.epoch,
@@ -116,6 +124,7 @@ def recover(
         found.done,
         cut_log,
         cut_rows,
+        found.generation,
     )
 
 
@@ -151,7 +160,7 @@ def check_rows(disk: Disk, layout: RunLayout, *, found: Replay, data: bytes) -> 
                 recent += map(Committed._make, COMMIT.iter_unpack(payload))
             elif frame.kind in {FrameType.PUBLISH, FrameType.PART}:
                 recent.append(unpack_publication(payload, kind=FrameType(frame.kind)).committed)
-    with disk.open_read(layout.partial) as rows:
+    with WrittenRows(disk, layout, sealed=found.sealed) as rows:
         if rows.size < found.rows_end:
             raise CorruptionError(
                 f"{layout.partial} has {rows.size} bytes of {found.rows_end}", where=str(layout.partial)
@@ -200,14 +209,26 @@ def settle_files(disk: Disk, layout: RunLayout, *, found: Replay) -> None:
             disk.remove_tree(folder / name)
 
 
-def _open_epoch(log: LogWriter, *, opened: EpochOpened, found: Replay, rows_durable: int) -> Sequence[Committed]:
-    """Write EPOCH and, with it, the commits whose files have just come to OUT; the latter are returned."""
+def _open_epoch(
+    log: LogWriter, *, opened: EpochOpened, found: Replay, rows_durable: int, reopening: Sequence[Reopening]
+) -> Sequence[Record]:
+    """Write EPOCH and, with it, the commits whose files have just come to OUT, and what is reopened; those are
+    returned."""
     frames = [(FrameType.EPOCH, pack_epoch(opened))]
     completed = sorted((one.committed for one in found.waiting.values()), key=lambda record: record.offset)
     if completed:
         frames.append((FrameType.COMMIT, pack_commits(completed)))
-    log.write(frames, rows_durable=rows_durable)
-    log.sync()
     found.ledger.commit(completed)
     found.waiting.clear()
-    return completed
+    if not reopening:
+        log.write(frames, rows_durable=rows_durable)
+        log.sync()
+        return completed
+    reopened = Reopened(found.generation + 1, tuple(reopening))
+    try:
+        found.reopen(reopened)  # first: what cannot be reopened must not be written
+    except ValueError as error:
+        raise ProtocolError(str(error)) from error
+    log.write([*frames, (FrameType.REOPEN, pack_reopened(reopened))], rows_durable=rows_durable)
+    log.sync()
+    return [*completed, reopened]

@@ -22,6 +22,7 @@ from batchctl.model.records import (
     EpochOpened,
     Quarantined,
     Record,
+    Reopened,
 )
 from batchctl.store.frames import HEADER_SIZE, Frame, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
@@ -31,12 +32,14 @@ from batchctl.store.parts import Parts
 from batchctl.store.payloads import (
     CLAIM,
     COMMIT,
+    Arrangement,
     Done,
     Publication,
     unpack_done,
     unpack_epoch,
     unpack_failures,
     unpack_publication,
+    unpack_reopened,
     unpack_wholes,
 )
 
@@ -65,6 +68,8 @@ class Replay:
     parts: Parts = field(default_factory=Parts)
     past: list[PastEpoch] = field(default_factory=list)
     done: Done | None = None
+    sealed: Done | None = None  # the seal of the final file that a retry has reopened, and that stays until the next
+    generation: int = 0  # how often that was
     _opened: EpochOpened | None = None
     _closed: bool = False
     _claims: set[tuple[int, ...]] = field(default_factory=set)
@@ -73,11 +78,12 @@ class Replay:
     def rows_end(self) -> int:
         """Where the rows end that the log vouches for."""
         waiting = (one.committed.offset + one.committed.length for one in self.waiting.values())
-        return max(self.ledger.rows_end, len(self.columns), *waiting, 0)
+        base = self.sealed.size if self.sealed else 0
+        return max(self.ledger.rows_end, len(self.columns), base, *waiting)
 
     def read(self, frame: Frame, payload: memoryview) -> None:
         """One frame on; raises anything at all for what cannot be."""
-        if self.done:
+        if self.done and frame.kind != FrameType.REOPEN:
             raise ValueError("a frame after DONE")
         if (self._opened is None) != (frame.kind == FrameType.EPOCH and frame.epoch == 1):
             raise ValueError("the log does not begin with its first epoch")
@@ -146,8 +152,23 @@ class Replay:
         if not self.parts.complete:
             raise ValueError("DONE before every file was assembled")
 
-    def _reserved(self, frame: Frame, payload: memoryview) -> None:
-        raise ValueError("a frame type that this batchctl does not write")
+    def _reopen(self, frame: Frame, payload: memoryview) -> None:
+        self.reopen(unpack_reopened(payload))
+
+    def reopen(self, reopened: Reopened) -> None:
+        """A retry begins: of a sealed run, whose rows now lie where its final file has them, or of an open one."""
+        if reopened.generation != self.generation + 1:
+            raise ValueError(f"generation {reopened.generation} after {self.generation}")
+        done = self.done
+        if done:
+            if done.arrangement in {Arrangement.BY_ITEM, Arrangement.COMPACTED}:
+                by_offset = done.arrangement == Arrangement.COMPACTED
+                self.ledger.place(header=len(self.columns), size=done.size, by_offset=by_offset)
+            self.sealed, self.done = done, None
+            self._closed, self._claims = True, set()
+        for one in reopened.ranges:
+            self.ledger.reopen(one)
+        self.generation += 1
 
 
 _READERS: dict[FrameType, Callable[[Replay, Frame, memoryview], None]] = {
@@ -160,7 +181,7 @@ _READERS: dict[FrameType, Callable[[Replay, Frame, memoryview], None]] = {
     FrameType.PUBLISH: Replay._publish,
     FrameType.CLOSE: Replay._close,
     FrameType.DONE: Replay._done,
-    FrameType.REOPEN: Replay._reserved,
+    FrameType.REOPEN: Replay._reopen,
     FrameType.PART: Replay._publish,
     FrameType.ASSEMBLED: Replay._assembled,
 }
@@ -175,27 +196,43 @@ def replay(data: memoryview, layout: RunLayout, *, run_id: str, bounds: Sequence
             found.read(frame, data[frame.start + HEADER_SIZE : frame.end])
         except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
             raise CorruptionError(f"{where} contradicts itself at byte {frame.start}: {error}", where=where) from error
-    done = found.done
+    done = found.done or found.sealed
     if done and hashlib.sha256(data[: done.log_length]).digest() != done.log_sha256:
         raise CorruptionError(f"{where} is not the log that was sealed", where=where)
     found.end_epoch()
     return found
 
 
+def read_records(disk: Disk, layout: RunLayout, *, run_id: str) -> LogRecords:
+    """The records of a log as it stands, whoever writes it meanwhile: what lies behind its good end is not there yet.
+
+    Needs no lock. A run without a log has none. `CorruptionError` for damage below what was durable.
+    """
+    data = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
+    return LogRecords(disk, layout, frames=scan(memoryview(data), run_id=run_id, where=str(layout.log)).frames)
+
+
 class LogRecords:
     """The records of a log in order, read anew by each iteration; the frames have been checked. `then`: what recovery
     itself has committed behind them."""
 
-    __slots__ = ("_disk", "_frames", "_path", "_then")
+    __slots__ = ("_disk", "_frames", "_layout", "_then")
 
     def __init__(self, disk: Disk, layout: RunLayout, *, frames: Sequence[Frame], then: Sequence[Record] = ()) -> None:
         self._then = then
         self._disk = disk
-        self._path = layout.log
+        self._layout = layout
         self._frames = frames
 
+    def only(self, *kinds: FrameType) -> LogRecords:
+        """Those that frames of these types hold; reads no other frames. Not what recovery has committed."""
+        return LogRecords(self._disk, self._layout, frames=[one for one in self._frames if one.kind in kinds])
+
     def __iter__(self) -> Iterator[Record]:
-        with self._disk.open_read(self._path) as log:
+        if not self._frames:  # then there may be no log either
+            yield from self._then
+            return
+        with self._disk.open_read(self._layout.log) as log:
             for kind, _, epoch, _, _, _, _, start, end in self._frames:
                 if kind in _TOLD:
                     yield from records_of(
@@ -204,9 +241,7 @@ class LogRecords:
         yield from self._then
 
 
-_TOLD = frozenset(
-    {FrameType.EPOCH, FrameType.CLAIM, FrameType.FAIL, FrameType.COMMIT, FrameType.QUARANTINE, FrameType.CLOSE}
-)
+_TOLD = frozenset(FrameType) - {FrameType.COLUMNS, FrameType.PUBLISH, FrameType.DONE}
 
 
 def records_of(kind: FrameType, payload: bytes, *, epoch: int) -> Iterator[Record]:
@@ -219,6 +254,8 @@ def records_of(kind: FrameType, payload: bytes, *, epoch: int) -> Iterator[Recor
         yield from (Charged(lease, failure) for lease, failure in unpack_failures(payload))
     elif kind is FrameType.QUARANTINE:
         yield from (Quarantined(lease, failure) for lease, failure in unpack_failures(payload))
+    elif kind is FrameType.REOPEN:
+        yield unpack_reopened(payload)
     elif kind is FrameType.EPOCH:
         yield unpack_epoch(payload, number=epoch)
     elif kind is FrameType.CLOSE:

@@ -1,4 +1,7 @@
-"""The writer of predictions.csv.partial: header first, then rows in commit order, contiguous.
+"""The rows of a run: written to predictions.csv.partial, header first, then rows in commit order, contiguous.
+
+Where a retry has reopened a finished run, the rows are those of the sealed final file and behind them, as if it were
+one file, those of a new .partial: offsets go on where the final file ends.
 
 Nothing is durable before `sync` returns; what counts is what the checkpoint log says counts.
 """
@@ -8,35 +11,40 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from batchctl.errors import StorageError
+from batchctl.errors import CorruptionError, StorageError
 from batchctl.files import Disk
-from batchctl.handles import AppendFile
+from batchctl.handles import AppendFile, ReadFile
 from batchctl.model.outcome import Scored
+from batchctl.store.layout import RunLayout
+from batchctl.store.payloads import Done
 
 _BLOCK = 1 << 20
 
 
 class RowsFile:
-    """Appends rows; one writer."""
+    """Appends rows; one writer. All offsets and sizes count `base`, the bytes of the sealed file before it."""
 
-    __slots__ = ("_disk", "_handle", "_spill", "durable")
+    __slots__ = ("_base", "_disk", "_handle", "_spill", "durable")
 
-    def __init__(self, disk: Disk, handle: AppendFile, *, spill: Path, durable: int) -> None:
+    def __init__(self, disk: Disk, handle: AppendFile, *, spill: Path, base: int) -> None:
+        self._base = base
         self._disk = disk
         self._handle = handle
         self._spill = spill
-        self.durable = durable
+        self.durable = self.size
 
     @property
     def size(self) -> int:
-        return self._handle.size
+        return self._base + self._handle.size
 
     def append(self, header: bytes, scored: Sequence[Scored]) -> list[int]:
         """Append the header (or b"") and all rows; the offset of each one's rows."""
         offsets: list[int] = []
         waiting = [header]
-        at = self._handle.size + len(header)
+        at = self.size + len(header)
         for one in scored:
             offsets.append(at)
             at += one.length
@@ -70,11 +78,52 @@ class RowsFile:
     def sync(self) -> None:
         """All rows are durable on return."""
         self._handle.datasync()
-        self.durable = self._handle.size
+        self.durable = self.size
 
     def cut(self, size: int) -> None:
-        self._handle.truncate(size)
+        self._handle.truncate(size - self._base)
         self.durable = min(self.durable, size)
 
     def close(self) -> None:
         self._handle.close()
+
+
+class WrittenRows:
+    """`ReadFile` over all rows, wherever they lie; a context manager."""
+
+    __slots__ = ("_base", "_files", "size")
+
+    def __init__(self, disk: Disk, layout: RunLayout, *, sealed: Done | None) -> None:
+        """`sealed`: what the final file was sealed as, where a retry has reopened it."""
+        self._base = sealed.size if sealed else 0
+        if sealed and disk.stat(layout.final) is None:  # it stays until its successor takes its place
+            raise CorruptionError(f"{layout.final} is gone, its log is not", where=str(layout.final))
+        self._files = [disk.open_read(layout.final)] if sealed else []
+        try:
+            if sealed and self._files[0].size != sealed.size:
+                raise CorruptionError(f"{layout.final} is not the file that was sealed", where=str(layout.final))
+            self._files.append(disk.open_read(layout.partial))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self.size = self._base + self._files[-1].size
+
+    def locate(self, offset: int) -> tuple[ReadFile, int]:
+        """The file that holds the rows at `offset`, and where in it. No mini-batch's rows lie in both."""
+        return (self._files[0], offset) if offset < self._base else (self._files[-1], offset - self._base)
+
+    def pread(self, offset: int, length: int) -> bytes:
+        before = max(0, min(length, self._base - offset))
+        head = self._files[0].pread(offset, before) if before else b""
+        if before == length:
+            return head
+        return head + self._files[-1].pread(max(0, offset - self._base), length - before)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files:
+            file.__exit__(kind, error, trace)

@@ -11,6 +11,7 @@ from batchctl.errors import BatchctlError
 from batchctl.files import Disk
 from batchctl.handles import ReadFile
 from batchctl.model.lease import Lease
+from batchctl.store.creation import is_result
 from batchctl.store.documents import read_document
 from batchctl.store.frames import HEADER_SIZE, FrameType
 from batchctl.store.layout import RunLayout
@@ -18,6 +19,7 @@ from batchctl.store.ledger import Extent
 from batchctl.store.payloads import Arrangement, Done, unpack_publication, unpack_wholes
 from batchctl.store.publish import digest_of, home_of
 from batchctl.store.replay import Replay, replay
+from batchctl.store.rows import WrittenRows
 
 _BLOCK = 1 << 20
 
@@ -63,8 +65,10 @@ def verify(
     rows = disk.stat(layout.partial) if layout.rows else None
     if not data and rows is not None and rows.size:
         problems.append(f"{layout.log} is gone, its rows are not")
-    final = disk.stat(layout.final) if layout.rows else None
-    finished = final is not None or (not layout.rows and found.done is not None)
+    if layout.rows:
+        finished = is_result(disk, layout, done=found.done, sealed=found.sealed)
+    else:
+        finished = found.done is not None
     torn_log, torn_rows = len(data) - found.scan.good_end, 0
     if finished:
         problems += _finished_problems(disk, layout, found=found)
@@ -88,7 +92,8 @@ def verify(
 def _finished_problems(disk: Disk, layout: RunLayout, *, found: Replay) -> list[str]:
     done, ledger = found.done, found.ledger
     problems = []
-    if found.scan.torn:
+    beside = layout.rows and disk.stat(layout.partial) is not None
+    if found.scan.torn and not beside:  # beside rows it is a REOPEN that was cut off: the next command cuts it
         problems.append(f"{layout.log}: {found.scan.torn} at byte {found.scan.good_end} of a finished run")
     if not ledger.complete:
         missing = ledger.items - ledger.committed - ledger.quarantined
@@ -137,8 +142,11 @@ def _file_problem(disk: Disk, path: Path, *, size: int, sha256: str) -> Iterable
 def _torn_rows(disk: Disk, layout: RunLayout, *, found: Replay, problems: list[str]) -> int:
     if not layout.rows or (disk.stat(layout.partial) is None and not found.scan.frames):
         return 0
+    sealed = found.sealed
     try:
-        with disk.open_read(layout.partial) as rows:
+        if sealed and digest_of(disk, layout.final) != (sealed.size, sealed.sha256):
+            problems.append(f"{layout.final}: size or digest is not what was sealed")
+        with WrittenRows(disk, layout, sealed=sealed) as rows:
             if rows.size < found.rows_end:
                 problems.append(f"{layout.partial}: {rows.size} bytes of {found.rows_end}")
             elif found.columns and rows.pread(0, len(found.columns)) != found.columns:

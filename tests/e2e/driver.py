@@ -264,9 +264,14 @@ class Job:
 
     @contextmanager
     def start(
-        self, *argv: str | Path, stdin: bytes = b"", env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+        self,
+        *argv: str | Path,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        cwd: Path | None = None,
     ) -> Iterator[Started]:
-        """`batchctl argv...` in the job's folder; killed at the end of the block if it still runs."""
+        """`batchctl argv...` in the job's folder (or `cwd`); killed at the end of the block if it still runs."""
         mark = f"{os.getpid()}-{next(_numbers)}"
         streams = self.folder / ".streams" / mark
         streams.mkdir(parents=True)
@@ -279,7 +284,12 @@ class Job:
             (streams / "stderr").open("wb") as err,
         ):
             process = subprocess.Popen(
-                words, cwd=self.folder, env=self._environment(mark, env or {}), stdin=given, stdout=out, stderr=err
+                words,
+                cwd=cwd or self.folder,
+                env=self._environment(mark, env or {}),
+                stdin=given,
+                stdout=out,
+                stderr=err,
             )
         started = Started(("batchctl", *map(str, argv)), process, streams, mark)
         try:

@@ -44,6 +44,8 @@ COMMANDS: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
     "status": (("status", "out"), {NONE: 2, STOPPED: 0, CRASHED: 0, FINISHED: 0}),
     "status json": (("status", "out", "--json"), {NONE: 2, STOPPED: 0, CRASHED: 0, FINISHED: 0}),
     "inspect": (("inspect", "out"), {NONE: 2, STOPPED: 0, CRASHED: 0, FINISHED: 0}),
+    "failures": (("failures", "out"), {NONE: 2, STOPPED: 0, CRASHED: 0, FINISHED: 0}),
+    "failures json": (("failures", "out", "--json"), {NONE: 2, STOPPED: 0, CRASHED: 0, FINISHED: 0}),
     "verify": (("verify", "out"), {NONE: 2, STOPPED: 0, CRASHED: 0, FINISHED: 0}),
     "verify json": (("verify", "out", "--json"), {NONE: 2, STOPPED: 0, CRASHED: 0, FINISHED: 0}),
     "plan": (("plan", *JOB, *SMALL, "-o", "out"), {NONE: 0, STOPPED: 0, CRASHED: 0, FINISHED: 0}),

@@ -6,13 +6,15 @@ from collections import Counter
 from typing import NamedTuple
 
 from batchctl.errors import NoSpaceError
-from batchctl.model.records import Charged
+from batchctl.model.records import Charged, Reopening
 from batchctl.store.commit import Committer, Group, ProtocolError
 from batchctl.store.creation import RunState, create_run, run_state
 from batchctl.store.documents import read_document
-from batchctl.store.finish import finish, open_finished
+from batchctl.store.finish import Finished, finish, open_finished
 from batchctl.store.ledger import Ledger
-from batchctl.store.recover import recover
+from batchctl.store.recover import Recovered, recover
+from batchctl.store.reopen import reopen_finished
+from batchctl.store.replay import read_records
 from batchctl.store.verify import verify
 from tests.crash.model.workload import (
     BOUNDS,
@@ -25,6 +27,7 @@ from tests.crash.model.workload import (
     group_of,
     next_leases,
     score,
+    to_reopen,
 )
 from tests.doubles.disk import DIR, MemoryDisk
 
@@ -40,6 +43,8 @@ class Acked(NamedTuple):
     quarantined: int = 0
     charges: frozenset[tuple[int, ...]] = frozenset()
     finished: bool = False
+    generation: int = 0
+    old: bytes = b""  # the final file that a retry will replace
 
 
 class Result(NamedTuple):
@@ -71,13 +76,57 @@ class Life:
             create_run(self.disk, self.layout, job_document=JOB, plan_chunks=[PLAN])
         self.promise(read_document(self.disk, self.layout.job) == JOB, "job.json is another one")
         self.promise(self.disk.read(self.layout.plan) == PLAN, "the plan is another one")
+        if self.acked.old:
+            final = self.layout.final
+            self.promise(self.disk.stat(final) is not None, "the old final file is gone")
+            kept = state is RunState.FINISHED or self.disk.read(final) == self.acked.old
+            self.promise(kept, "the old final file changed before the new one was sealed")
         if state is RunState.FINISHED:
             self.phase = "finished"
             done = open_finished(self.disk, self.layout, run_id=RUN_ID, bounds=BOUNDS, locked=True)
-            charges = {tuple(record.lease) for record in done.records if isinstance(record, Charged)}
-            return self._end(done.ledger, charges, thorough=thorough)
+            self.promise(done.generation >= self.acked.generation, "a retry was forgotten")
+            if done.generation or self.scenario.retry != "finished":
+                charges = {tuple(record.lease) for record in done.records if isinstance(record, Charged)}
+                return self._end(done.ledger, charges, thorough=thorough)
+            self._reopen(done)
         self.promise(not self.acked.finished, "exit 0 was forgotten")
+        recovered, charges = self._recover()
+        self.phase = "drive"
+        self._drive(recovered, charges)
+        if self.scenario.retry == "open" and not recovered.generation and not recovered.done:
+            recovered.committer.close(clean=True)
+            recovered, charges = self._recover(again=True)
+            self.phase = "drive"
+            self._drive(recovered, charges)
+        self.phase = "finish"
+        try:
+            finish(self.disk, self.layout, committer=recovered.committer, order=self.scenario.order)
+        except NoSpaceError:
+            finish(self.disk, self.layout, committer=recovered.committer, order=self.scenario.order)
+        if self.scenario.retry == "finished" and not recovered.generation:
+            return self.run(thorough=thorough)
+        return self._end(recovered.ledger, charges, thorough=thorough)
+
+    def _reopen(self, done: Finished) -> None:
+        self.phase = "reopen"
+        ranges = to_reopen(done.records)
+        old = self.disk.read(self.layout.final) if self.layout.rows else b""
+        self.acked = self._without(ranges)._replace(old=old)
+        reopen_finished(self.disk, self.layout, run_id=RUN_ID, bounds=BOUNDS, ranges=ranges)
+        self.acked = self.acked._replace(generation=1)
+
+    def _without(self, ranges: list[Reopening]) -> Acked:
+        """What stays promised when these are to be scored again."""
+        again = {(one.first, one.count) for one in ranges}
+        return self.acked._replace(committed=self.acked.committed - again, quarantined=0, finished=False)
+
+    def _recover(self, *, again: bool = False) -> tuple[Recovered, set[tuple[int, ...]]]:
+        """Open the run; `again`: to score again, before its end, what had come to little."""
         self.phase = "recover"
+        ranges: list[Reopening] = []
+        if again:
+            ranges = to_reopen(read_records(self.disk, self.layout, run_id=RUN_ID))
+            self.acked = self._without(ranges)
         recovered = recover(
             self.disk,
             self.layout,
@@ -87,36 +136,41 @@ class Life:
             version="1",
             settings=SETTINGS,
             on_collision=self.scenario.on_collision,
+            reopening=ranges,
         )
         charged = [tuple(record.lease) for record in recovered.records if isinstance(record, Charged)]
         charges = set(charged)
         self.promise(len(charges) == len(charged), "a failure was charged twice")
         committed = frozenset((extent.first, extent.items) for extent in recovered.ledger.extents())
+        self.promise(recovered.generation >= self.acked.generation, "a retry was forgotten")
         self.promise(self.acked.committed <= committed, "an acknowledged commit was lost")
         self.promise(self.acked.quarantined <= recovered.ledger.quarantined, "a quarantine was lost")
         self.promise(self.acked.charges <= charges, "a charged failure was lost")
-        self.acked = Acked(committed, recovered.ledger.quarantined, frozenset(charges))
-        self.phase = "drive"
-        self._drive(recovered.committer, charges)
-        self.phase = "finish"
-        try:
-            finish(self.disk, self.layout, committer=recovered.committer, order=self.scenario.order)
-        except NoSpaceError:
-            finish(self.disk, self.layout, committer=recovered.committer, order=self.scenario.order)
-        return self._end(recovered.ledger, charges, thorough=thorough)
+        self.acked = self.acked._replace(
+            committed=committed,
+            quarantined=recovered.ledger.quarantined,
+            charges=frozenset(charges),
+            generation=recovered.generation,
+        )
+        return recovered, charges
 
     def promise(self, kept: bool, what: str) -> None:
         if not kept:
             raise Violation(what)
 
-    def _drive(self, committer: Committer, charges: set[tuple[int, ...]]) -> None:
+    def _drive(self, recovered: Recovered, charges: set[tuple[int, ...]]) -> None:
+        committer, generation = recovered.committer, recovered.generation
         ledger = committer.ledger
         counted = Counter((first, count) for _, first, count, _ in charges)
         sequence = self.scenario.sequence[::-1] if self.reverse else self.scenario.sequence
         size = 13 if self.reverse else self.scenario.group  # later lives: few large groups, for speed
         stale = None
         while not ledger.complete:
-            todo = [lease for batch in sequence for lease in next_leases(batch, ledger=ledger, charges=counted)][:size]
+            todo = [
+                lease
+                for batch in sequence
+                for lease in next_leases(batch, ledger=ledger, charges=counted, generation=generation)
+            ][:size]
             leases = [lease for lease, give_up in todo if not give_up]
             if leases and (not self.reverse or stale is None):
                 self._patiently(committer, Group(claims=leases))
@@ -127,15 +181,15 @@ class Life:
             ]
             failed = [lease for lease in leases if fails(lease)]
             given_up = [lease for lease, give_up in todo if give_up]
-            given_up += [lease for lease in failed if lease.count == 1 and lease.batch == 2]
+            given_up += [lease for lease in failed if lease.count == 1 and lease.batch == 2 and not generation]
             columns = b"" if committer.columns else self.scenario.columns
             self._patiently(committer, group_of(scored, failed, given_up, columns=columns))
             charges.update(tuple(lease) for lease in failed)
             counted.update((lease.first, lease.count) for lease in failed)
-            self.acked = Acked(
-                self.acked.committed | {(one.lease.first, one.lease.count) for one in scored},
-                ledger.quarantined,
-                frozenset(charges),
+            self.acked = self.acked._replace(
+                committed=self.acked.committed | {(one.lease.first, one.lease.count) for one in scored},
+                quarantined=ledger.quarantined,
+                charges=frozenset(charges),
             )
             fresh = stale is None or not self.reverse
             stale = next((one for one in scored if not one.files and not one.spill), stale)

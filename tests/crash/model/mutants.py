@@ -17,6 +17,7 @@ from batchctl.store import (
     frames,
     ledger,
     parts,
+    payloads,
     publish,
     recover,
 )
@@ -140,6 +141,24 @@ def remove_before_final_is_durable(disk: Any, layout: Any, *, committer: Any, or
     return result
 
 
+def replaced_before_done(disk: Any, layout: Any, *, committer: Any, order: Any) -> Any:
+    whole = done_after_rename if committer.sealed else ORIGINAL_FINISH
+    return whole(disk, layout, committer=committer, order=order)
+
+
+def old_final_removed_first(disk: Any, layout: Any, *, committer: Any, order: Any) -> Any:
+    if committer.sealed and layout.rows:
+        with mock.patch.object(type(disk), "replace", remove_then_rename):
+            return ORIGINAL_FINISH(disk, layout, committer=committer, order=order)
+    return ORIGINAL_FINISH(disk, layout, committer=committer, order=order)
+
+
+def remove_then_rename(self: Any, source: Any, target: Any) -> None:
+    self.remove(target)
+    self.sync_dir(target.parent)
+    self.rename_new(source, target)
+
+
 def rows_not_cut(file: Any, *, good_end: int) -> int:
     if file.disk.names.get("/data/job/out/.batchctl/checkpoint.log") == file.ino:
         file.truncate(good_end)
@@ -219,8 +238,28 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
         (assemble, "place", pieces_removed_before_names_are_durable)
     ],
     "pieces in order of commit": lambda: [(parts.Parts, "pieces", in_order_of_commit)],
+    "retry: final file replaced before DONE": lambda: [("life", "finish", replaced_before_done)],
+    "retry: old final file removed first": lambda: [("life", "finish", old_final_removed_first)],
+    "retry: REOPEN not synced": lambda: [within_life("reopen_finished", checkpoint_log.LogWriter, "sync", nothing)],
+    "retry: REOPEN before the name of its rows is durable": lambda: [
+        within_life("reopen_finished", *SYNC_DIR, nothing)
+    ],
+    "retry: torn REOPEN not cut": lambda: [(finish, "cut_tail", lambda file, *, good_end: 0)],
+    "retry: old rows looked for where they were committed": lambda: [(ledger.Ledger, "place", nothing)],
+    "retry: not all that is reopened is written": lambda: [(recover, "pack_reopened", half_a_reopening)],
     "finished run not synced when opened": lambda: [("life", "open_finished", open_without_sync)],
 }
+
+
+def within_life(name: str, target: Any, attribute: str, replacement: Any) -> Patch:
+    """As `within`, for a name that the life driver has imported."""
+    from tests.crash.model import life
+
+    return ("life", name, within(life, name, target, attribute, replacement)[2])
+
+
+def half_a_reopening(reopened: Any) -> bytes:
+    return payloads.pack_reopened(type(reopened)(reopened.generation, reopened.ranges[:1]))
 
 
 def open_without_sync(*args: Any, **kwargs: Any) -> Any:

@@ -15,10 +15,12 @@ from pathlib import Path
 from batchctl.model.job import OnCollision, Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
-from batchctl.model.records import Charged, Quarantined
+from batchctl.model.records import Charged, Quarantined, Reopening
 from batchctl.store.commit import Group
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
+from batchctl.store.replay import LogRecords
+from batchctl.store.standing import quarantined, short
 from tests.doubles.disk import MemoryDisk
 
 RUN_ID = "run-1"
@@ -30,6 +32,7 @@ COLUMNS = b"item,score\n"
 SETTINGS = "{}" + " " * (48 - len('{"boot_id":"b","version":"1","settings":"{}"}'))
 FAILURE = Failure(FailureKind.FAILED, "ValueError", "no", "Traceback: no")
 NEEDED_ATTEMPTS = {1: 2}  # mini-batch 1 succeeds the second time
+RETRIED = 9  # attempts from here on are a retry's
 GUILTY = 6  # the item of mini-batch 2 that never does
 
 
@@ -44,6 +47,7 @@ class Scenario:
     group: int = 3
     columns: bytes = COLUMNS
     on_collision: OnCollision = OnCollision.FAIL
+    retry: str = ""  # "finished": once the run is; "open": before its end, when all is concluded
 
     @cached_property
     def layout(self) -> RunLayout:
@@ -57,12 +61,29 @@ SCENARIOS = (
     Scenario("no rows", rows=False, group=2, columns=b""),
     Scenario("one file of many", on_collision=OnCollision.APPEND),
     Scenario("the last file wins", rows=False, columns=b"", on_collision=OnCollision.LAST),
+    Scenario("retry of a finished run", retry="finished"),
+    Scenario("retry, order of completion", order=Order.COMPLETION, group=2, retry="finished"),
+    Scenario("retry before the end", sequence=(0, 1, 2, 3, 4, 5), group=2, retry="open"),
+    Scenario("retry, no rows", rows=False, columns=b"", retry="finished"),
 )
 
 
-def next_leases(batch: int, *, ledger: Ledger, charges: Counter[tuple[int, int]]) -> list[tuple[Lease, bool]]:
+def to_reopen(records: LogRecords) -> list[Reopening]:
+    """What a retry scores again: the item given up, and the mini-batch that returned too little."""
+    lacking = [Reopening(one.batch, one.first, one.count, one.n_rows, one.ok, one.failed) for one in short(records)]
+    return [Reopening(*record.lease[:3], 0, 0, 0) for record in quarantined(records)] + lacking
+
+
+def next_leases(
+    batch: int, *, ledger: Ledger, charges: Counter[tuple[int, int]], generation: int
+) -> list[tuple[Lease, bool]]:
     """What is to be done of a mini-batch: (lease, whether to give it up)."""
-    found = []
+    found: list[tuple[Lease, bool]] = []
+    if generation:
+        return [
+            (Lease(batch, first, count, RETRIED + charges[(first, count)]), False)
+            for first, count in ledger.open_ranges(batch)
+        ]
     for first, count in ledger.open_ranges(batch):
         found += _ranges(
             batch, BOUNDS[batch], BOUNDS[batch + 1] - BOUNDS[batch], charges=charges, low=first, high=first + count
@@ -88,6 +109,8 @@ def _ranges(
 
 
 def fails(lease: Lease) -> bool:
+    if lease.attempt >= RETRIED:  # what a retry gives: the guilty item fails once more, then all is well
+        return lease.first == GUILTY and lease.attempt == RETRIED + 1
     return lease.first <= GUILTY < lease.first + lease.count or lease.attempt < NEEDED_ATTEMPTS.get(lease.batch, 1)
 
 
@@ -95,7 +118,7 @@ def score(disk: MemoryDisk, scenario: Scenario, *, lease: Lease, epoch: int) -> 
     """What a worker does and answers; its files are written but never synced by it."""
     layout = scenario.layout
     rows = b"".join(b"%d,%d\n" % (item, item * item) for item in range(lease.first, lease.first + lease.count))
-    failed = 1 if lease.batch == 5 else 0
+    failed = 1 if lease.batch == 5 and lease.attempt < RETRIED else 0
     if failed:
         rows = rows[: rows.index(b"\n") + 1]
     if not scenario.rows:

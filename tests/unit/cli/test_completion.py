@@ -156,7 +156,7 @@ COMMANDS = set(commands.HELP)
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        pytest.param("batchctl r", {"run"}, id="a command"),
+        pytest.param("batchctl r", {"run", "retry"}, id="a command"),
         pytest.param("batchctl ", COMMANDS | {"help"}, id="all commands"),
         pytest.param("batchctl --v", {"--version"}, id="the version"),
         pytest.param("batchctl help pr", {"probe"}, id="help of a command"),

@@ -46,7 +46,7 @@ def test_exit_codes(tmp_path: Path, case: str, action: OutputAction) -> None:
     assert (verdict.code, verdict.state) == (code, state)
     assert bool(verdict.reason) is (code is not OK)
     typed = ("batchctl", "run", "a b.py", "-o", "OUT")
-    expected = {OK: "batchctl verify ", THRESHOLD: "batchctl inspect "}.get(code, "batchctl run 'a b.py' -o OUT")
+    expected = {OK: "batchctl verify ", THRESHOLD: "batchctl failures "}.get(code, "batchctl run 'a b.py' -o OUT")
     assert next_command(spec, verdict, typed).startswith(expected)
 
 

@@ -16,6 +16,7 @@ from batchctl.model.job import OnCollision, OutputAction, OutputFormat, OwnFiles
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored, StagedFile
 from batchctl.plan.fingerprint import Fingerprint, FingerprintRequest, take_fingerprint
+from batchctl.run.document import RecordedRequest
 from batchctl.run.existing import accept, accepted_path, read_existing
 from batchctl.run.request import layout_for
 from batchctl.run.reset import remove_unborn, start_over
@@ -127,14 +128,16 @@ def test_changes_are_refused_or_accepted_for_good(tmp_path: Path) -> None:
     now = fingerprint(tmp_path, mini_batch_size="20")
     lines = existing.differences(now)
     assert any("mini_batch_size" in line and "10" in line and "20" in line for line in lines)
+    request = RecordedRequest(("batchctl", "run", "\udcff.py"), "/work")
     with pytest.raises(ResumeRefusedError) as refused:
-        accept(DISK, existing, now, lines=lines, allowed=False)
+        accept(DISK, existing, now, lines=lines, allowed=False, request=request)
     assert (refused.value.differences, "--accept-changes" in refused.value.remedy) == (lines, True)
     assert not accepted_path(layout).exists()
-    accept(DISK, existing, now, lines=lines, allowed=True)
+    accept(DISK, existing, now, lines=lines, allowed=True, request=request)
     assert "fingerprint" in json.loads(accepted_path(layout).read_bytes())["document"]
     again = read_existing(DISK, layout)
     assert again is not None
+    assert again.request == request
     assert again.differences(now) == ()
     assert again.differences(fingerprint(tmp_path, mini_batch_size="10")) != ()
 

@@ -1,0 +1,93 @@
+"""`batchctl retry`: score again what was given up on, into the same output."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from batchctl.cli.ci_summary import CiSummary
+from batchctl.cli.job_arguments import add_setting_flags, add_voice_arguments, loaded_job
+from batchctl.cli.output import emit_json
+from batchctl.cli.recorded import recorded_job
+from batchctl.cli.run_directory import existing_run
+from batchctl.cli.typed import shareable
+from batchctl.errors import UsageError
+from batchctl.model.progress import Summary
+from batchctl.report.progress import choose_reporter
+from batchctl.report.summary import summary_dict
+from batchctl.run.request import Retry, RunOptions
+from batchctl.run.start import run_job
+
+DESCRIPTION = """\
+Scores the quarantined files of the run in OUT again, as they are now, and nothing else; the output is then as if they
+had been so from the start. An earlier result stays in place until the new one is complete. Cut off, the same command
+goes on, and so does the command that began the run. An unfinished run (exit code 3) goes on with what it had left.
+Spec, script, model and settings are those of the run, whose command is recorded; values of secrets are not, and have to
+be given again (--env). BATCHCTL_ variables are read anew."""
+
+EXAMPLES = (
+    "batchctl retry out",
+    "batchctl retry out --only TimeoutError --timeout 5m",
+    "batchctl retry out --short",
+)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s OUT [options] [settings]"
+    parser.add_argument("out", metavar="OUT", help="output folder of the run")
+    parser.add_argument(
+        "--only", metavar="CAUSE", default="", help="only this cause: its id, its class, or failed, lost, timed_out"
+    )
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="the mini-batches that returned too few elements, each as a whole; its rows are replaced",
+    )
+    parser.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="go on although spec, script or model changed; what is done stays as it is",
+    )
+    add_voice_arguments(parser, json_help="print the summary as one JSON object on standard output")
+    add_setting_flags(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    with CiSummary(args.out) as ci:
+        summary, as_json = _score(args)
+        ci.finished(summary)
+    if as_json:
+        render(summary)
+    return summary.exit_code
+
+
+def _score(args: argparse.Namespace) -> tuple[Summary, bool]:
+    found = existing_run(args.out)
+    request = found.request
+    if request is None:
+        raise UsageError(
+            "this run was begun by a batchctl that did not record its command",
+            where=str(found.layout.job),
+            remedy="score the files with `batchctl run` into another OUT",
+        )
+    out = str(Path(args.out).absolute())
+    loaded, switches = loaded_job(recorded_job(request, vars(args), out=out), folder=Path(request.folder))
+    options = RunOptions(
+        accept_changes=args.accept_changes,
+        command=("batchctl", *shareable(args.typed)),
+        retry=Retry(args.only, args.short),
+    )
+    spec = loaded.require()
+    reporter = choose_reporter(sys.stderr, clock=time.monotonic, quiet=switches["quiet"], verbose=switches["verbose"])
+    with reporter:
+        for note in loaded.notes:
+            reporter.note(note)
+        summary = run_job(spec, options, reporter)
+        reporter.finished(summary)
+    return summary, switches["json"]
+
+
+def render(summary: Summary) -> None:
+    emit_json(summary_dict(summary))
