@@ -49,9 +49,9 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
         shutil.copytree(DEPLOYMENTS / name, folder / name)
         made.append([folder / name / "make_model.py"])
     for words in made:
-        done = subprocess.run(
-            [python, *words], env={**os.environ, **_QUIET}, capture_output=True, text=True, check=False
-        )
+        # Old versions of mlflow leave a folder where they are called.
+        given = {"env": {**os.environ, **_QUIET}, "cwd": folder, "capture_output": True, "text": True}
+        done = subprocess.run([python, *words], check=False, **given)
         assert done.returncode == 0, done.stderr
     return Kitchen(python, folder)
 
