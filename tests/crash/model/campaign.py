@@ -59,7 +59,8 @@ def campaign(*, states: int, seed: int, mutants: bool = True) -> Outcome:
 def hunt(name: str, *, seed: int) -> Caught:
     """Explore a mutant until it breaks a promise. Its first life may do so already: then no crash was needed."""
     with mutated(name):
-        found = Checker(seed=seed, states=MUTANT_STATES, stop_at_first=True).run()
+        retries = name.startswith("retry: ")
+        found = Checker(seed=seed, states=MUTANT_STATES, stop_at_first=True, retries=retries).run()
     if not found.violations:
         return Caught(name, None, "")
     what, story = found.violations[0]
