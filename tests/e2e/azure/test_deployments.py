@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import random
 import shutil
 import subprocess
@@ -102,6 +103,12 @@ def parquets(out: Out, inputs: Path) -> None:
         assert pq.read_table(out.path / name).column_names == ["id", "value", "prediction"]
 
 
+def one_log(out: Out, inputs: Path) -> None:
+    assert list(tree(out)) == ["completions.jsonl"]
+    read = [json.loads(line) for line in (out.path / "completions.jsonl").read_text().splitlines()]
+    assert [line["file"] for line in read] == _names(inputs)
+
+
 def classes(out: Out, inputs: Path) -> None:
     assert [line.split(" ")[0] for line in out.predictions.decode().splitlines()] == _names(inputs)
 
@@ -117,6 +124,7 @@ SHAPES: Mapping[str, Shape] = {
     "numpy-batch": Shape(points, lines_by_name, needs=("numpy",)),
     "long-text": Shape(articles, elements, needs=("pandas",)),
     "parquet-files": Shape(tables, parquets, needs=("pandas", "pyarrow")),
+    "jsonl-append": Shape(texts, one_log, flags=("--on-collision", "append")),
     "parallel-job": Shape(texts, tones),
     "torch-glob": Shape(fours, classes, needs=("torch", "pandas"), make="make_model.py"),
 }
