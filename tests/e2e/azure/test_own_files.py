@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.e2e.driver import Job, Out
+from tests.e2e.driver import Job, Out, wait_for
 from tests.e2e.halting import GATE_AT, ITEMS, Gate, halt
 
 FOUR = ("--mini-batch-size", "4")
@@ -33,6 +33,16 @@ def lines(out: Out) -> list[str]:
 
 def types(job: Job) -> list[str]:
     return [record["type"] for record in job.batchctl("inspect", "out").expect(0).lines]
+
+
+def crash_with_pieces(job: Job, gate: Gate) -> None:
+    """Kill the coordinator at the gate, when the first mini-batch is committed, its files in parts/."""
+    with job.start("run", "code/score.py", "in", "-o", "out", *APPEND) as started:
+        gate.wait_reached(started)
+        wait_for(lambda: "COMMIT" in types(job), "a commit")
+        started.signal(signal.SIGKILL)
+        started.end()
+    gate.shut()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
@@ -92,7 +102,7 @@ def test_summary_only_seals_the_appended_file_too(job: Job) -> None:
 
 def test_a_damaged_piece_is_never_assembled(job: Job) -> None:
     gate, _ = jsonl(job)
-    halt(job, gate, *APPEND, number=signal.SIGKILL)
+    crash_with_pieces(job, gate)
     piece = job.out.run_directory / "parts" / "0.0" / "results.jsonl"
     data = bytearray(piece.read_bytes())
     data[3] ^= 1
@@ -106,7 +116,7 @@ def test_a_damaged_piece_is_never_assembled(job: Job) -> None:
 
 def test_a_name_that_somebody_took_meanwhile_is_not_replaced(job: Job) -> None:
     gate, wanted = jsonl(job)
-    halt(job, gate, *APPEND, number=signal.SIGKILL)
+    crash_with_pieces(job, gate)
     gate.open()
     (job.out.path / "latest.txt").write_text("somebody else's")
     # Mini-batches still to come are refused by name; those that came before cannot be assembled.

@@ -58,6 +58,10 @@ import argparse
 import os
 import sys
 
+DRIVERS = ["output", "client_sdk_version", "scoring_module_name", "mini_batch_size", "run_invocation_timeout"]
+DRIVERS += ["run_max_try", "process_count_per_node", "output_action", "append_row_file_name", "error_threshold"]
+DRIVERS += ["append_row_dataframe_header"]
+
 
 def init():
     global ARGS, REST
@@ -65,6 +69,8 @@ def init():
     parser.add_argument("--model")
     parser.add_argument("--to")
     parser.add_argument("--logging_level")
+    for name in DRIVERS:
+        parser.add_argument("--" + name)
     ARGS, REST = parser.parse_known_args()
 
 
