@@ -48,7 +48,8 @@ format: venv
 
 ## test    all tests
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.user_environments
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 ## test-binary  the acceptance suite on dist/batchctl in full, then its figures beside their bounds (half an hour)
 test-binary: venv

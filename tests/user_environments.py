@@ -20,6 +20,14 @@ def environment(name: str) -> Path:
 
     Skips, naming the log, where pip cannot get the packages.
     """
+    found = make(name)
+    if found is None:
+        pytest.skip(f"not run: pip cannot install {name}.lock here ({ENVIRONMENTS / name}.log)")
+    return found
+
+
+def make(name: str) -> Path | None:
+    """The same; None where pip cannot get the packages."""
     lock_file = REPO / "tests" / "environments" / f"{name}.lock"
     folder, log_file = ENVIRONMENTS / name, ENVIRONMENTS / f"{name}.log"
     stamp, python = folder / ".made", folder / "bin" / "python"
@@ -36,4 +44,9 @@ def environment(name: str) -> Path:
         if done.returncode == 0:
             stamp.write_text(wanted)
             return python
-    pytest.skip(f"pip cannot install {lock_file.name} here ({log_file})")
+    return None
+
+
+if __name__ == "__main__":  # all of them, as a part of the installation: tests that need one make it else
+    for path in sorted((REPO / "tests" / "environments").glob("*.lock")):
+        print(f"{path.stem}: {make(path.stem) or 'not made, see ' + str(ENVIRONMENTS / path.stem) + '.log'}")
