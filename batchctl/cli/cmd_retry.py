@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from pathlib import Path
 
-from batchctl.cli.ci_summary import CiSummary
 from batchctl.cli.job_arguments import add_setting_flags, add_voice_arguments, loaded_job
-from batchctl.cli.output import emit_json
 from batchctl.cli.recorded import recorded_job
 from batchctl.cli.run_directory import existing_run
+from batchctl.cli.scoring import Asked, render, score
 from batchctl.cli.typed import shareable
 from batchctl.errors import UsageError
-from batchctl.model.progress import Summary
-from batchctl.report.progress import choose_reporter
-from batchctl.report.summary import summary_dict
 from batchctl.run.request import Retry, RunOptions
-from batchctl.run.start import run_job
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "arguments", "render", "run"]
 
 DESCRIPTION = """\
 Scores the quarantined files of the run in OUT again, as they are now, and nothing else; the output is then as if they
@@ -55,15 +50,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    with CiSummary(args.out) as ci:
-        summary, as_json = _score(args)
-        ci.finished(summary)
-    if as_json:
-        render(summary)
-    return summary.exit_code
+    return score(args.out, lambda: _asked(args))
 
 
-def _score(args: argparse.Namespace) -> tuple[Summary, bool]:
+def _asked(args: argparse.Namespace) -> Asked:
     found = existing_run(args.out)
     request = found.request
     if request is None:
@@ -79,15 +69,4 @@ def _score(args: argparse.Namespace) -> tuple[Summary, bool]:
         command=("batchctl", *shareable(args.typed)),
         retry=Retry(args.only, args.short),
     )
-    spec = loaded.require()
-    reporter = choose_reporter(sys.stderr, clock=time.monotonic, quiet=switches["quiet"], verbose=switches["verbose"])
-    with reporter:
-        for note in loaded.notes:
-            reporter.note(note)
-        summary = run_job(spec, options, reporter)
-        reporter.finished(summary)
-    return summary, switches["json"]
-
-
-def render(summary: Summary) -> None:
-    emit_json(summary_dict(summary))
+    return Asked(loaded, options, switches)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 
-from batchctl.cli.ci_summary import CiSummary
 from batchctl.cli.job_arguments import add_job_arguments, add_voice_arguments, loaded_job, standard_input
-from batchctl.cli.output import emit_json
+from batchctl.cli.scoring import Asked, render, score
 from batchctl.cli.typed import shareable
-from batchctl.model.progress import Summary
-from batchctl.report.progress import choose_reporter
-from batchctl.report.summary import summary_dict
 from batchctl.run.request import RunOptions
-from batchctl.run.start import run_job
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "arguments", "render", "run"]
 
 DESCRIPTION = """\
 Scores every INPUT with the scoring script that SPEC names and writes the rows to OUT.
@@ -40,32 +35,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    with CiSummary(args.out) as ci:
-        summary, as_json = _score(args)
-        ci.finished(summary)
-    if as_json:
-        render(summary)
-    return summary.exit_code
+    return score(args.out, lambda: _asked(args))
 
 
-def _score(args: argparse.Namespace) -> tuple[Summary, bool]:
-    """The run, told to the terminal; and is its summary to be printed as JSON?"""
+def _asked(args: argparse.Namespace) -> Asked:
     loaded, switches = loaded_job(args)
-    spec = loaded.require()
+    loaded.require()  # before standard input is read
     options = RunOptions(
         fresh=args.fresh,
         accept_changes=args.accept_changes,
         command=("batchctl", *shareable(args.typed)),
         stdin=standard_input(args.inputs),
     )
-    reporter = choose_reporter(sys.stderr, clock=time.monotonic, quiet=switches["quiet"], verbose=switches["verbose"])
-    with reporter:
-        for note in loaded.notes:
-            reporter.note(note)
-        summary = run_job(spec, options, reporter)
-        reporter.finished(summary)
-    return summary, switches["json"]
-
-
-def render(summary: Summary) -> None:
-    emit_json(summary_dict(summary))
+    return Asked(loaded, options, switches)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batchctl.cli import cmd_check, cmd_plan, cmd_run, commands
+from batchctl.cli import cmd_check, cmd_plan, commands, scoring
 from batchctl.cli.main import main
 from batchctl.errors import ResumeRefusedError
 from batchctl.model.job import JobSpec
@@ -65,7 +65,7 @@ def test_run_hands_over_what_was_typed_and_returns_its_exit_code(
     script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran = Ran(SUMMARY)
-    monkeypatch.setattr(cmd_run, "run_job", ran)
+    monkeypatch.setattr(scoring, "run_job", ran)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\0b")))
     argv = ["run", "score.py", "-", "-o", "out", "--env", "A=secret", "--fresh", "--json"]
     assert main(argv) == 3
@@ -86,7 +86,7 @@ def test_run_hands_over_what_was_typed_and_returns_its_exit_code(
 def test_run_speaks_as_asked(
     script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str], heard: str
 ) -> None:
-    monkeypatch.setattr(cmd_run, "run_job", Ran(SUMMARY))
+    monkeypatch.setattr(scoring, "run_job", Ran(SUMMARY))
     assert main(["run", "score.py", "in", "-o", "out", *flags]) == 3
     out, err = capsys.readouterr()
     assert out == ""
@@ -111,7 +111,7 @@ def test_errors_of_a_run_reach_the_user(
     def refuse(spec: JobSpec, options: RunOptions, reporter: Reporter) -> Summary:
         raise ResumeRefusedError("changed", differences=("score.py: 1 -> 2",), remedy="--fresh")
 
-    monkeypatch.setattr(cmd_run, "run_job", refuse)
+    monkeypatch.setattr(scoring, "run_job", refuse)
     assert main(["run", "score.py", "in", "-o", "out"]) == 6
     assert capsys.readouterr().err == "batchctl: error: changed\n  score.py: 1 -> 2\n  fix: --fresh\n"
 
