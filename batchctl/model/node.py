@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,41 @@ class NodeReport:
     memory_available: int  # bytes available now under that limit
     gpus: tuple[Gpu, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What one worker needs at its peak, in bytes: memory (its children included, shared pages in parts: PSS) and GPU
+    memory (None: unknown, or no GPU). `source` in words: "assumed", "measured", "remembered"."""
+
+    memory: int
+    gpu: int | None = None
+    source: str = "measured"
+
+
+class WorkerMemory(NamedTuple):
+    """What a worker and its children hold now, in bytes. `peak` is the most so far, as far as anybody saw; `gpu` is
+    None where no driver tells."""
+
+    slot: int
+    incarnation: int
+    pss: int
+    peak: int
+    gpu: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One look at the memory of the node and of the workers. Bytes; None: this machine does not tell.
+
+    `available` is the least over the machine and every enclosing cgroup; `stalled` is PSI memory "full" avg10, in
+    percent of the time; `gpu_free` by uuid.
+    """
+
+    available: int
+    stalled: float | None = None
+    workers: tuple[WorkerMemory, ...] = ()
+    gpu_free: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
