@@ -33,6 +33,7 @@ from batchctl.model.job import JobSpec
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored
 from batchctl.model.progress import RunState
+from batchctl.run.columns import Columns
 from batchctl.run.crew import Crew
 from batchctl.run.ending import Conducted, Ending, init_error
 from batchctl.run.journal import Journal
@@ -71,7 +72,7 @@ class Conductor:
         journal: Journal,
         teller: Teller,
         signals: StopSignals,
-        columns: bytes,
+        columns: Columns,
         changed: ChangedInputs | None,
         mask: Callable[[Failure], Failure],
         clock: Callable[[], float],
@@ -90,7 +91,6 @@ class Conductor:
         self._phase = Phase.RUNNING
         self._why: Conducted | BatchctlError | None = None
         self._deadline = 0.0
-        self._slot_columns: dict[int, bytes] = {}  # by incarnation
         self._servers_lost = 0
         self._signals_seen = 0
 
@@ -187,14 +187,14 @@ class Conductor:
             case LeasesReturned(slot, incarnation, leases, unsent):
                 self._take_returned(slot, incarnation, leases, unsent)
             case ColumnsSeen(_, incarnation, header):
-                self._slot_columns[incarnation] = header
+                self._columns.seen(incarnation, header)
             case WorkerReady():
                 self._crew.passed_init(event)
                 self._teller.worker_ready(event)
             case InitFailed():
                 self._take_init_failed(event)
             case WorkerGone():
-                self._slot_columns.pop(event.incarnation, None)
+                self._columns.gone(event.incarnation)
                 self._teller.worker_gone(event)
                 self._crew.gone(event)
             case GuestWarned(slot, _, text):
@@ -206,9 +206,8 @@ class Conductor:
 
     def _take_scored(self, slot: int, incarnation: int, found: Sequence[Scored]) -> None:
         self._servers_lost = 0
-        header = self._slot_columns.get(incarnation)
-        if header is not None:
-            found = self._with_right_columns(slot, incarnation, found, header)
+        if self._columns.concern(incarnation):
+            found = self._with_right_columns(slot, incarnation, found)
         accepted = self._queue.scored
         # What is not accepted is an answer that nobody waits for any more.
         fresh = [scored for scored in found if accepted(scored.lease)]
@@ -217,27 +216,15 @@ class Conductor:
             self._journal.add_scored(fresh)
             self._teller.scored(slot, incarnation, fresh)
 
-    def _with_right_columns(
-        self, slot: int, incarnation: int, found: Sequence[Scored], header: bytes
-    ) -> Sequence[Scored]:
+    def _with_right_columns(self, slot: int, incarnation: int, found: Sequence[Scored]) -> Sequence[Scored]:
         right = []
         for scored in found:
-            problem = self._check_columns(header) if scored.length else None
+            problem = self._columns.problem(incarnation) if scored.length else None
             if problem is None:
                 right.append(scored)
             else:
                 self._charge(slot, incarnation, scored.lease, problem, scored.run_ns)
         return right
-
-    def _check_columns(self, header: bytes) -> Failure | None:
-        """The first rows of a run fix its columns; others fail their mini-batch instead of shifting cells."""
-        if not self._columns:
-            self._columns = header
-            self._journal.set_columns(header)
-        if header == self._columns:
-            return None
-        told = f"the columns are {_told(header)}; those of the run are {_told(self._columns)}"
-        return Failure(FailureKind.FAILED, "ColumnsChanged", told, phase="commit")
 
     def _charge(self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int) -> None:
         died = failure.kind is not FailureKind.FAILED
@@ -342,7 +329,3 @@ class Conductor:
                 )
             if judgement.standing is not Standing.WITHIN:
                 self._stop(Conducted(Ending.THRESHOLD, judgement.reason), drain=False)
-
-
-def _told(header: bytes) -> str:
-    return header.decode(errors="replace").strip()

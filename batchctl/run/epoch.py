@@ -6,40 +6,37 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.retry import RetryPolicy
-from batchctl.engine.base import Engine, EngineJob, LogSink
+from batchctl.engine.base import Engine
 from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, ResumeRefusedError, StoppedError, StorageError
 from batchctl.files import Disk
 from batchctl.model.job import OutputAction
 from batchctl.model.lease import Lease
 from batchctl.model.node import Sizing
-from batchctl.model.outcome import Failure
 from batchctl.model.progress import RunState, Summary
 from batchctl.model.records import Reopening
 from batchctl.plan.read import ChangeKind, Plan
 from batchctl.processes import child_environment
 from batchctl.report.attempts import AttemptsFile
-from batchctl.report.logs import WorkerLog
-from batchctl.report.mask import Mask, mask_of
+from batchctl.report.mask import mask_of
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile
 from batchctl.report.summary import write_summary
+from batchctl.run.columns import Columns
 from batchctl.run.conductor import ChangedInputs, Conductor
 from batchctl.run.crew import Crew
 from batchctl.run.ending import Conducted, Verdict, judge_run, summarise_run
+from batchctl.run.engine_job import engine_job, failure_mask
 from batchctl.run.journal import Journal
-from batchctl.run.model_folder import stage_model
 from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan, size_slots
 from batchctl.run.retrying import reopened_items
 from batchctl.run.signals import StopSignals
-from batchctl.run.surroundings import script_arguments, script_environment
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
 from batchctl.store.finish import finish
@@ -101,7 +98,7 @@ def run_epoch(
         _replay(recovered, queue=queue, teller=teller, journal=journal)
         changed = _changed_inputs(plan, recovered, out=str(layout.out)) if resumed else None
         with StopSignals(engine.wake) as signals:
-            engine.configure(_engine_job(ready, epoch=recovered.epoch, sizing=sizing, mask=mask))
+            engine.configure(engine_job(ready, epoch=recovered.epoch, sizing=sizing, mask=mask))
             conductor = Conductor(
                 spec=spec,
                 engine=engine,
@@ -110,9 +107,9 @@ def run_epoch(
                 journal=journal,
                 teller=teller,
                 signals=signals,
-                columns=recovered.columns,
+                columns=Columns(recovered.columns, fix=journal.set_columns),
                 changed=changed,
-                mask=_masker(mask),
+                mask=failure_mask(mask),
                 clock=clock,
             )
             notifier.ready()  # not when init() is through: a model may load for longer than a start may take
@@ -148,56 +145,6 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
         queue.replay(record)
         teller.replay(record)
     journal.add_records(queue.settle())
-
-
-def _engine_job(ready: Ready, *, epoch: int, sizing: Sizing, mask: Mask) -> EngineJob:
-    spec, layout = ready.spec, ready.layout
-    for folder in (layout.stage, layout.spill, layout.logs):
-        folder.mkdir(mode=0o700, exist_ok=True)
-    if spec.model is not None:
-        stage_model(layout.model, spec.model)
-    logs = layout.logs
-
-    def log_sink(slot: int, incarnation: int) -> LogSink:
-        return WorkerLog(logs, slot, incarnation=incarnation, mask=mask)
-
-    return EngineJob(
-        run_id=ready.run_id,
-        epoch=epoch,
-        plan=layout.plan,
-        script=spec.script,
-        code=spec.code,
-        out=layout.out,
-        spill=layout.spill,
-        stage=layout.stage,
-        logs=layout.logs,
-        mlruns=layout.mlruns,
-        arguments=script_arguments(spec, workers=len(sizing.slots)),
-        environment=script_environment(spec, layout, run_id=ready.run_id, sizing=sizing),
-        logging_level=spec.logging_level,
-        output_format=spec.output_format,
-        output_action=spec.output_action,
-        own_files=spec.own_files,
-        timeout=spec.timeout,
-        init_timeout=spec.init_timeout,
-        preload=spec.preload,
-        header=spec.header,
-        scorer=spec.scorer,
-        chunk_rows=spec.mlflow_chunk_rows,
-        log_sink=log_sink,
-    )
-
-
-def _masker(mask: Mask) -> Callable[[Failure], Failure]:
-    """Scripts put what they were given into their exceptions: secrets stay out of log, summary and terminal."""
-
-    def masked(failure: Failure) -> Failure:
-        if not mask.longest:
-            return failure
-        error, message, traceback = map(mask.text, (failure.error, failure.message, failure.traceback))
-        return replace(failure, error=error, message=message, traceback=traceback)
-
-    return masked
 
 
 def _changed_inputs(plan: Plan, recovered: Recovered, *, out: str) -> ChangedInputs | None:

@@ -30,6 +30,7 @@ from batchctl.model.outcome import Failure, FailureKind, Scored
 from batchctl.model.progress import Progress, WorkerView
 from batchctl.report.attempts import AttemptsFile
 from batchctl.report.status import StatusFile
+from batchctl.run.columns import Columns
 from batchctl.run.conductor import Conducted, Conductor
 from batchctl.run.crew import Crew
 from batchctl.run.journal import Journal
@@ -257,7 +258,7 @@ class Stage:
             journal=self.journal,
             teller=self.teller,
             signals=self.signals,  # type: ignore[arg-type]
-            columns=columns,
+            columns=Columns(columns, fix=self.journal.set_columns),
             changed=changed,
             mask=lambda failure: failure,
             clock=self.clock,
