@@ -36,10 +36,12 @@ _STR = {str}
 
 class Tables:
     """What a scorer of our own answers: a DataFrame for each file. Each becomes text by itself, so that a file's rows
-    do not depend on which others are scored with it. Its length is that of all of them."""
+    do not depend on which others are scored with it. Its length is that of all of them. `oddities`: what `accept` is to
+    note, by kind."""
 
-    def __init__(self, frames: List[Any]) -> None:
+    def __init__(self, frames: List[Any], oddities: Optional[Dict[str, str]] = None) -> None:
         self.frames = frames
+        self.oddities = oddities or {}
 
     def __len__(self) -> int:
         return sum(map(len, self.frames))
@@ -50,7 +52,11 @@ def accept(result: Any, note: Callable[[str, str], None]) -> Any:
 
     Called inside the timed `run`: materialising a generator is the script's own work.
     """
-    if isinstance(result, (list, Tables)):
+    if isinstance(result, list):
+        return result
+    if isinstance(result, Tables):
+        for kind, text in result.oddities.items():
+            note(kind, text)
         return result
     if isinstance(result, tuple):
         return list(result)
