@@ -26,6 +26,7 @@ from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
 from batchctl.run.request import Call, RunOptions, interpreter_for, layout_for
 from batchctl.run.signals import term_raises
+from batchctl.run.surroundings import server_environment
 from batchctl.store.layout import RunLayout
 from batchctl.store.lock import held_lock, this_process
 
@@ -92,7 +93,7 @@ def _engine(call: Call, *, run_id: str) -> Iterator[Engine]:
         call.layout.guest,
         run_id=run_id,
         arguments=interpreter.arguments,
-        environment=call.spec.environment,
+        environment=server_environment(call.spec),
     )
     try:
         engine.open()
