@@ -622,6 +622,18 @@ def test_s20_header_survives_a_kill(job: Job) -> None:
 # --- acceptance 6: secrets --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("command", [("run", "-o", "out"), ("check",)], ids=["run", "check"])
+def test_secrets_stay_out_of_an_interpreters_last_words(job: Job, command: tuple[str, ...]) -> None:
+    last = "import os, sys\nsys.stderr.write('dying of ' + os.environ['API_KEY'])\nsys.stderr.flush()\nos._exit(3)\n"
+    job.write("site/sitecustomize.py", last)
+    Deployment(job, "def run(b): return b\n", environment_variables={"PYTHONPATH": str(job.folder / "site")})
+    job.items(1)
+    words = (command[0], "deploy/deployment.yml", *(("in",) if command[0] == "run" else ()), *command[1:])
+    ran = job.batchctl(*words, "--python", sys.executable, env={"API_KEY": "k-0123456789"}).expect(2)
+    ran.names("dying of ***")
+    assert b"k-0123456789" not in ran.stdout + ran.stderr
+
+
 def test_secrets_stay_out_of_whatever_is_kept(job: Job) -> None:
     script = """
         import os, subprocess, sys, time
