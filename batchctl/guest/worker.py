@@ -23,7 +23,7 @@ from . import page as pages
 from .config import MLFLOW, Fork, Job
 from .entry_script import EntryScriptFinder, Place
 from .failure import describe
-from .harvest import Harvest, NoHarvest
+from .harvest import Harvest, NoHarvest, remove_predecessors
 from .loop import Loop
 from .outbox import Outbox
 from .rows import Renderer
@@ -72,6 +72,7 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
     trouble = limits.pin(fork.cpus) + limits.prefer_for_oom(fork.oom_score_adj)
     direct = job.own_files == "direct"
     work, out = os.path.join(fork.home, "cwd"), job.out if direct else os.path.join(fork.home, "out")
+    remove_predecessors(fork.home)
     for folder in (fork.home, work, out):
         os.makedirs(folder, 0o700, exist_ok=True)
     os.chdir(work)
