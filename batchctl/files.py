@@ -78,7 +78,8 @@ class Disk(Protocol):
         """Remove a file or link; one that is not there is fine. Durable after `sync_dir`."""
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a folder with all in it, or a file, following no link; one that is not there is fine."""
+        """Remove a folder with all in it, whatever modes its folders have, or a file, following no link; one that is
+        not there is fine."""
 
     def listdir(self, path: Path) -> list[str]:
         """Names in a folder, sorted; empty where there is no folder."""
@@ -195,7 +196,11 @@ class RealDisk:
             try:
                 import shutil  # with its archives 8 ms that few starts need
 
-                shutil.rmtree(path)
+                try:
+                    shutil.rmtree(path)
+                except PermissionError:  # a script took the right to change a folder of its own away from itself
+                    _give_back(path)
+                    shutil.rmtree(path)
             except FileNotFoundError:
                 pass
             except NotADirectoryError:
@@ -247,6 +252,16 @@ _KINDS = {
     stat_bits.S_IFDIR: FileKind.DIRECTORY,
     stat_bits.S_IFLNK: FileKind.LINK,
 }
+
+
+def _give_back(path: Path) -> None:
+    """Let the owner list and change this folder and all below it; no link is followed."""
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        os.chmod(folder, stat_bits.S_IRWXU)
+        with os.scandir(folder) as entries:
+            waiting += [folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 @contextmanager

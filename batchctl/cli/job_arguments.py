@@ -20,7 +20,9 @@ def add_job_arguments(parser: argparse.ArgumentParser, *, usage: str) -> None:
     """
     parser.usage = f"%(prog)s {usage}"
     parser.add_argument(
-        "spec", metavar="SPEC", help="deployment.yml, batchctl.toml, score.py, or a folder that holds one of them"
+        "spec",
+        metavar="SPEC",
+        help="deployment.yml, batchctl.toml, score.py, a model of MLflow's, or a folder that holds one of them",
     )
     parser.add_argument(
         "inputs",

@@ -251,10 +251,10 @@ class FileQueue:
         self._failed += failed
         return True
 
-    def failed(self, lease: Lease, failure: Failure) -> Verdict | None:
-        """The attempt is charged. None: the lease was not out. Else log the verdict's records."""
+    def failed(self, lease: Lease, failure: Failure, *, divide: bool = True) -> Verdict | None:
+        """The attempt is charged. None: the lease was not out. Else log the verdict's records. `divide`: see decide."""
         part = self._take_back(lease)
-        return None if part is None else self._charged(part, failure)
+        return None if part is None else self._charged(part, failure, divide=divide)
 
     def returned(self, leases: Iterable[Lease], *, began: bool = False) -> tuple[Verdict, ...]:
         """Leases that came to nothing through no fault of theirs: waiting again, before everything else.
@@ -321,20 +321,19 @@ class FileQueue:
         self._leased -= 1
         return self._parts(lease.batch)[lease.first]
 
-    def _charged(self, part: Part, failure: Failure) -> Verdict:
+    def _charged(self, part: Part, failure: Failure, *, divide: bool = True) -> Verdict:
         lease = part.lease()
         part.charge(failure)
-        decision, reason = self._settle_part(part)
-        records: tuple[Charged | Quarantined, ...] = (Charged(lease, failure),)
-        if decision is Decision.QUARANTINE:
-            records += (Quarantined(lease, failure),)
-        return Verdict(decision, records, reason)
+        decision, reason = self._settle_part(part, divide=divide)
+        given_up = (Quarantined(lease, failure),) if decision is Decision.QUARANTINE else ()
+        return Verdict(decision, (Charged(lease, failure), *given_up), reason)
 
-    def _settle_part(self, part: Part) -> tuple[Decision, str]:
+    def _settle_part(self, part: Part, *, divide: bool = True) -> tuple[Decision, str]:
         """Decide about a part that was charged and is in no queue, and do it."""
         batch, n = part.batch, part.count
         is_part = n < self._bounds[batch + 1] - self._bounds[batch] and not part.reopened
-        decision, reason = decide(self._policy, charges=part.charges, repeated=part.repeated, items=n, is_part=is_part)
+        spent, again = part.charges, part.repeated
+        decision, reason = decide(self._policy, charges=spent, repeated=again, items=n, is_part=is_part, divide=divide)
         if decision is Decision.RETRY:
             self._enqueue(part)
             return decision, reason

@@ -3,7 +3,7 @@
 The rule, in the order in which it is asked (design section 5):
 
 1. A *whole* mini-batch has `max_retries` + 1 attempts. Two exceptions in a row with the same class and message end them
-   early: what failed twice in one way will fail a third time.
+   early: what failed twice in one way will fail a third time. A *final* one (a file's name is taken) does at once.
 2. A *part* of a mini-batch (isolation has begun) has one attempt: its items had their retries as part of the whole.
 3. When the attempts are spent: more than one item is halved if `isolate` allows, else the range is quarantined.
 
@@ -58,23 +58,28 @@ class Verdict:
 
 
 def same_cause(before: Failure | None, now: Failure) -> bool:
-    """Is this the same failure again, of a kind whose repetition ends the retrying early?"""
+    """Is this the same failure again, of a kind whose repetition ends the retrying early, or one that needs none?"""
+    if now.is_final:
+        return True
     return before is not None and now.kind in ENDS_EARLY and before.cause == now.cause
 
 
-def decide(policy: RetryPolicy, *, charges: int, repeated: bool, items: int, is_part: bool) -> tuple[Decision, str]:
+def decide(
+    policy: RetryPolicy, *, charges: int, repeated: bool, items: int, is_part: bool, divide: bool = True
+) -> tuple[Decision, str]:
     """The decision after the `charges`-th charge of a range of `items` items, and the reason in words.
 
-    `repeated`: two charges in a row had the same cause. `is_part`: the range is less than its mini-batch.
+    `repeated`: two charges in a row had the same cause, or one is final. `is_part`: the range is less than its
+    mini-batch. `divide`: isolation may help.
     """
     if is_part:
         spent = "a part has one attempt"
     elif charges >= policy.attempts_allowed:
         spent = f"attempt {charges} of {policy.attempts_allowed} failed"
     elif repeated:
-        spent = "the same failure twice in a row"
+        spent = "the same failure twice in a row" if charges > 1 else "another attempt would fail alike"
     else:
         return Decision.RETRY, f"attempt {charges} of {policy.attempts_allowed} failed"
-    if items > 1 and policy.isolate:
+    if items > 1 and policy.isolate and divide:
         return Decision.SPLIT, f"{spent}; {items} items are split in halves to find the guilty ones"
     return Decision.QUARANTINE, spent

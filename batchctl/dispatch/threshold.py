@@ -53,14 +53,14 @@ def judge(threshold: ErrorThreshold, *, ok: int, failed: int, total: int, finish
         return _judge_percent(threshold.percent, failed=failed, judged=ok + failed, total=total)
     count = -1 if threshold.count is None else threshold.count
     if 0 <= count < failed:
-        return Judgement(Standing.EXCEEDED, f"{failed} items failed; the error threshold is {count}")
+        return Judgement(Standing.EXCEEDED, f"{_number(failed, 'item')} failed; the error threshold is {count}")
     return Judgement(Standing.WITHIN)
 
 
 def judge_batches(*, failed: int, batches: int, threshold: int, percent: float, finished: bool) -> Judgement:
     """`failed` of `batches` mini-batches; `threshold` -1 is never exceeded, nor is 100 `percent`."""
     if 0 <= threshold < failed:
-        told = f"{failed} mini-batches failed; the mini-batch error threshold is {threshold}"
+        told = f"{_number(failed, 'mini-batch', 'es')} failed; the mini-batch error threshold is {threshold}"
         return Judgement(Standing.EXCEEDED, told)
     if finished and percent < 100.0 and failed > _share(percent) * batches:
         told = f"{failed} of {batches} mini-batches failed; {percent:g}% may fail"
@@ -97,6 +97,10 @@ class FailedBatches:
         """How many have failed. Short ones count only where the error threshold limits anything: with -1 a script may
         return as few rows as it likes."""
         return len(self._given_up) + (len(self._short) if threshold.limits else 0)
+
+
+def _number(count: int, noun: str, ending: str = "s") -> str:
+    return f"{count} {noun}{ending if count != 1 else ''}"
 
 
 def _share(percent: float) -> Fraction:

@@ -186,9 +186,19 @@ def _functions(tree: ast.Module) -> Tuple[Dict[str, Optional[List[Optional[int]]
                     dynamic = True
             for field in ("body", "orelse", "finalbody"):
                 waiting += getattr(node, field, None) or []
-            for handler in getattr(node, "handlers", ()):
-                waiting += handler.body
-    return found, dynamic
+            for below in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+                waiting += below.body
+    return found, dynamic or (found["run"] is None and _makes_names(tree))
+
+
+def _makes_names(tree: ast.Module) -> bool:
+    """Can the script get a function that no statement of it names? Then only running it shows."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("exec", "globals"):
+            return True
+        if isinstance(node, ast.Attribute) and node.attr == "modules":  # of sys: it may replace itself there
+            return True
+    return any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
 
 
 def _arity(arguments: ast.arguments) -> List[Optional[int]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 import zlib
 from typing import Any, Dict, List, Optional, Tuple
@@ -234,20 +233,25 @@ class Loop:
             raise
 
     def _fail(self, lease: Lease, phase: str, run_ns: int, error: BaseException) -> None:
-        """Say that the attempt failed. Its files go first: they must not pass for the next mini-batch's."""
+        """Say that the attempt failed. Its files go first: they must not pass for the next mini-batch's. Where they
+        cannot be deleted this worker must not score another one: raises what deleting raised, after all is said."""
         if self.stray:
             os._exit(1)
         fields: Dict[str, Any] = {"serial": lease[0], "lease": list(lease[1:]), "run_ns": run_ns, "phase": phase}
         fields.update(describe(error), peak=peak_memory())
         fields["errno"] = error.errno if isinstance(error, OSError) and phase == "stage" else None
         del error  # and with it the frames of run() and all that they hold
+        stuck: Optional[OSError] = None
         try:
             if self._harvest.has_new():
                 self._harvest.discard()
         except OSError as second:
-            sys.stderr.write("batchctl: files of a failed attempt could not be deleted: %s\n" % second)
+            stuck = second
         self._page.put(pages.SEND, lease[0], time.monotonic_ns())
         self._outbox.say(wire.FAILED, fields)
+        if stuck is not None:
+            self._outbox.note("stuck", "the worker ends: files of a failed attempt could not be deleted: %s" % stuck)
+            raise stuck
 
 
 def write_spill(path: str, rows: bytes) -> None:

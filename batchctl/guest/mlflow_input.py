@@ -67,7 +67,7 @@ class Reader:
         columns = len(frame.columns)
         if -1 in shape or _product(shape[1:]) != columns:
             return frame
-        return frame.to_numpy(dtype=tensor.type).reshape(shape)
+        return exactly(frame.to_numpy(), tensor.type).reshape(shape)
 
     def _image(self, path: str) -> Any:
         array = _pixels(path)
@@ -77,7 +77,7 @@ class Reader:
             names = ", ".join(str(tensor.name) for tensor in self._tensors)
             raise ValueError("an image is one tensor, and the model takes several: %s" % names)
         tensor = self._tensors[0]
-        array = reshaped(array, tensor.shape).astype(tensor.type)
+        array = exactly(reshaped(array, tensor.shape), tensor.type)
         return array if tensor.name is None else {tensor.name: array}
 
 
@@ -99,6 +99,18 @@ def column_types(schema: Any) -> Dict[str, str]:
         elif getattr(column, "required", True) or kind in ("float", "double"):
             found[name] = str(column.type.to_numpy())
     return found
+
+
+def exactly(array: Any, kind: Any) -> Any:
+    """The array as this type of numpy; ValueError where integers cannot hold what is in it, and would wrap around."""
+    wanted = importlib.import_module("numpy").dtype(kind)
+    if wanted.kind in "iu" and array.dtype.kind in "iuf" and array.size:
+        low, high = array.min(), array.max()
+        limits = importlib.import_module("numpy").iinfo(wanted)
+        whole = array.dtype.kind != "f" or (array == array.round()).all()
+        if not (whole and limits.min <= low and high <= limits.max):  # a gap is not whole either
+            raise ValueError("values from %s to %s do not fit the tensor's type, %s" % (low, high, wanted))
+    return array.astype(wanted)
 
 
 def reshaped(array: Any, shape: Any) -> Any:

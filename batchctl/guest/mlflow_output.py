@@ -4,8 +4,9 @@
     Series, list, 1-d array  one column                                       are single ones (an array's: key_0, ...)
     2-d array                prediction_0, ...          list of objects       a column for each key
 
-A single column without a name is called `prediction`. Of an image an array is one row, whatever its shape; frames and
-lists have their rows. What has more dimensions is text in one cell. The names show in csv and jsonl only.
+A dict within a dict is columns key_inner. A single column without a name is called `prediction`. Of an image an
+array is one row, whatever its shape; frames and lists have their rows. What has more dimensions is text in one cell.
+The names show in csv and jsonl only. What has no rows, or no text that is the same twice, is refused (`checked`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,20 @@ import sys
 from typing import Any, Dict, List, Optional
 
 UNNAMED = "prediction"
+
+
+def checked(prediction: Any) -> Any:
+    """The prediction; TypeError where it is none, or where its text would differ from one run to the next."""
+    if isinstance(prediction, dict):
+        for value in prediction.values():
+            checked(value)
+    elif prediction is None:
+        raise TypeError("predict returned None (is a return statement missing?)")
+    elif isinstance(prediction, (set, frozenset)) or hasattr(prediction, "__next__"):
+        raise TypeError("predict returned a %s, which has no rows in an order" % type(prediction).__name__)
+    elif getattr(type(prediction), "__repr__", None) == object.__repr__ and not hasattr(prediction, "__array__"):
+        raise TypeError("predict returned a %s, which is no table, array, list or text" % type(prediction).__name__)
+    return prediction
 
 
 def joined(predictions: List[Any]) -> Optional[Any]:
@@ -49,7 +64,7 @@ def frame_of(prediction: Optional[Any], *, file_name: str, one_row: bool) -> Any
     if prediction is None:
         frame = pandas.DataFrame()
     else:
-        columns = _columns(pandas, prediction, UNNAMED, one_row=one_row)
+        columns = _columns(pandas, prediction, None, one_row=one_row)
         lengths = sorted({len(column) for column in columns.values()})
         if len(lengths) > 1:
             raise ValueError("the columns of a prediction are of different lengths: %s" % lengths)
@@ -72,16 +87,26 @@ def _columns(pandas: Any, prediction: Any, name: Any, *, one_row: bool) -> Dict[
     if isinstance(prediction, dict):
         found: Dict[Any, Any] = {}
         for key, value in prediction.items():
-            found.update(_columns(pandas, value, key, one_row=one_row))
+            found.update(_columns(pandas, value, key if name is None else "%s_%s" % (name, key), one_row=one_row))
         return found
     if hasattr(prediction, "columns") and _is_pandas(prediction):
-        return {name: prediction.reset_index(drop=True)}
+        return {name: _flat(prediction.reset_index(drop=True))}
+    if name is None:
+        name = getattr(prediction, "name", None) if _is_pandas(prediction) else None
+        name = UNNAMED if name is None else name
     if _is_pandas(prediction):
-        own = prediction.name if name == UNNAMED and prediction.name is not None else name
-        return {own: prediction.reset_index(drop=True)}
+        return {name: prediction.reset_index(drop=True)}
     if isinstance(prediction, (list, tuple)):
         return _columns_of_list(pandas, list(prediction), name)
     return _columns_of_array(pandas, as_array(prediction), name, one_row=one_row)
+
+
+def _flat(frame: Any) -> Any:
+    """Columns of several levels have their names joined; `row` and `file_name` beside them have one level."""
+    if frame.columns.nlevels == 1:
+        return frame
+    names = ["_".join(str(level) for level in levels if level != "") for levels in frame.columns]
+    return frame.set_axis(names, axis=1)
 
 
 def _columns_of_list(pandas: Any, rows: List[Any], name: Any) -> Dict[Any, Any]:
@@ -119,6 +144,12 @@ def as_array(prediction: Any) -> Any:
         return prediction.toarray()
     if hasattr(prediction, "detach"):  # torch refuses to be an array while it is tracked, or on a GPU
         prediction = prediction.detach().cpu()
+    if isinstance(prediction, numpy.ma.MaskedArray):  # what is masked has no value, though there is one beneath
+        if not numpy.ma.is_masked(prediction):
+            return prediction.data
+        values = numpy.array(prediction.data, dtype="object")
+        values[numpy.ma.getmaskarray(prediction)] = None
+        return values
     if isinstance(prediction, (str, bytes)):
         return numpy.array([prediction], dtype="object").reshape(())
     return numpy.asarray(prediction)

@@ -21,7 +21,7 @@ from .config import Job
 from .context import MiniBatchContext
 from .failure import FileError
 from .mlflow_input import Reader
-from .mlflow_output import frame_of, joined, rows_of
+from .mlflow_output import checked, frame_of, joined, rows_of
 from .rows import Tables
 from .script import Scorer, settle_in
 
@@ -40,6 +40,7 @@ class MlflowScorer(Scorer):
         # Scoring needs no network, so none is used: mlflow would tell its makers that it was imported.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         self._kept: Dict[int, Dict[str, Any]] = {}  # by mini-batch, the oldest failure first
+        self._oddities: Dict[str, str] = {}  # kind: what to tell
         self._folder = job.code
         self._chunk_rows = job.chunk_rows
         self._pyfunc = importlib.import_module("mlflow.pyfunc")
@@ -64,7 +65,7 @@ class MlflowScorer(Scorer):
             raise
         for path in mini_batch:
             kept.pop(path, None)
-        return Tables(frames)
+        return Tables(frames, self._oddities)
 
     def _score(self, path: str) -> Any:
         try:
@@ -76,13 +77,17 @@ class MlflowScorer(Scorer):
 
     def _predictions(self, path: str, chunk_rows: int) -> List[Any]:
         found: List[Any] = []
-        uneven = False
+        given, uneven = 0, False
         for piece in self._reader.pieces(path, chunk_rows):
-            prediction = self._model.predict(piece.data)
+            given = piece.rows  # predict may change the piece
+            prediction = checked(self._model.predict(piece.data))
             found.append(prediction)
-            uneven = uneven or rows_of(prediction) != piece.rows
-            if uneven and chunk_rows and (len(found) > 1 or piece.rows >= chunk_rows):  # it is not the only piece
+            uneven = uneven or rows_of(prediction) != given
+            if uneven and chunk_rows and (len(found) > 1 or given >= chunk_rows):  # it is not the only piece
                 return self._predictions(path, 0)
+        if uneven and not self._reader.is_image(path):
+            told = "%r: rows: %d, predictions: %d; `row` counts predictions there, not the rows of the table"
+            self._oddities["uneven"] = told % (os.path.basename(path), given, rows_of(found[0]))
         return found
 
 

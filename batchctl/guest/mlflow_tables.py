@@ -7,12 +7,15 @@ columns cannot be told apart, the file is read in one piece.
 
 from __future__ import annotations
 
+import csv
 import importlib
+import itertools
 import json
-from typing import Any, Dict, Iterator, List, Optional, Set
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
 
 Types = Dict[str, str]
 _DATES = "datetime"
+_OTHER_FORMS = ("inputs", "instances", "input_data")  # of mlflow's and Azure's online servers
 
 
 def csv_frames(path: str, types: Types, chunk_rows: int) -> Iterator[Any]:
@@ -30,11 +33,22 @@ def csv_frames(path: str, types: Types, chunk_rows: int) -> Iterator[Any]:
             options["dtype"] = guessed
     dates = _Dates(pandas, types)
     if not chunk_rows:
-        yield dates.read(pandas.read_csv(path, **options))
+        yield dates.read(_in_place(path, pandas.read_csv(path, **options)))
         return
     with pandas.read_csv(path, chunksize=chunk_rows, **options) as pieces:
-        for piece in pieces:
-            yield dates.read(piece)
+        for number, piece in enumerate(pieces):
+            yield dates.read(piece if number else _in_place(path, piece))
+
+
+def _in_place(path: str, frame: Any) -> Any:
+    """The frame; ValueError where rows end with a comma more than the header has. Where rows are longer than the header
+    pandas takes what stands first for the names of the rows, and all values would be one column off."""
+    if len(frame) and frame.iloc[:, -1].isna().all():
+        with open(path, newline="", encoding="utf-8-sig") as handle:
+            header, first = itertools.islice(filter(None, csv.reader(handle)), 2)
+        if len(first) > len(header):
+            raise ValueError("its rows end with a separator and its header does not, so the columns cannot be told")
+    return frame
 
 
 def _guessed(pandas: Any, path: str, chunk_rows: int) -> Optional[Types]:
@@ -108,20 +122,26 @@ def json_frames(path: str, types: Types, chunk_rows: int) -> Iterator[Any]:
     """.jsonl: an object a line. .json: a list of objects, one object, or what mlflow's own servers take as
     `dataframe_records` and `dataframe_split`, with that name around it or (split) without."""
     pandas = importlib.import_module("pandas")
-    with open(path, encoding="utf-8") as handle:
-        if path.lower().endswith(".jsonl"):
-            found: Any = [json.loads(line) for line in handle if line.strip()]
-        else:
-            found = json.load(handle)
+    with open(path, encoding="utf-8-sig") as handle:  # some editors put a byte order mark before it
+        found: Any = list(_lines(handle)) if path.lower().endswith(".jsonl") else json.load(handle)
     frame = _fitted(_frame_of(pandas, found), types, _Dates(pandas, types), exactly=False)
     step = chunk_rows or max(1, len(frame))
     for first in range(0, len(frame), step):
         yield frame.iloc[first : first + step].reset_index(drop=True)
 
 
+def _lines(handle: Iterable[str]) -> Iterator[Any]:
+    for number, line in enumerate(handle, 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError("line %d: %s at character %d" % (number, error.msg, error.pos + 1)) from None
+
+
 def _frame_of(pandas: Any, found: Any) -> Any:
-    if isinstance(found, dict) and len(found) == 1:
-        found = found.get("dataframe_split", found.get("dataframe_records", found))
+    if isinstance(found, dict):
+        found = _unwrapped(found)
     if (
         isinstance(found, dict)
         and "columns" in found
@@ -131,11 +151,31 @@ def _frame_of(pandas: Any, found: Any) -> Any:
         return pandas.DataFrame(found["data"], columns=found["columns"])
     rows = [found] if isinstance(found, dict) else found
     if not isinstance(rows, list):
-        raise ValueError("a %s is no table: a list of objects is needed" % type(rows).__name__)
+        raise ValueError("%.40r is no table: a list of objects is needed" % (rows,))
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise ValueError("row %d is a %s, not an object" % (number, type(row).__name__))
     return pandas.DataFrame(rows)
+
+
+def _unwrapped(found: Dict[str, Any]) -> Any:
+    """What stands in an object of one of the forms that are known; ValueError for those that are not taken, which
+    would else be one odd row."""
+    for name in ("dataframe_split", "dataframe_records"):
+        if name in found:
+            others = sorted(set(found) - {name})
+            if others:
+                raise ValueError("beside %r there is %r, which is not taken" % (name, others[0]))
+            return found[name]
+    for name in _OTHER_FORMS:
+        if set(found) == {name} and isinstance(found[name], (dict, list)):
+            raise ValueError("a JSON of %r is not taken: write a list of objects, or 'dataframe_split'" % name)
+    columns = list(found.values())
+    if columns and all(isinstance(column, dict) and column for column in columns):
+        places = {tuple(column) for column in columns}
+        if places == {tuple(map(str, range(len(columns[0]))))}:
+            raise ValueError("the rows stand in columns: write it with to_json(orient='records')")
+    return found
 
 
 def _fitted(frame: Any, types: Types, dates: _Dates, *, exactly: bool) -> Any:
@@ -169,6 +209,8 @@ class _Dates:
             if name not in frame or getattr(frame[name].dtype, "kind", "") == "M":
                 continue
             values = frame[name].dropna()
+            if len(values) and getattr(values.dtype, "kind", "") in "iufb":
+                raise ValueError("column %r: %r is no time, write times as text" % (name, values.iloc[0].item()))
             if len(values) and name not in self._formats:
                 self._formats[name] = self._guess(values.iloc[0])
             frame[name] = self._pandas.to_datetime(frame[name], format=self._formats.get(name))

@@ -16,6 +16,7 @@ a result can only be of their types when the script has imported them.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -36,10 +37,12 @@ _STR = {str}
 
 class Tables:
     """What a scorer of our own answers: a DataFrame for each file. Each becomes text by itself, so that a file's rows
-    do not depend on which others are scored with it. Its length is that of all of them."""
+    do not depend on which others are scored with it. Its length is that of all of them. `oddities`: what `accept` is to
+    note, by kind."""
 
-    def __init__(self, frames: List[Any]) -> None:
+    def __init__(self, frames: List[Any], oddities: Optional[Dict[str, str]] = None) -> None:
         self.frames = frames
+        self.oddities = oddities or {}
 
     def __len__(self) -> int:
         return sum(map(len, self.frames))
@@ -50,7 +53,11 @@ def accept(result: Any, note: Callable[[str, str], None]) -> Any:
 
     Called inside the timed `run`: materialising a generator is the script's own work.
     """
-    if isinstance(result, (list, Tables)):
+    if isinstance(result, list):
+        return result
+    if isinstance(result, Tables):
+        for kind, text in result.oddities.items():
+            note(kind, text)
         return result
     if isinstance(result, tuple):
         return list(result)
@@ -132,7 +139,19 @@ class Renderer:
             if columns != self._frame_columns:
                 self.header = _encode(frame.iloc[:0].to_csv(**dict(self._options, header=self._names)))
                 self._frame_columns = columns
-        return _encode(frame.to_csv(**self._options))
+        return _encode(self._text(frame))
+
+    def _text(self, frame: Any) -> str:
+        try:
+            return frame.to_csv(**self._options)  # type: ignore[no-any-return]
+        except TypeError:
+            known = inspect.signature(type(frame).to_csv).parameters
+            unknown = [name for name in self._options if name not in known]
+            if not unknown:
+                raise
+            version = getattr(sys.modules.get("pandas"), "__version__", "")
+            text = "%s: DataFrame.to_csv of this pandas (%s) has no keyword %s"
+            raise ContractError(text % (SETTINGS_FILE, version, ", ".join(unknown))) from None
 
     def _csv(self, result: Any) -> bytes:
         if type(result) is not list and not isinstance(result, list):
@@ -177,17 +196,20 @@ def to_csv_overrides(code: str) -> Dict[str, Any]:
     """Keywords for DataFrame.to_csv from the code folder's settings file; {} without one, ContractError if damaged."""
     path = os.path.join(code, SETTINGS_FILE)
     try:
-        with open(path, encoding="utf-8") as handle:
+        with open(path, encoding="utf-8-sig") as handle:
             found = json.load(handle)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ContractError("%s: %s" % (path, error)) from error
     chosen = found
     for key in ("append_row", "pandas.DataFrame.to_csv"):
         chosen = chosen.get(key, {}) if isinstance(chosen, dict) else None
     if not isinstance(chosen, dict):
         raise ContractError('%s: it should look like {"append_row": {"pandas.DataFrame.to_csv": {"sep": ","}}}' % path)
+    separator = chosen.get("sep", ",")
+    if not isinstance(separator, str) or len(separator) != 1:
+        raise ContractError("%s: sep must be one character, not %r" % (path, separator))
     return {name: value for name, value in chosen.items() if name not in _NOT_OVERRIDABLE}
 
 

@@ -10,12 +10,14 @@ import logging
 import os
 import sys
 import types
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .failure import ContractError
 
 # In a word of argv: stands for this worker's AZUREML_BI_OUTPUT_PATH. The host's twin is in model/job.py.
 OUTPUT_FOLDER = "${{outputs}}"
+_MOST_LAYERS = 50
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Scorer:
@@ -41,10 +43,9 @@ class Script(Scorer):
         run = getattr(module, "run", None)
         if not callable(run):
             raise ContractError("%s defines no function run(mini_batch)" % name)
-        if inspect.iscoroutinefunction(run):
-            raise ContractError("%s: run must be a plain function, not `async def`" % name)
+        _refuse_async(run, "run", name)
         self.run = run
-        self.with_context = takes(run, "run", name, most=2, least=1) == 2
+        self.with_context = takes(run, "run", name, most=2, least=1) == 2 and not _hides_one(run, vars(module))
         self.init = self._optional(module, "init", name)
         self.shutdown = self._optional(module, "shutdown", name)
 
@@ -55,14 +56,26 @@ class Script(Scorer):
             return None
         if not callable(found):
             raise ContractError("%s: %s is a %s, not a function" % (name, function, type(found).__name__))
+        _refuse_async(found, function, name)
         takes(found, function, name, most=0, least=0)
         return found  # type: ignore[no-any-return]
 
 
+def _refuse_async(function: Callable[..., Any], called: str, name: str) -> None:
+    """Nobody would await it: init() would seem to have run."""
+    for candidate in (function, type(function).__call__):
+        if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
+            raise ContractError("%s: %s must be a plain function, not `async def`" % (name, called))
+
+
 def takes(function: Callable[..., Any], called: str, name: str, *, most: int, least: int) -> int:
-    """How many arguments, of at most `most`, can be passed by position; ContractError where they do not fit."""
+    """How many arguments, of at most `most`, can be passed by position; ContractError where they do not fit.
+
+    Of a decorated function it is the decorator's own wrapper that is called: what that takes counts.
+    """
     try:
-        parameters = inspect.signature(function).parameters.values()
+        follow = not isinstance(function, types.FunctionType)
+        parameters = inspect.signature(function, follow_wrapped=follow).parameters.values()
     except (TypeError, ValueError):  # built in: nothing to read, so the plain call is tried
         return least
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -73,6 +86,36 @@ def takes(function: Callable[..., Any], called: str, name: str, *, most: int, le
         given = ("run(mini_batch) or run(mini_batch, context)", "%s()" % called)[most == 0]
         raise ContractError("%s: %s(%s) cannot be called as %s" % (name, called, ", ".join(needed), given))
     return min(room, most)
+
+
+def _hides_one(run: Callable[..., Any], own: Dict[str, Any]) -> bool:
+    """Is run a decorator's wrapper with `*args` around a function that takes one argument only?
+
+    functools.wraps leaves a way down to that function. Without it, it is among what the wrapper holds: a function of
+    the script's own (`own` are its globals).
+    """
+    coming: List[Tuple[Any, bool]] = [(run, True)]  # with whether it is certain that this is called
+    below: List[int] = []
+    for current, certain in coming:  # grows
+        if not isinstance(current, types.FunctionType) or len(coming) > _MOST_LAYERS:
+            continue
+        kinds = [p.kind for p in inspect.signature(current, follow_wrapped=False).parameters.values()]
+        if inspect.Parameter.VAR_POSITIONAL in kinds:
+            wrapped = getattr(current, "__wrapped__", None)
+            coming += [(held, False) for held in _held(current)] if wrapped is None else [(wrapped, certain)]
+        elif current is not run and (certain or current.__globals__ is own):
+            below.append(sum(kind in _BY_POSITION for kind in kinds))
+    return bool(below) and max(below) == 1
+
+
+def _held(wrapper: types.FunctionType) -> List[Any]:
+    held = []
+    for cell in wrapper.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:  # not filled yet
+            pass
+    return held
 
 
 def load(script: str, code: str, argv: List[str], logging_level: str) -> types.ModuleType:

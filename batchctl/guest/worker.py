@@ -14,6 +14,7 @@ import io
 import os
 import socket
 import sys
+import threading
 import time
 from typing import Dict, List, MutableMapping, NamedTuple, Optional
 
@@ -22,7 +23,7 @@ from . import page as pages
 from .config import MLFLOW, Fork, Job
 from .entry_script import EntryScriptFinder, Place
 from .failure import describe
-from .harvest import Harvest, NoHarvest
+from .harvest import Harvest, NoHarvest, remove_predecessors
 from .loop import Loop
 from .outbox import Outbox
 from .rows import Renderer
@@ -71,6 +72,7 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
     trouble = limits.pin(fork.cpus) + limits.prefer_for_oom(fork.oom_score_adj)
     direct = job.own_files == "direct"
     work, out = os.path.join(fork.home, "cwd"), job.out if direct else os.path.join(fork.home, "out")
+    remove_predecessors(fork.home)
     for folder in (fork.home, work, out):
         os.makedirs(folder, 0o700, exist_ok=True)
     os.chdir(work)
@@ -190,9 +192,14 @@ def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) 
 
 
 def _shut_down(script: Scorer, page: pages.Page, outbox: Outbox) -> None:
-    """shutdown(), then what the script registered with atexit; neither can harm results that the pool has already."""
+    """shutdown(), then what an interpreter does at its end: executors are stopped, functions that the script registered
+    with atexit are called. None of it can harm results that the pool has already."""
     page.move(pages.SHUTDOWN, time.monotonic_ns())
-    for name, function in (("shutdown()", script.shutdown), ("an atexit function", atexit._run_exitfuncs)):
+    for name, function in (
+        ("shutdown()", script.shutdown),
+        ("stopping an executor", _stop_executors),
+        ("an atexit function", atexit._run_exitfuncs),
+    ):
         if function is None:
             continue
         try:
@@ -202,6 +209,13 @@ def _shut_down(script: Scorer, page: pages.Page, outbox: Outbox) -> None:
             text = "%s raised %s: %s" % (name, found["error"], found["message"])
             outbox.say(wire.NOTE, {"kind": "shutdown", "text": text, "traceback": found["traceback"]})
     _flush_streams()
+
+
+def _stop_executors() -> None:
+    """concurrent.futures tells its workers to leave here (from 3.9 on; before that by atexit, in time). Without it
+    multiprocessing's own atexit function would wait for them for ever."""
+    for function in reversed(getattr(threading, "_threading_atexits", ())):
+        function()
 
 
 def _tell_unpublished(harvest: Harvest) -> None:

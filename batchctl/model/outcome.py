@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from batchctl.model.lease import Lease
 
+FILES_REFUSED = "FilesRefused"  # class of the failure of an attempt whose files can never be published
+
 
 class FailureKind(StrEnum):
     """How an attempt came to nothing; three words, counted apart."""
@@ -41,6 +43,11 @@ class Failure:
     phase: str = ""
     peak_memory: int | None = None
     shortage: Shortage = Shortage.NONE
+
+    @property
+    def is_final(self) -> bool:
+        """Would another attempt on the same items certainly fail alike?"""
+        return self.error == FILES_REFUSED and self.phase == "commit"
 
     @property
     def cause(self) -> tuple[str, str, str]:

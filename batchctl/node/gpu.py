@@ -30,8 +30,10 @@ def probe_gpus(*, visible: str | None) -> tuple[tuple[Gpu, ...], tuple[str, ...]
         ctypes.CDLL(_LIBRARY)
     except OSError as error:
         # "No such file" is a machine without a driver, which is no news; anything else is a broken one, which is.
-        missing = f"{_LIBRARY}: cannot open shared object file" in str(error)
-        return (), (() if missing else (f"the NVIDIA driver library does not load: {error}",))
+        # In the packaged file PyInstaller lays a guess of its own over what the loader says.
+        said = str(error.__cause__ or error)
+        missing = f"{_LIBRARY}: cannot open shared object file" in said
+        return (), (() if missing else (f"the NVIDIA driver library does not load: {said}",))
     try:
         import pynvml as nvml
     except ImportError as error:

@@ -21,8 +21,8 @@ from batchctl.plan.manifest import FileDigest, Manifest, digest_code, digest_fil
 class FingerprintRequest:
     """What a fingerprint is taken of. `fields`: the values of the spec that a resume may not change, by their names;
     `interpreter`: facts such as {"python": "3.11.7", "pandas": "3.1.1"} (absent ones ""); `skip`: OUT and INPUT
-    folders, not digested as code; `modules_only`: of the code folder only `*.py` and packages count (it is merely where
-    a bare script lies).
+    folders, not digested as code or model; `modules_only`: of the code folder only `*.py` and packages count (it is
+    merely where a bare script lies).
     """
 
     script: Path | None  # None: an MLflow model without one
@@ -112,7 +112,7 @@ def take_fingerprint(request: FingerprintRequest, *, old: Fingerprint | None = N
     return Fingerprint(
         script=digest_files(script.parent, [script.name], old=old.script if old else ()) if script else (),
         code=_code(code, request, skip=skip, old=old) if code else (),
-        model=digest_model(model, old=old.model if old else ()),
+        model=digest_model(model, skip=request.skip, old=old.model if old else ()),
         salt=salt,
         environment=_salted(request.environment, salt=salt),
         fields={name: _rendered(value) for name, value in sorted(request.fields.items())},

@@ -152,10 +152,11 @@ def digest_code(code: Path, *, skip: Sequence[Path] = (), old: Manifest = (), mo
     return digest_files(code, _files(code, skip=resolved, keep=keep), old=old)
 
 
-def digest_model(model: Path | None, *, old: Manifest = ()) -> Manifest:
-    """The model: one file, or every file of a folder."""
+def digest_model(model: Path | None, *, skip: Sequence[Path] = (), old: Manifest = ()) -> Manifest:
+    """The model: one file, or every file of a folder, without what lies in the folders of `skip` (OUT, INPUTs)."""
     if model is None:
         return ()
     if not model.is_dir():
         return digest_files(model, [""], old=old)
-    return digest_files(model, _files(model, skip=frozenset(), keep=lambda name: True), old=old)
+    resolved = frozenset(os.path.realpath(path) for path in skip)
+    return digest_files(model, _files(model, skip=resolved, keep=lambda name: True), old=old)

@@ -104,7 +104,8 @@ class Partitions:
             missing = ", ".join(_shown(other) for other in self._keys if other not in named)
             why = f"not {missing}" if missing else f"{display_name(os.fsdecode(self._first))} has no such folder"
             remedy = "name all keys in all paths, or say with partition_format where the values stand"
-            raise _refused(path, f"its folders name {key} (`{key}=...`), but {why}", remedy)
+            where = "folders below the INPUT" if below_input else "folders"
+            raise _refused(path, f"its {where} name {key} (`{key}=...`), but {why}", remedy)
         if not below_input:
             what = "is named outright or in a list, so there are no folders below an INPUT to take values from"
             raise _refused(path, what, "give a folder as INPUT, or say with partition_format where the values stand")
@@ -113,6 +114,11 @@ class Partitions:
             what = f"has no value for {_shown(self._keys[len(parts)])}: it is not below {wanted}/ in its INPUT"
             remedy = "move it, leave it out with --exclude, or say with partition_format where the values stand"
             raise _refused(path, what, remedy)
+        for part in parts[: len(self._keys)]:
+            name, equals, _ = os.fsdecode(part).partition("=")
+            if equals and (meant := next((key for key in self.keys if key.casefold() == name.casefold()), None)):
+                what = f"its folder {display_name(os.fsdecode(part))} is not `{display_name(meant)}=...`: case counts"
+                raise _refused(path, what, "write the key as the folders do, or rename them")
         return list(parts[: len(self._keys)])
 
     def _by_template(

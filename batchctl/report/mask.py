@@ -16,6 +16,11 @@ MIN_SECRET = 6  # shorter values would mask half of every line
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|SAS|CONN(ECTION)?_?STR", re.IGNORECASE)
 _PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+_PARTS = (
+    re.compile(r"://[^/\s@:]*:([^/\s@]+)@"),
+    re.compile(r"(?:^|[;&?\s])(?:AccountKey|SharedAccessKey|Password|Pwd|sig) *= *([^;&\s]+)", re.IGNORECASE),
+)
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
 # Between a name and its value: `=`, `: `, `': '`, `', b'`, ` => "`; on one line.
 _BETWEEN = rb"([^\w\r\n]{1,6}(?:b['\"])?)"
 _LONGEST_BETWEEN = 8
@@ -27,6 +32,11 @@ def secret_values(environment: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(
         value for name, value in environment.items() if _SECRET_NAME.search(name) or _PASSWORD_IN_ADDRESS.search(value)
     )
+
+
+def secret_parts(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """What is secret by itself within values: passwords of addresses, keys and signatures of connection strings."""
+    return tuple(part for value in environment.values() for pattern in _PARTS for part in pattern.findall(value))
 
 
 class Mask:
@@ -65,7 +75,7 @@ class Mask:
 def mask_of(environment: Mapping[str, str], given: Mapping[str, str]) -> Mask:
     """The mask of a worker: `environment` is all that it has, `given` what the spec says of it."""
     secret = {name: value for name, value in environment.items() if _SECRET_NAME.search(name)}
-    return Mask(secret_values(environment), variables={**secret, **given})
+    return Mask((*secret_values(environment), *secret_parts(environment)), variables={**secret, **given})
 
 
 def _bytes(text: str) -> bytes:
@@ -73,9 +83,17 @@ def _bytes(text: str) -> bytes:
 
 
 def _forms(value: str) -> tuple[bytes, ...]:
-    """A value as it is and as dumps show it: Python's repr, JSON with and without escapes. Longest first."""
+    """A value as it is and as dumps and addresses show it: Python's repr, JSON with and without escapes, encoded
+    with percent signs in three ways. Longest first."""
     told = {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    quoted = _quoted(value)
+    told |= {quoted, quoted.replace("%2F", "/"), quoted.replace("%20", "+")}
     return tuple(sorted(map(_bytes, told), key=len, reverse=True))
+
+
+def _quoted(value: str) -> str:
+    """Percent-encoded as urllib.parse.quote does, which is not loaded for it."""
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in _bytes(value))
 
 
 def _pattern(name: str, value: str) -> re.Pattern[bytes]:

@@ -37,6 +37,7 @@ from batchctl.run.columns import Columns
 from batchctl.run.crew import Crew
 from batchctl.run.ending import Conducted, Ending, init_error
 from batchctl.run.journal import Journal
+from batchctl.run.refusals import Refusals
 from batchctl.run.signals import StopSignals
 from batchctl.run.telling import Teller
 from batchctl.store.commit import Group
@@ -91,6 +92,7 @@ class Conductor:
         self._phase = Phase.RUNNING
         self._why: Conducted | BatchctlError | None = None
         self._deadline = 0.0
+        self._refusals = Refusals()
         self._servers_lost = 0
         self._signals_seen = 0
 
@@ -226,11 +228,12 @@ class Conductor:
                 self._charge(slot, incarnation, scored.lease, problem, scored.run_ns)
         return right
 
-    def _charge(self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int) -> None:
-        died = failure.kind is not FailureKind.FAILED
-        self._crew.charged(slot, run_ns, died=died)
+    def _charge(
+        self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int, *, divide: bool = True
+    ) -> None:
+        self._crew.charged(slot, run_ns, died=failure.kind is not FailureKind.FAILED)
         failure = self._mask(failure)
-        verdict = self._queue.failed(lease, failure)
+        verdict = self._queue.failed(lease, failure, divide=divide)
         if verdict is not None:
             self._journal.add_records(verdict.records)
             self._teller.charged(slot, incarnation, lease, failure, run_ns, verdict)
@@ -302,9 +305,8 @@ class Conductor:
         scored = self._journal.reject(error.lease)
         if scored is not None:
             self._queue.unscored(scored.lease)
-            told = "; ".join(text for text in (error.message, error.remedy) if text)
-            failure = Failure(FailureKind.FAILED, "FilesRefused", told, phase="commit")
-            self._charge(-1, 0, scored.lease, failure, scored.run_ns)
+            failure, divide = self._refusals.judge(error)
+            self._charge(-1, 0, scored.lease, failure, scored.run_ns, divide=divide)
 
     def _count(self, group: Group) -> None:
         committed = self._queue.committed

@@ -15,6 +15,8 @@ from batchctl.model.outcome import Failure, FailureKind
 from batchctl.model.progress import RunState, Summary
 from batchctl.run.tally import Tally
 
+_SETTINGS_FILE = "parallel_run_step.settings.json"
+
 
 class Ending(StrEnum):
     """Why the loop was left."""
@@ -121,7 +123,10 @@ def next_command(spec: JobSpec, verdict: Verdict, command: tuple[str, ...]) -> s
 def init_error(failure: Failure, *, where: str) -> BatchctlError:
     """What ends a run whose script is no use: exit 2 where it breaks the contract, exit 4 where `init()` failed."""
     if failure.error == "ContractError":
-        return UsageError(failure.message, where=where, remedy="define init() and run(mini_batch) as the README shows")
+        remedy = "define init() and run(mini_batch) as the README shows"
+        if _SETTINGS_FILE in failure.message:
+            remedy = f"mend or remove {_SETTINGS_FILE} in the code folder"
+        return UsageError(failure.message, where=where, remedy=remedy)
     text = f"init() failed: {failure.error}: {failure.message}"
     if failure.traceback:
         text += "\n" + failure.traceback.rstrip()

@@ -103,6 +103,9 @@ def fingerprint_of(
     old: Fingerprint | None = None,
 ) -> Fingerprint:
     """What the run directory must fit."""
+    if spec.out is not None and spec.model is not None and spec.out.resolve() == spec.model.resolve():
+        what = "the model's folder is the output folder: results would become part of the model"
+        raise UsageError(what, where=str(spec.out), remedy="choose another folder with -o")
     inputs = tuple(_absolute(given) for given in spec.inputs)
     folders = tuple(Path(given) for given in inputs if not _GLOB.search(given) and not given.startswith(("@", "-")))
     out = (spec.out,) if spec.out is not None else ()

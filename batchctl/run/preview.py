@@ -18,6 +18,7 @@ from batchctl.model.job import JobSpec
 from batchctl.plan.summary import added_files, summarise
 from batchctl.processes import child_environment
 from batchctl.run.existing import Existing, read_existing
+from batchctl.run.masking import masked_errors
 from batchctl.run.prepare import fingerprint_of, input_request, plan_inputs, script_problems
 from batchctl.run.ready import open_plan, size_slots
 from batchctl.run.request import RunOptions, interpreter_for, layout_for
@@ -149,9 +150,10 @@ def _facts(spec: JobSpec, interpreter: Interpreter) -> ScriptFacts:
             environment=spec.environment,
         )
         try:
-            engine.open()
-            engine.ask_facts(spec.script, spec.code, scorer=spec.scorer)
-            return engine.facts()
+            with masked_errors(spec.environment):
+                engine.open()
+                engine.ask_facts(spec.script, spec.code, scorer=spec.scorer)
+                return engine.facts()
         finally:
             engine.close()
 

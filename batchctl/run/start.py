@@ -24,8 +24,10 @@ from batchctl.files import Disk, RealDisk
 from batchctl.model.job import JobSpec
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
+from batchctl.run.masking import masked_errors
 from batchctl.run.request import Call, RunOptions, interpreter_for, layout_for
 from batchctl.run.signals import term_raises
+from batchctl.run.surroundings import server_environment
 from batchctl.store.layout import RunLayout
 from batchctl.store.lock import held_lock, this_process
 
@@ -92,12 +94,13 @@ def _engine(call: Call, *, run_id: str) -> Iterator[Engine]:
         call.layout.guest,
         run_id=run_id,
         arguments=interpreter.arguments,
-        environment=call.spec.environment,
+        environment=server_environment(call.spec),
     )
     try:
-        engine.open()
-        engine.ask_facts(call.spec.script, call.spec.code, scorer=call.spec.scorer)
-        yield engine
+        with masked_errors(call.spec.environment):
+            engine.open()
+            engine.ask_facts(call.spec.script, call.spec.code, scorer=call.spec.scorer)
+            yield engine
     finally:
         engine.close()
         processes.end_leftovers(run_id)  # children that scripts left behind

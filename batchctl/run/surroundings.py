@@ -12,6 +12,8 @@ from batchctl.model.job import OUTPUT_FOLDER, RESERVED_VARIABLES, Dialect, JobSp
 from batchctl.model.node import Sizing
 from batchctl.store.layout import RunLayout
 
+_HIDDEN = {"CUDA_VISIBLE_DEVICES": ""}
+
 
 def script_arguments(spec: JobSpec, *, workers: int) -> tuple[str, ...]:
     """sys.argv after the script's path. The user's own come last, so that they win over any of ours."""
@@ -36,6 +38,12 @@ def script_arguments(spec: JobSpec, *, workers: int) -> tuple[str, ...]:
     return (*(word for pair in given.items() for word in pair), *level, *spec.arguments)
 
 
+def server_environment(spec: JobSpec) -> dict[str, str]:
+    """The variables that the script's interpreter is started with, before there is a run: modules in `preload` are
+    imported there, and what hides GPUs from the workers hides them from these."""
+    return {**spec.environment, **_HIDDEN} if spec.hide_gpus else dict(spec.environment)
+
+
 def script_environment(spec: JobSpec, layout: RunLayout, *, run_id: str, sizing: Sizing) -> dict[str, str]:
     """The variables laid over what batchctl itself was started with: the spec's own win over the ones offered, and
     lose to those that say where the worker is."""
@@ -48,5 +56,5 @@ def script_environment(spec: JobSpec, layout: RunLayout, *, run_id: str, sizing:
         found["AZ_BATCHAI_GPU_COUNT_FOUND"] = str(sizing.gpus)
     found.update((name, value) for name, value in spec.environment.items() if name not in RESERVED_VARIABLES)
     if spec.hide_gpus:
-        found["CUDA_VISIBLE_DEVICES"] = ""
+        found.update(_HIDDEN)
     return found

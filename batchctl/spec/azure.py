@@ -17,6 +17,7 @@ from batchctl.spec.azure_keys import (
     METADATA,
     MODEL_TYPES,
     OVERRIDES,
+    PARALLEL_ONLY,
     RETRY_KEYS,
     STRANGERS,
     TYPES,
@@ -41,6 +42,7 @@ _SETTINGS_KEYS = (*dict.fromkeys(setting.azure.partition(".")[0] for setting in 
 _ROOT_KEYS = tuple(
     dict.fromkeys((*USED_AT_ROOT, *METADATA, *_SETTINGS_KEYS, *(key for key in IGNORED if "." not in key)))
 )
+_UNUSED_BLOCKS = ("resources", "environment")
 _OVERRIDDEN = frozenset(dotted.partition(".")[0] for dotted in OVERRIDES)
 
 
@@ -71,6 +73,8 @@ def read(root: Node, draft: Draft, *, base: Path) -> None:
 def _other_kind(root: Node) -> Problem | None:
     """One clear line where the file is something else altogether."""
     kind = root.get("type")
+    if kind is not None and kind.kind in (Kind.MAPPING, Kind.LIST):
+        return kind.problem(f"one value is expected, this is a {kind.kind}", "Write type: model")
     if kind is not None and kind.kind is Kind.SCALAR and kind.text.strip().lower() != "model":
         known = TYPES.get(kind.text.strip().lower())
         what, remedy = known or (f"type {quoted(kind.text)} is no batch deployment", "Give a deployment of type: model")
@@ -88,7 +92,9 @@ def _root_keys(root: Node, draft: Draft) -> None:
         if name in _ROOT_KEYS or (name in _OVERRIDDEN and node.from_set):
             continue
         setting = native.get(name)
-        if setting is not None and setting.flag:
+        if name in PARALLEL_ONLY:
+            remedy = PARALLEL_ONLY[name]
+        elif setting is not None and setting.flag:
             remedy = f"Write {setting.azure}" if setting.azure else f"It is no key of Azure's: use {setting.flag}"
         else:
             hint = did_you_mean(name, _ROOT_KEYS)
@@ -120,7 +126,10 @@ def _overrides(root: Node, draft: Draft) -> None:
 def heed_ignored(root: Node, key: str, draft: Draft) -> None:
     """Notes for the ignored keys of a block, problems for its unknown ones."""
     block = root.get(key)
-    if block is None or block.kind is not Kind.MAPPING:
+    if block is None:
+        return
+    if block.kind is not Kind.MAPPING:
+        _odd_block(block, key, draft)
         return
     used = {
         "environment": ("conda_file",),
@@ -129,11 +138,22 @@ def heed_ignored(root: Node, key: str, draft: Draft) -> None:
         "settings": _SETTINGS_KEYS,
     }.get(key, ())
     for problem in unknown_keys(block, (*used, *ignored_below(key))):
-        draft.add(problem)
+        name = problem.key.rpartition(".")[2]
+        draft.add(replace(problem, remedy=PARALLEL_ONLY[name]) if name in PARALLEL_ONLY else problem)
     for name, node in block.entries:
         why = IGNORED.get(f"{key}.{name}")
         if why is not None:
             draft.note(node, why)
+
+
+def _odd_block(block: Node, key: str, draft: Draft) -> None:
+    """What has no keys to heed; the blocks that are used say so themselves."""
+    if key not in _UNUSED_BLOCKS or (key == "environment" and block.kind is Kind.SCALAR):
+        return
+    if block.kind is Kind.NULL:
+        draft.note(block, "empty, ignored")
+    else:
+        draft.add(block.problem(f"is a {block.kind}, where a mapping is expected", "Write its keys below it"))
 
 
 def _settings_block(root: Node, draft: Draft) -> Node | None:

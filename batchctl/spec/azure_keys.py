@@ -92,8 +92,14 @@ STRANGERS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "this is a pipeline job",
             "Give a deployment of type: model, or a step of type: parallel in its own file",
         ),
+        "task": ("this is a parallel job without its type", "Add type: parallel"),
         "instance_type": ("this is an online deployment or another resource", "Give a batch deployment's YAML"),
     }
+)
+
+# Keys that only a parallel job has, and no flag stands for.
+PARALLEL_ONLY: Mapping[str, str] = MappingProxyType(
+    {"partition_keys": "Only a parallel job has it: type: parallel, with the script below task"}
 )
 
 TYPES: Mapping[str, tuple[str, str]] = MappingProxyType(

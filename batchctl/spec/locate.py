@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchctl.model.job import Dialect
-from batchctl.spec.mlflow_model import MODEL_FILE
+from batchctl.spec.mlflow_model import MODEL_FILE, model_below
 from batchctl.spec.paths import Found, anchored, found, neighbour
 from batchctl.spec.problems import Problem, Wrong, escaped, quoted
 
@@ -64,6 +64,10 @@ def _in_folder(given: str, folder: Path) -> Located | Problem:
         names = [entry.name for _, entry in zip(range(_LISTED), folder.iterdir(), strict=False)]
     except OSError as error:
         return Problem(given, f"cannot be listed: {error.strerror}", "Check its permissions")
+    model = model_below(folder)
+    if model is not None:
+        what = f"is no model of MLflow's itself, but {quoted(model.name)} in it is"
+        return Problem(given, what, f"Give {Path(given) / model.name}")
     near = sorted(name for name in names if Path(name).suffix.lower() in SUFFIXES)[:_NAMED]
     remedy = f"Name one: {', '.join(str(Path(given) / name) for name in near)}" if near else "Give a spec file"
-    return Problem(given, f"holds none of {', '.join(IN_FOLDER)}", remedy)
+    return Problem(given, f"holds none of {', '.join((*IN_FOLDER, MODEL_FILE))}", remedy)

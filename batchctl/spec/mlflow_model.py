@@ -18,6 +18,7 @@ from batchctl.spec.yaml_nodes import read_yaml
 MODEL_FILE = "MLmodel"
 _FLAVOUR = "python_function"
 _NAMED = 8
+_LOOKED_AT = 100
 
 
 def ask_for_mlflow(draft: Draft, source: str) -> None:
@@ -47,12 +48,28 @@ def settle_mlflow(draft: Draft, *, own: Path | None) -> None:
     draft.notes.append(f"{escaped(str(folder))}: no scoring script, so the MLflow model is scored as it is")
 
 
+def model_below(folder: Path) -> Path | None:
+    """The one folder in this one that is a model of MLflow's; None for none, for several, or where nobody can look."""
+    try:
+        inner = sorted(path for _, path in zip(range(_LOOKED_AT), folder.iterdir(), strict=False))
+    except OSError:
+        return None
+    models = [path for path in inner if found(path / MODEL_FILE) is Found.FILE]
+    return models[0] if len(models) == 1 else None
+
+
+def _it_is(below: Path) -> str:
+    return f"{quoted(below.name)} in it does: give {quoted(f'{below.parent.name}/{below.name}')}"
+
+
 def _problems(folder: Path, *, shown: str) -> tuple[Problem, ...]:
     """What keeps the model in this folder from being scored without a script."""
     path = folder / MODEL_FILE
     if found(path) is not Found.FILE:
         what = f"there is no scoring script, and {quoted(folder.name)} holds no {MODEL_FILE} file of MLflow's"
-        return (Problem(shown, what, "Name a scoring script beside the model, or an MLflow model"),)
+        below = model_below(folder)
+        remedy = "Name a scoring script beside the model, or an MLflow model" if below is None else _it_is(below)
+        return (Problem(shown, what, remedy),)
     text = read_text(path, str(path))
     if isinstance(text, Problem):
         return (text,)

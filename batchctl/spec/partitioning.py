@@ -29,6 +29,9 @@ def check_partitioning(draft: Draft, dialect: Dialect) -> None:
         else:
             what = f"mini_batch_size and partition_keys ({keys.source}) exclude each other: a partition is a mini-batch"
             draft.add(Problem(size.source, what, "Remove one of them"))
+    isolate = draft.values["isolate"]
+    if isolate.value and isolate.rank is not Rank.DEFAULT:
+        draft.notes.append(f"{escaped(isolate.source)}: not used: a partition is never split ({escaped(keys.source)})")
     if template.value is not None:
         named = PartitionFormat.of(str(template.value)).keys
         for key in keys.value:

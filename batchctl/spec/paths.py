@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from enum import StrEnum
 from pathlib import Path
 
@@ -50,6 +51,8 @@ def found(path: Path) -> Found:
 
 def neighbour(path: Path) -> str:
     """`did you mean "x"?` from the names beside a missing path, or an empty string."""
+    with contextlib.suppress(OSError, ValueError):
+        return f"It is a link to {quoted(str(path.readlink()))}"  # the name is there, and what it leads to is not
     try:
         names = [entry.name for _, entry in zip(range(_LISTED), path.parent.iterdir(), strict=False)]
     except (OSError, ValueError):

@@ -108,7 +108,11 @@ class Committer:
         `FilesRefusedError`, `ProtocolError`: nothing was written. `NoSpaceError`: nothing counts, both files are cut
         back, the same group may be committed later. Any other `StorageError`: this committer refuses all further use.
         """
-        self._admit(group)
+        try:
+            self._admit(group)
+        except FilesRefusedError as error:
+            self._clear_refused(group, error.lease)
+            raise
         if group.claims and not (group.scored or group.charged or group.quarantined or group.columns):
             self.note_claims(group.claims)
             return ()
@@ -179,12 +183,25 @@ class Committer:
     def _guarded(self, group: Group, *, sync: bool = True) -> tuple[Committed, ...]:
         try:
             return self._write(group, sync=sync)
-        except (NoSpaceError, FilesRefusedError):
+        except NoSpaceError:
             self._cut_back()
+            raise
+        except FilesRefusedError as error:
+            self._cut_back()
+            self._clear_refused(group, error.lease)
             raise
         except StorageError as error:
             self._dead = error.message
             raise
+
+    def _clear_refused(self, group: Group, lease: Lease) -> None:
+        """Nobody will ask for what this attempt left any more; there may be many like it."""
+        for one in group.scored:
+            if one.lease == lease:
+                if one.spill:
+                    self._disk.remove(self._layout.spill / one.spill)
+                if one.staged:
+                    self._disk.remove_tree(self._layout.stage / one.staged)
 
     def _cut_back(self) -> None:
         mark, rows_size = self._good

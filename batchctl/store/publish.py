@@ -26,9 +26,11 @@ _BLOCK = 1 << 20
 
 
 class FilesRefusedError(BatchctlError):
-    """A script's file cannot be published; nothing was written. `lease` is the attempt to fail for it."""
+    """A script's file cannot be published; nothing was written. `lease` is the attempt to fail for it. `final`: the
+    next one would write the same."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.USAGE
+    final: ClassVar[bool] = True
 
     def __init__(self, message: str, *, lease: Lease, path: str, remedy: str = "") -> None:
         super().__init__(message, where=path, remedy=remedy)
@@ -41,8 +43,16 @@ class FilesCollideError(FilesRefusedError):
 
     def __init__(self, message: str, *, lease: Lease, path: str, other: Lease | None) -> None:
         remedy = "put the mini-batch's index into the file name, or use on_collision = append or last"
+        if other is not None and other.batch == lease.batch:  # isolation has divided it
+            remedy = "name files by their items, or use on_collision = append or last, or isolate = false"
         super().__init__(message, lease=lease, path=path, remedy=remedy)
         self.other = other
+
+
+class FilesChangedError(FilesRefusedError):
+    """Files were written to after they had been handed over; the next attempt may be luckier."""
+
+    final: ClassVar[bool] = False
 
 
 def check_files(
@@ -80,7 +90,7 @@ def _named(lease: Lease) -> str:
 
 def digests_of(disk: Disk, layout: RunLayout, *, scored: Scored) -> tuple[str, ...]:
     """SHA-256 of each staged file. Content and names in stage are durable on return: what PUBLISH announces can be lost
-    by no power cut. FilesRefusedError where one is no longer what was staged."""
+    by no power cut. FilesChangedError where one is no longer what was staged."""
     folder = layout.stage / scored.staged
     digests = []
     folders = {layout.stage, layout.directory}
@@ -103,8 +113,8 @@ def _is_staged(disk: Disk, folder: Path, file: StagedFile) -> bool:
     return found is not None and found.size == file.size
 
 
-def _left_behind(lease: Lease, path: str) -> FilesRefusedError:
-    return FilesRefusedError(
+def _left_behind(lease: Lease, path: str) -> FilesChangedError:
+    return FilesChangedError(
         f"{path!r} changed after run() had returned: something that the script left behind still writes it",
         lease=lease,
         path=path,

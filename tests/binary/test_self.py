@@ -41,6 +41,13 @@ def test_what_is_said_of_packages_is_what_imports(warm: Packaged) -> None:
     assert found == [said[name] for name in ("numpy", "pandas", "pyarrow")]
 
 
+def test_a_machine_without_gpus_is_told_of_no_driver(warm: Packaged) -> None:
+    if Path("/proc/driver/nvidia").exists():
+        pytest.skip("this machine has an NVIDIA driver")
+    notes = json.loads(warm.run("probe", "--json").expect(0).stdout)["node"]["notes"]
+    assert [note for note in notes if "NVIDIA" in note] == []
+
+
 def test_verify_reads_every_byte(warm: Packaged) -> None:
     said = json.loads(warm.run("self", "verify", "--json").expect(0).stdout)
     assert (said["sound"], said["problems"]) == (True, [])

@@ -133,6 +133,15 @@ INIT_FAILURES = {
     "run of three": ("def run(a, b, c): return []\n", "contract", "ContractError", "run(a, b, c) cannot be called"),
     "run by keyword": ("def run(a, *, b): return []\n", "contract", "ContractError", "cannot be called"),
     "async run": ("async def run(a): return []\n", "contract", "ContractError", "async"),
+    "async generator run": ("async def run(a): yield 1\n", "contract", "ContractError", "async"),
+    "async call": (
+        "class Run:\n    async def __call__(self, a): return a\nrun = Run()\n",
+        "contract",
+        "ContractError",
+        "async",
+    ),
+    "async init": ("async def init(): pass\n" + ECHO, "contract", "ContractError", "init must be a plain function"),
+    "async shutdown": ("async def shutdown(): pass\n" + ECHO, "contract", "ContractError", "shutdown must be a plain"),
     "init with argument": (
         "def init(x): pass\n" + ECHO,
         "contract",

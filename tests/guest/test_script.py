@@ -64,6 +64,50 @@ def run({signature}):
     assert server.worker(script).one(50, 1, batch=5) == given.encode() + b"\n"
 
 
+DECORATED = {
+    "a wrapper of anything": ("def deco(f):\n    def inner(*a, **k): return f(*a, **k)\n    return inner\n", "batch"),
+    "two of them": (
+        "def one(f):\n    def inner(*a): return f(*a)\n    return inner\ndef deco(f): return one(one(f))\n", "batch",
+    ),
+    "with a callback": (
+        "def deco(f):\n    done = print\n    def inner(*a): return f(*a) if done else 0\n    return inner\n", "batch",
+    ),
+    "wraps": (
+        "import functools\ndef deco(f):\n    @functools.wraps(f)\n    def inner(*a): return f(*a)\n    return inner\n",
+        "batch",
+    ),
+    "wraps, taking less": (
+        (
+            "import functools\ndef deco(f):\n"
+            "    @functools.wraps(f)\n    def inner(b): return f(b, None)\n    return inner\n"
+        ),
+        "batch, context",
+    ),
+    "wraps, giving one more": (
+        ("import functools\ndef deco(f):\n"
+        "    @functools.wraps(f)\n    def inner(b): return f(b, None, 3)\n    return inner\n"),
+        "batch, context, model",
+    ),
+    "no wraps, giving one more": (
+        "def deco(f):\n    def inner(*a): return f(a[0], None, 3)\n    return inner\n", "batch, context, model",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DECORATED)
+def test_a_decorated_run_gets_what_the_function_below_takes(server: Server, case: str) -> None:
+    decorator, signature = DECORATED[case]
+    script = f"{decorator}@deco\ndef run({signature}):\n    return [str(locals().get('context'))]\n"
+    assert server.worker(script).one() == b"None\n"
+
+
+@pytest.mark.parametrize("case", ["a wrapper of anything", "two of them", "with a callback", "wraps"])
+def test_a_decorated_run_with_room_gets_the_context(server: Server, case: str) -> None:
+    decorator, _ = DECORATED[case]
+    script = f"{decorator}@deco\ndef run(batch, context):\n    return [context.minibatch_index]\n"
+    assert server.worker(script).one(50, 1, batch=5) == b"5\n"
+
+
 def test_the_context_holds_the_values_of_the_partition(server: Server) -> None:
     values = [["alice", "a b"], ["ünï=1", "x" * 300], [b"raw\xff", "y"]]
     script = """
@@ -232,6 +276,23 @@ def shutdown():
     assert "score.py" in note["traceback"]
     assert server.exited(worker) == 0
     assert worker.log() == b"shutting down\nat exit\n"
+
+
+def test_an_executor_that_is_never_shut_down_holds_nobody_up(server: Server) -> None:
+    script = """
+import atexit
+from concurrent.futures import ProcessPoolExecutor
+atexit.register(print, "at exit")
+def init():
+    global executor
+    executor = ProcessPoolExecutor(1)
+def run(b): return list(executor.map(len, b))
+"""
+    worker = server.worker(script)
+    assert worker.one() == b"%d\n" % len(server.items[0])
+    worker.stop()
+    assert server.exited(worker) == 0
+    assert worker.log() == b"at exit\n"
 
 
 def test_init_runs_once_per_worker_before_ready(server: Server) -> None:

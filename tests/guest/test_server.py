@@ -200,6 +200,15 @@ FACTS: dict[str, tuple[str, dict[str, Any]]] = {
     "assigned": ("run = print\n", {"dynamic": True}),
     "imported": ("from helper import run\n", {"dynamic": True}),
     "conditional": ("if True:\n    def run(a): pass\n", {"functions": {"init": None, "run": [1, 1], "shutdown": None}}),
+    "match": (
+        "match 1:\n    case _:\n        def run(a): pass\n",
+        {"functions": {"init": None, "run": [1, 1], "shutdown": None}},
+    ),
+    "exec": ("exec('def run(b): return b')\n", {"dynamic": True}),
+    "globals": ("globals()['run'] = print\n", {"dynamic": True}),
+    "replaced": ("import sys\nsys.modules[__name__] = object()\n", {"dynamic": True}),
+    "on demand": ("def __getattr__(name): return print\n", {"dynamic": True}),
+    "exec beside run": ("exec('x = 1')\ndef run(a): pass\n", {"dynamic": False}),
     "varargs": ("def run(*a): pass\n", {"functions": {"init": None, "run": [0, None], "shutdown": None}}),
 }
 
@@ -211,6 +220,8 @@ def test_facts(server: Server, case: str) -> None:
     (server.code / "helper.py").write_text("import nope_in_helper\nrun = 1\n")
     (server.code / "sub").mkdir()
     found = server.facts(server.script, server.code)
+    if case == "match" and tuple(map(int, found["python"].split(".")[:2])) < (3, 10):
+        pytest.skip("match needs Python 3.10")
     assert {key: found[key] for key in expected} == expected
     assert found["python"] == server.hello["python"] or server.hello == {}
     assert found["implementation"] == "cpython"

@@ -36,6 +36,8 @@ KINDS: dict[str, Schema | None] = {
     "list": None,
     "rows": None,
     "last": None,
+    "few": None,
+    "none": None,
     "echo": None,
     "types": TYPED,
     "image": None,
@@ -73,6 +75,12 @@ class Telling(mlflow.pyfunc.PythonModel):
 
     def last(self, given: Any) -> Any:
         return [float(given["x"].iloc[-1])]
+
+    def few(self, given: Any) -> Any:
+        return given[given["x"] > 1]
+
+    def none(self, given: Any) -> Any:
+        return None
 
     def echo(self, given: Any) -> Any:
         return given

@@ -269,6 +269,13 @@ def test_m7_the_columns_of_a_prediction_stand_between_row_and_file_name(job: Job
     assert job.out.predictions.decode() == f"row,{columns},file_name\n" + "".join(lines)
 
 
+def test_m7_no_prediction_fails_its_file_and_too_few_are_noted(job: Job, kitchen: Kitchen) -> None:
+    table(job, "a.csv", ["1", "3"])
+    kitchen.tell(job, "none", out="none").expect(3).names("predict returned None (is a return statement missing?)")
+    kitchen.tell(job, "few").expect(0).names("'a.csv': rows: 2, predictions: 1")
+    assert job.out.predictions == b"0,3,a.csv\n"
+
+
 def test_m7_the_azure_format_has_no_header_and_jsonl_has_names(job: Job, kitchen: Kitchen) -> None:
     table(job, "a.csv", ["1"])
     kitchen.tell(job, "frame", out="azure").expect(0)

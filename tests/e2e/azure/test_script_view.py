@@ -193,6 +193,29 @@ def test_p2_the_model_is_found_in_every_usual_way(job: Job, path: str, name: str
     assert deployment.run() == [name, *(f"{way}=weights" for way in ways)]
 
 
+def test_p2_a_model_folder_that_holds_out_and_inputs(job: Job) -> None:
+    """`path: .`: OUT is no part of the model, and neither rows nor another input are a change of it."""
+    script = """
+        import os
+        from telling import tell
+        def init():
+            tell(*sorted(os.listdir(os.path.join(os.environ["AZUREML_MODEL_DIR"], "deploy"))))
+        def run(mini_batch):
+            return mini_batch
+    """
+    deployment = Deployment(job, script, model=".")
+    job.write("deploy/in/a.txt", "a")
+    command = ("run", "deploy/deployment.yml", "deploy/in", "-o")
+    job.batchctl(*command, "deploy/out").expect(0)
+    assert deployment.told() == [["deployment.yml", "in", "src"]]
+    job.write("deploy/in/b.txt", "b")
+    job.batchctl(*command, "deploy/out").expect(0)
+    job.items(1)
+    job.batchctl("run", "deploy/deployment.yml", "in", "-o", "deploy").expect(2).names(
+        "the model's folder is the output"
+    )
+
+
 def test_p2_code_beside_the_model_leaves_the_model_alone(job: Job) -> None:
     """Byte code written into the model would change it, and no run could be resumed."""
     script = """
@@ -510,6 +533,24 @@ def test_g1_hide_gpus(job: Job, driver: dict[str, str]) -> None:
     assert deployment.told() == [["", "0"]] * 2
 
 
+def test_g1_hide_gpus_from_what_is_preloaded_too(job: Job) -> None:
+    """Modules of `preload` are imported before there is a worker."""
+    job.write("libs/peek.py", "import os\nPID, SEEN = os.getpid(), os.environ.get('CUDA_VISIBLE_DEVICES')\n")
+    script = """
+        import os
+        import peek
+        from telling import tell
+        def run(mini_batch):
+            tell(peek.PID == os.getpid(), peek.SEEN)
+            return mini_batch
+    """
+    variables = {"PYTHONPATH": str(job.folder / "libs"), "CUDA_VISIBLE_DEVICES": "1"}
+    deployment = Deployment(job, script, max_concurrency_per_instance=1, environment_variables=variables)
+    job.items(1)
+    deployment.run("--hide-gpus", "--preload", "peek", "--python", sys.executable)
+    assert deployment.told() == [[False, ""]]
+
+
 # --- S20: the DataFrame writer's keywords -----------------------------------------------------------------------------
 
 FRAMES = """
@@ -579,6 +620,18 @@ def test_s20_header_survives_a_kill(job: Job) -> None:
 
 
 # --- acceptance 6: secrets --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [("run", "-o", "out"), ("check",)], ids=["run", "check"])
+def test_secrets_stay_out_of_an_interpreters_last_words(job: Job, command: tuple[str, ...]) -> None:
+    last = "import os, sys\nsys.stderr.write('dying of ' + os.environ['API_KEY'])\nsys.stderr.flush()\nos._exit(3)\n"
+    job.write("site/sitecustomize.py", last)
+    Deployment(job, "def run(b): return b\n", environment_variables={"PYTHONPATH": str(job.folder / "site")})
+    job.items(1)
+    words = (command[0], "deploy/deployment.yml", *(("in",) if command[0] == "run" else ()), *command[1:])
+    ran = job.batchctl(*words, "--python", sys.executable, env={"API_KEY": "k-0123456789"}).expect(2)
+    ran.names("dying of ***")
+    assert b"k-0123456789" not in ran.stdout + ran.stderr
 
 
 def test_secrets_stay_out_of_whatever_is_kept(job: Job) -> None:

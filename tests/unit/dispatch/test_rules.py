@@ -124,6 +124,13 @@ def test_batch_threshold(case: str) -> None:
     assert bool(judgement.reason) == (expected is not WITHIN)
 
 
+@pytest.mark.parametrize(("failed", "words"), [(1, "1 item failed;"), (2, "2 items failed;")])
+def test_the_reason_counts_as_people_do(failed: int, words: str) -> None:
+    assert judge(ErrorThreshold(0), ok=5, failed=failed, total=9, finished=False).reason.startswith(words)
+    told = judge_batches(failed=failed, batches=9, threshold=0, percent=100.0, finished=False).reason
+    assert told.startswith(words.replace("items", "mini-batches").replace("item", "mini-batch"))
+
+
 def test_failed_batches_are_counted_once_and_short_ones_under_a_limit_only() -> None:
     failure = Failure(FailureKind.FAILED, "E", "a")
     records = [

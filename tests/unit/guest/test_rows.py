@@ -252,12 +252,38 @@ def test_refused(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"append_row": 3}', '{"append_row": {"pandas.DataFrame.to_csv": []}}', "\xff"]
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"append_row": 3}',
+        '{"append_row": {"pandas.DataFrame.to_csv": []}}',
+        '{"append_row": {"pandas.DataFrame.to_csv": {"sep": 3}}}',
+        '{"append_row": {"pandas.DataFrame.to_csv": {"sep": "ab"}}}',
+        "\xff",
+        "[" * 100_000,
+    ],
+    ids=range(9),
 )
 def test_damaged_settings_are_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "parallel_run_step.settings.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ContractError, match="parallel_run_step"):
         to_csv_overrides(str(tmp_path))
+
+
+def test_settings_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    text = '\ufeff{"append_row": {"pandas.DataFrame.to_csv": {"sep": ","}}}'
+    (tmp_path / "parallel_run_step.settings.json").write_text(text, encoding="utf-8")
+    assert to_csv_overrides(str(tmp_path)) == {"sep": ","}
+
+
+def test_a_keyword_that_this_pandas_does_not_know_is_named(tmp_path: Path) -> None:
+    text = '{"append_row": {"pandas.DataFrame.to_csv": {"line_terminator": "\\n"}}}'
+    (tmp_path / "parallel_run_step.settings.json").write_text(text)
+    renderer = Renderer("azure", "append_row", str(tmp_path))
+    with pytest.raises(ContractError, match=r"settings.json: .* has no keyword line_terminator"):
+        renderer.render(DF({"a": [1]}))
 
 
 def test_settings_of_somebody_else_change_nothing(tmp_path: Path) -> None:

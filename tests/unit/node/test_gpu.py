@@ -46,12 +46,18 @@ def drivers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-def ask(folder: Path, *, visible: str | None = None, mode: str = "", log: Path | None = None) -> dict[str, Any]:
+def ask(
+    folder: Path, *, visible: str | None = None, mode: str = "", log: Path | None = None, before: str = ""
+) -> dict[str, Any]:
     env = {**os.environ, "LD_LIBRARY_PATH": str(folder), "FAKE_NVML": mode, "PYTHONPATH": str(ROOT)}
     if log is not None:
         env["FAKE_NVML_LOG"] = str(log)
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, json.dumps(visible)], env=env, check=True, capture_output=True, timeout=60
+        [sys.executable, "-c", before + CHILD, json.dumps(visible)],
+        env=env,
+        check=True,
+        capture_output=True,
+        timeout=60,
     )
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
@@ -129,6 +135,29 @@ def test_without_a_driver_pynvml_is_not_even_imported(tmp_path: Path) -> None:
     if probe_gpus(visible=None) != ((), ()):
         pytest.skip("this machine has an NVIDIA driver")
     assert ask(tmp_path) == {"gpus": [], "notes": [], "pynvml": False}
+
+
+# What PyInstaller's loader does to ctypes in the packaged file: a guess in place of what the system said.
+PACKAGED = """
+import ctypes
+real = ctypes.CDLL
+class Guess(OSError): pass
+class CDLL(real):
+    def __init__(self, name, *args, **kwargs):
+        try:
+            super().__init__(name, *args, **kwargs)
+        except Exception as error:
+            raise Guess(f"Failed to load dynlib/dll {name!r}") from error
+ctypes.CDLL = CDLL
+"""
+
+
+def test_in_the_packaged_file_a_missing_driver_is_no_news_either(drivers: dict[str, Path], tmp_path: Path) -> None:
+    if probe_gpus(visible=None) != ((), ()):
+        pytest.skip("this machine has an NVIDIA driver")
+    assert ask(tmp_path, before=PACKAGED)["notes"] == []
+    (note,) = ask(drivers["broken"], before=PACKAGED)["notes"]
+    assert "does not load" in note and "dynlib" not in note
 
 
 def test_cards_that_differ_make_an_index_doubtful() -> None:

@@ -164,6 +164,8 @@ REFUSED: dict[str, tuple[list[str], tuple[str, ...], str | None, tuple[str, str]
     "hive lacks one": (["k=a/1", "x/1"], ("k",), None, ("in/x/1", "no folder `k=...`")),
     "hive after others": (["a/1", "k=a/1"], ("k",), None, ("in/k=a/1", "but")),
     "hive names some": (["k=a/b/1"], ("k", "l"), None, ("in/k=a/b/1", "not l")),
+    "hive by other letters": (["User=a/1"], ("user",), None, ("in/User=a/1", "User=a is not `user=...`: case counts")),
+    "below the input": (["k=a/b/1"], ("k", "l"), None, ("in/k=a/b/1", "its folders below the INPUT name k")),
     "hive twice": (["k=a/k=b/1"], ("k",), None, ("in/k=a/k=b/1", "two of its folders")),
     "hive empty": (["k=/1"], ("k",), None, ("in/k=/1", "gives no value")),
     "template, folder": (["a/1", "a/b/2"], ("k",), "{k}/*", ("in/a/b/2", "does not fit partition_format {k}/*")),
@@ -181,7 +183,11 @@ def test_refused(tmp_path: Path, case: str) -> None:
     assert caught.value.exit_code == 2
     assert caught.value.where == str(tmp_path / where)
     assert what in caught.value.message
-    assert "--exclude" in caught.value.remedy or "partition_format" in caught.value.remedy or case == "hive twice"
+    assert (
+        "--exclude" in caught.value.remedy
+        or "partition_format" in caught.value.remedy
+        or case in ("hive twice", "hive by other letters")
+    )
 
 
 def test_a_list_has_no_places(tmp_path: Path) -> None:

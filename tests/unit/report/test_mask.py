@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
 
 from batchctl.report.logs import WorkerLog
-from batchctl.report.mask import Mask, mask_of, secret_values
+from batchctl.report.mask import Mask, mask_of, secret_parts, secret_values
 
 
 def test_which_values_are_secret() -> None:
@@ -19,6 +20,30 @@ def test_which_values_are_secret() -> None:
     assert secret_values(connections) == ("9", "10")
     addresses = {"URL": "redis://:pw@host/0", "DB": "postgres://me:pw@host", "HOME": "https://host:80/@", "AT": "a@b"}
     assert secret_values(addresses) == ("redis://:pw@host/0", "postgres://me:pw@host")
+
+
+def test_parts_of_values_are_secret_too() -> None:
+    storage = "DefaultEndpointsProtocol=https;AccountName=lake;AccountKey=k3y/with+signs==;EndpointSuffix=core"
+    environment = {
+        "DB": "postgres://me:hunter2pass@host/db",
+        "STORAGE": storage,
+        "BUS": "Endpoint=sb://x/;SharedAccessKey = abcdef123=",
+        "URL": "https://lake/x?sv=2020&SIG=abc%2Bdef%3D&se=1",
+        "SQL": "Server=h;Pwd=longenough",
+        "PATH": "/usr/bin:/bin",
+        "PORT": "https://host:8080/a@b",
+    }
+    expected = ("hunter2pass", "k3y/with+signs==", "abcdef123=", "abc%2Bdef%3D", "longenough")
+    assert secret_parts(environment) == expected
+    masked = mask_of(environment, {}).text(f"AccountName=lake {' '.join(expected)} {storage}")
+    assert masked == f"AccountName=lake {' '.join(['***'] * 5)} {storage.replace('k3y/with+signs==', '***')}"
+
+
+def test_secrets_are_masked_as_addresses_write_them() -> None:
+    secret = 'a+b/c=="é d'
+    mask = mask_of({"API_KEY": secret}, {})
+    for form in (quote(secret), quote(secret, safe=""), quote_plus(secret), urlencode({"k": secret})):
+        assert mask.text(f"GET https://host/?k={form.removeprefix('k=')}&x=1") == "GET https://host/?k=***&x=1"
 
 
 def test_masks_short_values_never_and_longer_ones_first() -> None:

@@ -16,7 +16,7 @@ from batchctl.model.outcome import Failure, FailureKind
 from batchctl.model.progress import RunState
 from batchctl.model.records import Quarantined
 from batchctl.run.conductor import Conducted, Ending
-from batchctl.store.publish import FilesRefusedError
+from batchctl.store.publish import FilesChangedError, FilesRefusedError
 from tests.unit.run.stage import FAILURE, Stage
 
 TERM, INT, HUP = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
@@ -218,12 +218,21 @@ def test_other_columns_fail_their_mini_batch(tmp_path: Path, known: bytes) -> No
 
 
 def test_a_file_that_cannot_be_published_fails_its_mini_batch_alone(tmp_path: Path) -> None:
-    refusal = FilesRefusedError("two wrote a.txt", lease=Lease(1, 1, 1, 1), path="a.txt")
+    refusal = FilesChangedError("a.txt changed", lease=Lease(1, 1, 1, 1), path="a.txt")
     stage = Stage(tmp_path, batches=3, slots=3, troubles=[refusal], max_retries=1)
     assert stage.run().ending is Ending.ALL_DONE
     assert sorted(stage.committer.committed()) == [Lease(0, 0, 1, 1), Lease(1, 1, 1, 2), Lease(2, 2, 1, 1)]
     (charged,) = [record for group in stage.committer.groups for record in group.charged]
-    assert (charged.lease, charged.failure.error) == (Lease(1, 1, 1, 1), "FilesRefused")
+    assert (charged.lease, charged.failure.error) == (Lease(1, 1, 1, 1), "FilesChanged")
+
+
+def test_a_name_that_is_taken_is_not_tried_twice(tmp_path: Path) -> None:
+    refusal = FilesRefusedError("two wrote a.txt", lease=Lease(1, 1, 1, 1), path="a.txt")
+    stage = Stage(tmp_path, batches=3, slots=3, troubles=[refusal], max_retries=3)
+    assert stage.run().ending is Ending.ALL_DONE
+    assert sorted(stage.committer.committed()) == [Lease(0, 0, 1, 1), Lease(2, 2, 1, 1)]
+    (given_up,) = [record for group in stage.committer.groups for record in group.quarantined]
+    assert (given_up.lease, given_up.failure.error) == (Lease(1, 1, 1, 1), "FilesRefused")
 
 
 def test_a_full_disk_pauses_the_run(tmp_path: Path) -> None:

@@ -122,6 +122,19 @@ REFUSED = {
     "model without path": ("model: {name: m}\n", "names no path"),
     "model missing": ("model: {path: models}\n", 'model.path: "models" is missing'),
     "model type unknown": ("model: {path: model, type: onnx}\n", "is no model type"),
+    "partition keys": (
+        "partition_keys: [a]\n",
+        "partition_keys: unknown key. Only a parallel job has it: type: parallel",
+    ),
+    "partition keys in settings": (
+        "settings: {partition_keys: [a]}\n",
+        "settings.partition_keys: unknown key. Only a parallel job has it",
+    ),
+    "type a list": ("type: [model]\n", "deployment.yml:3:type: one value is expected, this is a list"),
+    "resources a list": ("resources: [a]\n", "resources: is a list, where a mapping is expected"),
+    "resources a word": ("resources: 3\n", "resources: is a scalar, where a mapping is expected"),
+    "environment a list": ("environment: [a]\n", "environment: is a list, where a mapping is expected"),
+    "model a link to nowhere": ("model: {path: dangling}\n", 'It is a link to "gone"'),
     "duplicate": ("name: e\n", "deployment.yml:3:name: given twice: first on line 1, again on line 3"),
 }
 
@@ -129,6 +142,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(folder: Folder, name: str) -> None:
     extra, expected = REFUSED[name]
+    (folder.root / "dangling").symlink_to("gone")
     loaded = folder.azure(extra)
     said = [str(problem) for problem in loaded.problems]
     assert loaded.spec is None
@@ -142,6 +156,7 @@ FILES = {
     "pipeline": ("type: Pipeline\nfoo: 1\n", "d.yml:1:type: pipeline component deployments are not supported"),
     "pipeline without type": ("name: p\njob_definition: azureml:x\n", "pipeline component deployments"),
     "pipeline job": ("jobs: {}\n", "d.yml:1:jobs: this is a pipeline job. Give a deployment of type: model, or a step"),
+    "parallel job without type": ("task: {code: code}\n", "d.yml:1:task: this is a parallel job without its type"),
     "command job": ("type: command\n", 'type "command" is no batch deployment'),
     "endpoint": ("name: e\nauth_mode: aad_token\n", "this is a batch endpoint, not a deployment"),
     "no code": ("name: d\n", "d.yml:code_configuration: missing: a scoring script is needed"),
@@ -205,6 +220,8 @@ NOTED = {
     ),
     "reference in a variable": ("environment_variables: {A: $B}\n", "environment_variables.A: passed on as written"),
     "summary with a name": ("output_action: summary_only\noutput_file_name: x.csv\n", "writes no predictions file"),
+    "resources empty": ("resources:\n", "deployment.yml:3:resources: empty, ignored"),
+    "environment empty": ("environment:\n", "deployment.yml:3:environment: empty, ignored"),
     "model name": ("model: {path: model, name: m, version: 2}\n", "model.name: ignored"),
 }
 

@@ -85,6 +85,18 @@ def test_one_line_says_what_is_wrong(folder: Folder, name: str) -> None:
     assert expected in said
 
 
+def test_the_folder_above_a_model_is_refused_by_the_model_s_name(folder: Folder) -> None:
+    """Downloaded models often come with a folder around them."""
+    folder.write("outer/model/MLmodel", PYFUNC)
+    (said,) = map(str, folder.load("d.yml", "model: {path: outer}\n").problems)
+    assert '"outer" holds no MLmodel file of MLflow\'s. "model" in it does: give "outer/model"' in said
+    (said,) = map(str, folder.load("outer").problems)
+    assert 'outer: is no model of MLflow\'s itself, but "model" in it is. Give outer/model' in said
+    folder.write("outer/other/MLmodel", PYFUNC)
+    (said,) = map(str, folder.load("outer").problems)
+    assert "holds none of batchctl.toml, deployment.yml, deployment.yaml, score.py, MLmodel" in said
+
+
 def test_a_model_that_is_the_spec_takes_neither_script_nor_other_model(folder: Folder) -> None:
     folder.write("iris/MLmodel", PYFUNC)
     folder.write("other/MLmodel", PYFUNC)

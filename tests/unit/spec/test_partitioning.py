@@ -73,7 +73,22 @@ def test_in_an_azure_file_the_keys_win_over_a_size() -> None:
     draft.put("mini_batch_size", Value(20, "job.yml:4 mini_batch_size", Rank.FILE))
     draft.put("partition_keys", Value(("user",), "job.yml:5 partition_keys", Rank.FILE))
     draft.put("partition_format", Value(None, "default", Rank.DEFAULT))
+    draft.put("isolate", Value(True, "default", Rank.DEFAULT))
     check_partitioning(draft, Dialect.AZURE)
     assert draft.settle() == ()
     assert draft.notes == ["job.yml:4 mini_batch_size: not used: job.yml:5 partition_keys decides the mini-batches"]
     assert draft.values["mini_batch_size"].value == 10  # so that another size is no change of the run
+
+
+@pytest.mark.parametrize(
+    ("written", "noted"),
+    [
+        ('isolate = true\npartition_keys = ["user"]\n', True),
+        ('isolate = false\npartition_keys = ["user"]\n', False),
+        ('partition_keys = ["user"]\n', False),
+        ("isolate = true\n", False),
+    ],
+)
+def test_isolation_asked_for_beside_keys_is_noted(folder: Folder, written: str, *, noted: bool) -> None:
+    note = "batchctl.toml:2 isolate: not used: a partition is never split (batchctl.toml:3 partition_keys)"
+    assert (note in folder.toml(written).require().notes) is noted

@@ -160,6 +160,8 @@ def test_published_files_arrive_and_collisions_are_refused_before_anything_is_wr
     with pytest.raises(FilesCollideError):
         committer.commit(Group(scored=[with_file(layout, 1, "same"), with_file(layout, 2, "same")]))
     assert before == (committer.log_size, committer.rows_size)
+    left = [path.name for path in layout.stage.iterdir()]
+    assert left == ["1"], "what was refused is still there, or what was not refused is gone"
     committer.close(clean=True)
     again = begin(layout).committer
     with pytest.raises(FilesCollideError):
