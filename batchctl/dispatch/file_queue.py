@@ -19,10 +19,10 @@ What the caller may rely on:
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from batchctl.dispatch.isolate import LEASED, SCORED, WAITING, Part, carve, halves
+from batchctl.dispatch.odd import OddParts
 from batchctl.dispatch.pending import Counts, Pending, pending_of
 from batchctl.dispatch.reopen import counts_of, reopened_parts
 from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict, decide
@@ -51,10 +51,7 @@ class FileQueue:
         self._state = bytearray(self._n)
         self._cursor = 0  # no fresh mini-batch lies before it
         self._fresh = self._n
-        self._odd: dict[int, dict[int, Part]] = {}  # mini-batch -> its outstanding parts, by first item
-        self._soon: OrderedDict[int, Part] = OrderedDict()  # waiting parts by first item, in the order of taking
-        self._held: OrderedDict[int, Part] = OrderedDict()  # waiting parts of suspects
-        self._suspects: set[int] = set()
+        self._odd = OddParts()
         self._watch = CrashWatch()
         self._settled = True
         self._leased = self._done = 0
@@ -67,14 +64,14 @@ class FileQueue:
 
     @property
     def counts(self) -> Counts:
-        waiting = self._fresh + len(self._soon) + len(self._held)
+        waiting = self._fresh + self._odd.soon + self._odd.held
         return Counts(
             self._bounds[self._n], self._ok, self._failed, self._quarantined, self._n, self._done, waiting, self._leased
         )
 
     def pending(self) -> Pending:
         """What is left, parts in plan order. Costs as much as there are parts."""
-        return pending_of(self._odd, self._suspects, fresh=self._fresh, leased=self._leased)
+        return pending_of(self._odd.by_batch, self._odd.suspects, fresh=self._fresh, leased=self._leased)
 
     def is_current(self, lease: Lease) -> bool:
         """Is this lease out and without an outcome? Ask before anything is done with an outcome."""
@@ -83,7 +80,7 @@ class FileQueue:
             return False
         if self._state[batch] == _LEASED:
             return self._is_whole(lease)
-        part = self._odd.get(batch, {}).get(lease.first)
+        part = self._odd.at(lease)
         return part is not None and part.state == LEASED and part.lease() == lease
 
     # --- the log ------------------------------------------------------------------------------------------------------
@@ -119,7 +116,7 @@ class FileQueue:
             if isinstance(record, Charged):
                 part.attempt = max(part.attempt, attempt)
                 part.charge(record.failure)
-                self._odd[batch][first] = part
+                self._odd.add(part)
             else:
                 self._quarantined += count
                 self._shrunk(batch)
@@ -133,7 +130,7 @@ class FileQueue:
         for part in reopened_parts(record.ranges):
             self._done -= self._state[part.batch] == _DONE
             self._state[part.batch] = _ODD
-            self._odd.setdefault(part.batch, {})[part.first] = part
+            self._odd.add(part)
         ok, failed, quarantined = counts_of(record.ranges)
         self._ok -= ok
         self._failed -= failed
@@ -151,32 +148,25 @@ class FileQueue:
         self._settled = True
         self.suspects(self._watch.suspects())
         # All outstanding parts are put in their queues below; what `suspects` queued may be about to be given up.
-        self._soon.clear()
-        self._held.clear()
-        for batch in sorted(self._odd):
-            for _, part in sorted(self._odd[batch].items()):
-                failure = part.failure
-                if failure is None:
-                    self._enqueue(part)
-                    continue
-                lease = part.lease()._replace(attempt=part.attempt - 1)  # the one charged last, not the next
-                if self._settle_part(part)[0] is Decision.QUARANTINE:
-                    decided.append(Quarantined(lease, failure))
+        self._odd.unqueue()
+        for part in list(self._odd):
+            failure = part.failure
+            if failure is None:
+                self._odd.enqueue(part)
+                continue
+            lease = part.lease()._replace(attempt=part.attempt - 1)  # the one charged last, not the next
+            if self._settle_part(part)[0] is Decision.QUARANTINE:
+                decided.append(Quarantined(lease, failure))
         return tuple(decided)
 
     def suspects(self, batches: Iterable[int]) -> None:
         """These mini-batches may crash the machine: they run last, and alone. `settle` names those that the log shows;
         a mini-batch that is done is ignored, one that is out is held back when it returns."""
         for batch in batches:
-            if self._state[batch] == _DONE or batch in self._suspects:
-                continue
-            self._suspects.add(batch)
-            if self._state[batch] in (_LEASED, _SCORED):
-                continue
-            for first, part in sorted(self._parts(batch).items()):
-                if part.state == WAITING:
-                    self._soon.pop(first, None)
-                    self._held[first] = part
+            if self._state[batch] == _FRESH:
+                self._parts(batch)
+            if self._state[batch] != _DONE and batch not in self._odd.suspects:
+                self._odd.hold(batch)
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
@@ -185,9 +175,9 @@ class FileQueue:
         if not self._settled:
             raise RuntimeError("settle() comes between the replay and the first take")
         leases: list[Lease] = []
-        soon = self._soon
-        while soon and len(leases) < n:
-            part = soon.popitem(last=False)[1]
+        odd = self._odd
+        while len(leases) < n and odd.soon:
+            part = odd.next()
             part.state = LEASED
             leases.append(part.lease())
         fresh = min(n - len(leases), self._fresh)
@@ -201,8 +191,8 @@ class FileQueue:
                 batch += 1
             self._fresh -= fresh
             self._cursor = batch
-        elif self._held and n > 0 and not leases and not self._leased:
-            part = self._held.popitem(last=False)[1]
+        elif odd.held and n > 0 and not leases and not self._leased:
+            part = odd.next_held()
             part.state = LEASED
             leases.append(part.lease())
         self._leased += len(leases)
@@ -218,7 +208,7 @@ class FileQueue:
         if self._state[lease.batch] == _LEASED:
             self._state[lease.batch] = _SCORED
         else:
-            self._odd[lease.batch][lease.first].state = SCORED
+            self._odd.of(lease.batch)[lease.first].state = SCORED
         return True
 
     def unscored(self, lease: Lease) -> None:
@@ -226,7 +216,7 @@ class FileQueue:
         if self._state[lease.batch] == _SCORED:
             self._state[lease.batch] = _LEASED
         else:
-            self._odd[lease.batch][lease.first].state = LEASED
+            self._odd.of(lease.batch)[lease.first].state = LEASED
 
     def committed(self, lease: Lease, ok: int, failed: int) -> bool:
         """The lease's rows are durable: its items are done. False, and nothing counted: it was not out."""
@@ -240,11 +230,10 @@ class FileQueue:
             self._state[batch] = _DONE
             self._done += 1
         else:
-            parts = self._odd.get(batch, {})
-            part = parts.get(lease.first)
+            part = self._odd.at(lease)
             if part is None or part.state == WAITING or part.lease() != lease:
                 return False
-            del parts[lease.first]
+            self._odd.replace(part, ())
             self._shrunk(batch)
         self._leased -= 1
         self._ok += ok
@@ -275,7 +264,7 @@ class FileQueue:
                 verdicts.append(self._charged(part, Failure(FailureKind.LOST, "NoOutcome", why)))
                 continue
             part.attempt += began
-            self._enqueue(part, front=True)
+            self._odd.enqueue(part, front=True)
         return tuple(verdicts)
 
     def _is_whole(self, lease: Lease) -> bool:
@@ -288,11 +277,11 @@ class FileQueue:
         if self._state[batch] == _FRESH:
             self._fresh -= 1
         elif self._state[batch] == _ODD:
-            return self._odd[batch]
+            return self._odd.of(batch)
         first, end = self._bounds[batch], self._bounds[batch + 1]
         self._state[batch] = _ODD
-        self._odd[batch] = {first: Part(batch, first, count=end - first)}
-        return self._odd[batch]
+        self._odd.add(Part(batch, first, count=end - first))
+        return self._odd.of(batch)
 
     def _carve(self, batch: int, first: int, count: int) -> Part:
         if batch >= self._n or count < 1 or first < self._bounds[batch] or first + count > self._bounds[batch + 1]:
@@ -301,18 +290,9 @@ class FileQueue:
 
     def _shrunk(self, batch: int) -> None:
         """A part left the mini-batch for good: it is done when that was the last one."""
-        if not self._odd[batch]:
-            del self._odd[batch]
-            self._suspects.discard(batch)
+        if self._odd.settle_gone(batch):
             self._state[batch] = _DONE
             self._done += 1
-
-    def _enqueue(self, part: Part, *, front: bool = False) -> None:
-        queue = self._held if part.batch in self._suspects else self._soon
-        part.state = WAITING
-        queue[part.first] = part
-        if front:
-            queue.move_to_end(part.first, last=False)
 
     def _take_back(self, lease: Lease) -> Part | None:
         """The part of a lease that is out and has no outcome: no longer out, in no queue. None: stale."""
@@ -336,15 +316,13 @@ class FileQueue:
         is_part = n < self._bounds[batch + 1] - self._bounds[batch] and not part.reopened
         decision, reason = decide(self._policy, charges=part.charges, repeated=part.repeated, items=n, is_part=is_part)
         if decision is Decision.RETRY:
-            self._enqueue(part)
+            self._odd.enqueue(part)
             return decision, reason
-        parts = self._odd[batch]
-        del parts[part.first]
-        if decision is Decision.SPLIT:
-            for half in halves(part):
-                parts[half.first] = half
-                self._enqueue(half)
-        else:
+        pieces = halves(part) if decision is Decision.SPLIT else ()
+        self._odd.replace(part, pieces)
+        for piece in pieces:
+            self._odd.enqueue(piece)
+        if not pieces:
             self._quarantined += n
             self._shrunk(batch)
         return decision, reason
