@@ -1,7 +1,8 @@
 """The file queue: every mini-batch is waiting, leased or done, and who gets what next is decided here.
 
 Life of a queue: `replay` each record of the checkpoint log in order (the EpochOpened that this coordinator appended
-included), then `settle()` once, then the run: `take`, `scored`, `committed`, `failed`, `returned`.
+included), then `settle()` once, then the run: `take`, `scored`, `committed`, `failed`, `starved`,
+`returned`.
 
 A million ordinary mini-batches cost one byte each: FRESH -> LEASED -> (SCORED) -> DONE, found by a cursor. Whatever has
 a history (charged, returned, in parts, suspect) is ODD: its outstanding parts are objects in a dict, gone when done.
@@ -14,22 +15,24 @@ What the caller may rely on:
 - Order: returned leases first (they are innocent), then retries and parts, then untouched mini-batches in plan order,
   then suspects, each with nothing else leased.
 - Replaying the log of a run gives the queue that the run had, with what was leased waiting again; uncharged repeats
-  are forgotten, as they count within one epoch.
+  and divisions (shortage.py) are forgotten, as they count within one epoch.
+- No lease returns uncharged more than `max_repeats` times in an epoch, whatever the reason: the next one is charged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from batchctl.dispatch.isolate import LEASED, SCORED, WAITING, Part, carve, halves
+from batchctl.dispatch.consequences import Consequences
+from batchctl.dispatch.isolate import LEASED, SCORED, WAITING, Part, carve
 from batchctl.dispatch.odd import OddParts
 from batchctl.dispatch.pending import Counts, Pending, pending_of
 from batchctl.dispatch.reopen import counts_of, reopened_parts
-from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict, decide
+from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict
 from batchctl.dispatch.suspects import CrashWatch
 from batchctl.errors import CorruptionError
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.outcome import Failure, Shortage
 from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record, Reopened
 
 # States of a mini-batch, one byte each. FRESH must be 0: a new bytearray is all fresh and find(0) is the cursor's step.
@@ -52,6 +55,7 @@ class FileQueue:
         self._cursor = 0  # no fresh mini-batch lies before it
         self._fresh = self._n
         self._odd = OddParts()
+        self._after = Consequences(policy, self._odd)
         self._watch = CrashWatch()
         self._settled = True
         self._leased = self._done = 0
@@ -68,6 +72,21 @@ class FileQueue:
         return Counts(
             self._bounds[self._n], self._ok, self._failed, self._quarantined, self._n, self._done, waiting, self._leased
         )
+
+    @property
+    def most_items(self) -> int:
+        """The largest part that has fitted into a GPU's memory after a larger one had not; 0: not known. From then on
+        larger ones are leased in parts, where isolation is allowed. May be set, to what an earlier run has found."""
+        return self._after.most_items
+
+    @most_items.setter
+    def most_items(self, items: int) -> None:
+        self._after.most_items = max(0, items)
+
+    @property
+    def only_suspects(self) -> bool:
+        """Is what is left to be had alone? The machine is to be its own: dismiss all workers but one before `take`."""
+        return bool(self._odd.held) and not (self._leased or self._fresh or self._odd.soon)
 
     def pending(self) -> Pending:
         """What is left, parts in plan order. Costs as much as there are parts."""
@@ -155,8 +174,9 @@ class FileQueue:
                 self._odd.enqueue(part)
                 continue
             lease = part.lease()._replace(attempt=part.attempt - 1)  # the one charged last, not the next
-            if self._settle_part(part)[0] is Decision.QUARANTINE:
+            if self._after.settle(part)[0] is Decision.QUARANTINE:
                 decided.append(Quarantined(lease, failure))
+                self._given_up(part)
         return tuple(decided)
 
     def suspects(self, batches: Iterable[int]) -> None:
@@ -176,8 +196,8 @@ class FileQueue:
             raise RuntimeError("settle() comes between the replay and the first take")
         leases: list[Lease] = []
         odd = self._odd
-        while len(leases) < n and odd.soon:
-            part = odd.next()
+        while len(leases) < n and (odd.soon or self._by_parts()):
+            part = self._after.fitting(odd.next())
             part.state = LEASED
             leases.append(part.lease())
         fresh = min(n - len(leases), self._fresh)
@@ -233,6 +253,8 @@ class FileQueue:
             part = self._odd.at(lease)
             if part is None or part.state == WAITING or part.lease() != lease:
                 return False
+            if part.portion:
+                self.most_items = max(self.most_items, part.count)
             self._odd.replace(part, ())
             self._shrunk(batch)
         self._leased -= 1
@@ -243,7 +265,7 @@ class FileQueue:
     def failed(self, lease: Lease, failure: Failure) -> Verdict | None:
         """The attempt is charged. None: the lease was not out. Else log the verdict's records."""
         part = self._take_back(lease)
-        return None if part is None else self._charged(part, failure)
+        return None if part is None else self._concluded(part, self._after.charge(part, failure))
 
     def returned(self, leases: Iterable[Lease], *, began: bool = False) -> tuple[Verdict, ...]:
         """Leases that came to nothing through no fault of theirs: waiting again, before everything else.
@@ -258,14 +280,27 @@ class FileQueue:
             part = self._take_back(lease)
             if part is None:
                 continue
-            part.repeats += 1
-            if part.repeats > self._policy.max_repeats:
-                why = f"came back {part.repeats} times without an outcome"
-                verdicts.append(self._charged(part, Failure(FailureKind.LOST, "NoOutcome", why)))
-                continue
-            part.attempt += began
-            self._odd.enqueue(part, front=True)
+            verdict = self._after.give_back(part, began=began)
+            if verdict is not None:
+                verdicts.append(self._concluded(part, verdict))
         return tuple(verdicts)
+
+    def starved(self, lease: Lease, failure: Failure, *, alone: bool) -> Verdict | None:
+        """The attempt came to nothing for want of memory (`failure.shortage`; without one it has merely failed). None:
+        the lease was not out. Else log the verdict's records, if it is charged. `alone`: no other worker was there."""
+        if failure.shortage is Shortage.NONE:
+            return self.failed(lease, failure)
+        part = self._take_back(lease)
+        return None if part is None else self._concluded(part, self._after.starve(part, failure, alone=alone))
+
+    def _by_parts(self) -> bool:
+        """Where only so many items fit, untouched mini-batches go out as odd parts. False: not so, or none is left."""
+        if not (self.most_items and self._policy.isolate and self._fresh):
+            return False
+        self._cursor = self._state.find(_FRESH, self._cursor)
+        for part in self._parts(self._cursor).values():
+            self._odd.enqueue(part)
+        return True
 
     def _is_whole(self, lease: Lease) -> bool:
         """Is it the first lease of the whole mini-batch?"""
@@ -301,28 +336,11 @@ class FileQueue:
         self._leased -= 1
         return self._parts(lease.batch)[lease.first]
 
-    def _charged(self, part: Part, failure: Failure) -> Verdict:
-        lease = part.lease()
-        part.charge(failure)
-        decision, reason = self._settle_part(part)
-        records: tuple[Charged | Quarantined, ...] = (Charged(lease, failure),)
-        if decision is Decision.QUARANTINE:
-            records += (Quarantined(lease, failure),)
-        return Verdict(decision, records, reason)
+    def _concluded(self, part: Part, verdict: Verdict) -> Verdict:
+        if verdict.decision is Decision.QUARANTINE:
+            self._given_up(part)
+        return verdict
 
-    def _settle_part(self, part: Part) -> tuple[Decision, str]:
-        """Decide about a part that was charged and is in no queue, and do it."""
-        batch, n = part.batch, part.count
-        is_part = n < self._bounds[batch + 1] - self._bounds[batch] and not part.reopened
-        decision, reason = decide(self._policy, charges=part.charges, repeated=part.repeated, items=n, is_part=is_part)
-        if decision is Decision.RETRY:
-            self._odd.enqueue(part)
-            return decision, reason
-        pieces = halves(part) if decision is Decision.SPLIT else ()
-        self._odd.replace(part, pieces)
-        for piece in pieces:
-            self._odd.enqueue(piece)
-        if not pieces:
-            self._quarantined += n
-            self._shrunk(batch)
-        return decision, reason
+    def _given_up(self, part: Part) -> None:
+        self._quarantined += part.count
+        self._shrunk(part.batch)
