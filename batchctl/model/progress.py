@@ -72,7 +72,8 @@ class CauseGroup:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt that came to nothing, a row of attempts.csv. `status`: failed, lost, timed_out."""
+    """One attempt that came to nothing, a row of attempts.csv. `status`: failed, lost, timed_out, or
+    out_of_memory where nobody was charged."""
 
     lease: Lease
     slot: int

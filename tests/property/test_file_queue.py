@@ -11,15 +11,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from batchctl.dispatch.file_queue import FileQueue
-from batchctl.dispatch.retry import Decision, RetryPolicy
+from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.outcome import Failure, FailureKind, Shortage
 from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 POLICIES = st.builds(RetryPolicy, max_retries=st.integers(0, 3), isolate=st.booleans())
 FAILURES = st.builds(
     Failure, st.sampled_from(FailureKind), st.sampled_from(["ValueError", "OSError"]), st.sampled_from(["a", "b"])
+)
+GPU_SHORT = Failure(FailureKind.FAILED, "torch.OutOfMemoryError", "CUDA", shortage=Shortage.GPU)
+SHORT = st.sampled_from(
+    [
+        Failure(FailureKind.LOST, "OutOfMemory", "killed", shortage=Shortage.MEMORY),
+        Failure(FailureKind.LOST, "WorkerDied", "suspected", shortage=Shortage.SUSPECTED),
+        GPU_SHORT,
+    ]
 )
 
 
@@ -56,6 +64,9 @@ class Machine(RuleBasedStateMachine):
         self.old: list[Lease] = []
         self.epoch = 1
         self.boot = 1
+        self.repeats: Counter[tuple[int, int]] = Counter()  # uncharged returns in this epoch, by range
+        self.divided: set[int] = set()  # mini-batches of which parts were cut in this epoch, uncharged
+        self.blurred: set[int] = set()  # those of which such a part had charges
 
     @initialize(sizes=SIZES, policy=POLICIES)
     def begin(self, sizes: list[int], policy: RetryPolicy) -> None:
@@ -68,8 +79,15 @@ class Machine(RuleBasedStateMachine):
 
     @rule(n=st.integers(1, 4))
     def take(self, n: int) -> None:
-        for lease in self.queue.take(n):
+        alone = self.queue.only_suspects
+        held = {part.lease for part in self.queue.pending().parts if part.suspect}
+        leases = self.queue.take(n)
+        assert not alone or len(leases) == 1
+        for lease in leases:
             assert self.queue.is_current(lease)
+            assert lease not in held or (alone and len(self.out) + len(self.accepted) == 0)
+            if self.queue.most_items and self.policy.isolate:
+                self.divided.add(lease.batch)
             self.out.append(lease)
             self.log.append(Claimed(lease))
 
@@ -108,15 +126,46 @@ class Machine(RuleBasedStateMachine):
         assert verdict is not None
         assert verdict.records[0] == Charged(lease, failure)
         assert (len(verdict.records) == 2) == (verdict.decision is Decision.QUARANTINE)
-        self.log.extend(verdict.records)
+        self._charged(verdict)
         self.old.append(lease)
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data(), failure=SHORT, alone=st.booleans())
+    def starve(self, data: Any, failure: Failure, alone: bool) -> None:
+        lease = self._pick(data, self.out)
+        had = any(part.charges for part in self.queue.pending().parts if part.lease == lease)
+        verdict = self.queue.starved(lease, failure, alone=alone)
+        assert verdict is not None
+        assert not self.queue.is_current(lease)
+        if verdict.records:
+            assert verdict.records[0].lease == lease
+            assert verdict.records[0].failure.shortage is failure.shortage
+            assert failure.shortage is Shortage.GPU or verdict.decision is not Decision.RETRY
+            self._charged(verdict)
+        elif verdict.decision is Decision.SPLIT:
+            assert self.policy.isolate and lease.count > 1
+            self.divided.add(lease.batch)
+            if had:
+                self.blurred.add(lease.batch)
+        else:
+            assert verdict.decision in (Decision.RETURNED, Decision.ALONE)
+            held = {part.suspect for part in self.queue.pending().parts if part.lease.batch == lease.batch}
+            assert held == {True} or verdict.decision is Decision.RETURNED
+            self.repeats[lease[1:3]] += 1
+        self.old.append(lease)
+
+    @precondition(lambda self: len(self.log) > 12)  # most stories are about the plain queue
+    @rule(most=st.sampled_from([0, 0, 0, 1, 3]))
+    def remember(self, most: int) -> None:
+        self.queue.most_items = most
 
     @precondition(lambda self: self.out)
     @rule(data=st.data(), began=st.booleans(), times=st.integers(1, 2))
     def give_back(self, data: Any, began: bool, times: int) -> None:
         leases = [self._pick(data, self.out) for _ in range(min(times, len(self.out)))]
+        self.repeats.update(lease[1:3] for lease in leases)
         for verdict in self.queue.returned(leases, began=began):
-            self.log.extend(verdict.records)
+            self._charged(verdict)
 
     @precondition(lambda self: self.old)
     @rule(data=st.data())
@@ -149,6 +198,9 @@ class Machine(RuleBasedStateMachine):
         self.queue, decided = replayed(self.bounds, policy, self.log)
         self.log.extend(decided)
         self.out, self.accepted, self.old = [], [], []
+        self.repeats.clear()
+        self.divided.clear()
+        self.blurred.clear()
 
     @invariant()
     def the_log_says_the_same(self) -> None:
@@ -175,6 +227,17 @@ class Machine(RuleBasedStateMachine):
         again, decided = replayed(self.bounds, self.policy, self.log)
         assert not decided
         assert self._shape(again) == self._shape(self.queue)
+        ends = self._ends().keys()
+        for queue in (self.queue, again):
+            covered: dict[int, list[int]] = {}
+            for part in queue.pending().parts:
+                covered.setdefault(part.lease.batch, []).extend(range(part.lease.first, sum(part.lease[1:3])))
+            for batch, items in covered.items():
+                assert items == [item for item in range(*self.bounds[batch : batch + 2]) if item not in ends]
+
+    @invariant()
+    def uncharged_repeats_are_bounded(self) -> None:
+        assert not self.log or all(times <= self.policy.max_repeats for times in self.repeats.values())
 
     @invariant()
     def attempts_are_bounded(self) -> None:
@@ -201,6 +264,10 @@ class Machine(RuleBasedStateMachine):
                 assert self.queue.committed(lease, lease.count, 0)
         assert self._ends() == Counter(range(self.bounds[-1]))
 
+    def _charged(self, verdict: Verdict) -> None:
+        self.log.extend(verdict.records)
+        self.repeats.pop(verdict.records[0].lease[1:3], None)
+
     def _ends(self) -> Counter[int]:
         ends: Counter[int] = Counter()
         for record in self.log:
@@ -215,17 +282,19 @@ class Machine(RuleBasedStateMachine):
         return leases.pop(data.draw(st.integers(0, len(leases) - 1)))
 
     def _shape(self, queue: FileQueue) -> set[tuple[Any, ...]]:
-        """Outstanding ranges with their charges; a whole mini-batch without any is as good as fresh."""
+        """Outstanding ranges with their charges; a whole mini-batch without any is as good as fresh. What nobody was
+        charged for is not in the log: of mini-batches divided so, only the parts with charges are the same."""
         sizes = [self.bounds[i + 1] - self.bounds[i] for i in range(len(self.bounds) - 1)]
         shape: set[tuple[Any, ...]] = {
             (p.lease.first, p.lease.count, p.charges, p.cause)
             for p in queue.pending().parts
-            if p.charges or p.lease.count < sizes[p.lease.batch]
+            if (p.charges and p.lease.batch not in self.blurred)
+            or (p.lease.count < sizes[p.lease.batch] and p.lease.batch not in self.divided)
         }
         return shape
 
 
-Machine.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestFileQueue = Machine.TestCase
 
 
@@ -269,3 +338,58 @@ def test_isolation_finds_exactly_the_guilty(
     lost = {i for r in log if isinstance(r, Quarantined) for i in range(r.lease.first, r.lease.first + r.lease.count)}
     assert lost == {item for item in guilty if item < bounds[-1]}
     assert queue.counts.ok == bounds[-1] - len(lost)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    sizes=SIZES,
+    policy=POLICIES,
+    most=st.integers(0, 4),
+    data=st.data(),
+)
+def test_where_memory_never_suffices_all_is_given_up_in_bounded_rounds(
+    sizes: list[int], policy: RetryPolicy, most: int, data: Any
+) -> None:
+    """Whatever is short, and whether or not the caller keeps its word and leases suspects alone."""
+    bounds = bounds_of(sizes)
+    queue, _ = replayed(bounds, policy, [opened(1)])
+    queue.most_items = most
+    log: list[Record] = []
+    per_item = (policy.max_retries + 2 + 4) * (policy.max_repeats + 1) + 4  # charges, repeats before each, divisions
+    for _ in range(bounds[-1] * per_item):
+        if queue.finished:
+            break
+        for lease in queue.take(data.draw(st.integers(1, 3))):
+            verdict = queue.starved(lease, data.draw(SHORT), alone=data.draw(st.booleans()))
+            assert verdict is not None
+            log.extend(verdict.records)
+    assert queue.finished
+    assert queue.counts.quarantined == bounds[-1]
+    again, decided = replayed(bounds, policy, [opened(1), *log])
+    assert again.finished
+    assert not decided
+
+
+@settings(max_examples=100, deadline=None)
+@given(sizes=SIZES, room=st.integers(1, 9), ahead=st.integers(1, 4), max_retries=st.integers(0, 3))
+def test_what_fits_into_the_gpu_is_found_and_nothing_is_charged(
+    sizes: list[int], room: int, ahead: int, max_retries: int
+) -> None:
+    """A GPU that bears `room` items at once: all are scored, none is charged, and soon no more than that is leased."""
+    bounds = bounds_of(sizes)
+    queue, _ = replayed(bounds, RetryPolicy(max_retries=max_retries), [opened(1)])
+    refusals = 0
+    while not queue.finished:
+        for lease in queue.take(ahead):
+            if lease.count <= room:
+                assert queue.committed(lease, lease.count, 0)
+                continue
+            known = queue.most_items
+            verdict = queue.starved(lease, GPU_SHORT, alone=True)
+            assert verdict is not None
+            assert not verdict.records
+            assert not 0 < known < lease.count or verdict.decision is Decision.SPLIT
+            refusals += 1
+    assert queue.counts.ok == bounds[-1]
+    assert queue.most_items <= room
+    assert refusals <= 5 * len(sizes) + sum(sizes)
