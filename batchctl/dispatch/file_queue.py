@@ -3,7 +3,7 @@
 Life of a queue: `replay` each record of the checkpoint log in order (the EpochOpened that this coordinator appended
 included), then `settle()` once, then the run: `take`, `scored`, `committed`, `failed`, `returned`.
 
-A million ordinary mini-batches cost one byte each: FRESH -> LEASED -> (SCORED) -> DONE, found by a cursor. Whatever has
+A million ordinary mini-batches cost one byte each: FRESH -> LEASED -> (SCORED) -> DONE, found by fresh.py. Whatever has
 a history (charged, returned, in parts, suspect) is ODD: its outstanding parts are objects in a dict, gone when done.
 
 What the caller may rely on:
@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
+from batchctl.dispatch.fresh import FRESH, TAKEN, FreshBatches
 from batchctl.dispatch.isolate import LEASED, SCORED, WAITING, Part, carve, halves
 from batchctl.dispatch.pending import Counts, Pending, pending_of
 from batchctl.dispatch.reopen import counts_of, reopened_parts
@@ -32,11 +33,8 @@ from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind
 from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record, Reopened
 
-# States of a mini-batch, one byte each. FRESH must be 0: a new bytearray is all fresh and find(0) is the cursor's step.
-_FRESH, _LEASED, _SCORED, _DONE, _ODD = range(5)
-
-# Half the time of Lease(...), once per mini-batch.
-_new_lease = tuple.__new__
+# States of a mini-batch, one byte each.
+_FRESH, _LEASED, _SCORED, _DONE, _ODD = FRESH, TAKEN, 2, 3, 4
 
 
 class FileQueue:
@@ -49,8 +47,7 @@ class FileQueue:
         self._policy = policy
         self._n = len(bounds) - 1
         self._state = bytearray(self._n)
-        self._cursor = 0  # no fresh mini-batch lies before it
-        self._fresh = self._n
+        self._fresh = FreshBatches(bounds, self._state)
         self._odd: dict[int, dict[int, Part]] = {}  # mini-batch -> its outstanding parts, by first item
         self._soon: OrderedDict[int, Part] = OrderedDict()  # waiting parts by first item, in the order of taking
         self._held: OrderedDict[int, Part] = OrderedDict()  # waiting parts of suspects
@@ -67,14 +64,14 @@ class FileQueue:
 
     @property
     def counts(self) -> Counts:
-        waiting = self._fresh + len(self._soon) + len(self._held)
+        waiting = self._fresh.left + len(self._soon) + len(self._held)
         return Counts(
             self._bounds[self._n], self._ok, self._failed, self._quarantined, self._n, self._done, waiting, self._leased
         )
 
     def pending(self) -> Pending:
         """What is left, parts in plan order. Costs as much as there are parts."""
-        return pending_of(self._odd, self._suspects, fresh=self._fresh, leased=self._leased)
+        return pending_of(self._odd, self._suspects, fresh=self._fresh.left, leased=self._leased)
 
     def is_current(self, lease: Lease) -> bool:
         """Is this lease out and without an outcome? Ask before anything is done with an outcome."""
@@ -105,7 +102,7 @@ class FileQueue:
             fresh = batch < self._n and self._state[batch] == _FRESH
             if fresh and first == self._bounds[batch] and first + count == self._bounds[batch + 1]:
                 self._state[batch] = _DONE
-                self._fresh -= 1
+                self._fresh.left -= 1
                 self._done += 1
             else:
                 self._carve(batch, first, count)
@@ -184,23 +181,18 @@ class FileQueue:
         """At most `n` leases, which are out from now on. None: nothing is waiting, or a suspect must be alone."""
         if not self._settled:
             raise RuntimeError("settle() comes between the replay and the first take")
-        leases: list[Lease] = []
-        soon = self._soon
+        soon, fresh = self._soon, self._fresh
+        if not soon and fresh.left:  # as nearly always
+            leases = fresh.take(n)
+            self._leased += len(leases)
+            return leases
+        leases = []
         while soon and len(leases) < n:
             part = soon.popitem(last=False)[1]
             part.state = LEASED
             leases.append(part.lease())
-        fresh = min(n - len(leases), self._fresh)
-        if fresh > 0:
-            state, bounds, batch = self._state, self._bounds, self._cursor
-            for _ in range(fresh):
-                batch = state.find(_FRESH, batch)
-                first = bounds[batch]
-                leases.append(_new_lease(Lease, (batch, first, bounds[batch + 1] - first, 1)))
-                state[batch] = _LEASED
-                batch += 1
-            self._fresh -= fresh
-            self._cursor = batch
+        if fresh.left:
+            leases += fresh.take(n - len(leases))
         elif self._held and n > 0 and not leases and not self._leased:
             part = self._held.popitem(last=False)[1]
             part.state = LEASED
@@ -286,7 +278,7 @@ class FileQueue:
     def _parts(self, batch: int) -> dict[int, Part]:
         """The outstanding parts of a mini-batch; a fresh one becomes odd, with one part."""
         if self._state[batch] == _FRESH:
-            self._fresh -= 1
+            self._fresh.left -= 1
         elif self._state[batch] == _ODD:
             return self._odd[batch]
         first, end = self._bounds[batch], self._bounds[batch + 1]
