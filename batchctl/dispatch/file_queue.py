@@ -11,8 +11,8 @@ What the caller may rely on:
 - Every item is in exactly one outstanding part, or counted once as ok, failed or quarantined.
 - `is_current` is the fence: an outcome for a lease that is not out is refused (False, None or no verdict) and changes
   nothing. Of two workers with equal leases the engine drops the old incarnation; the queue cannot tell them apart.
-- Order: returned leases first (they are innocent), then retries and parts, then untouched mini-batches in plan order,
-  then suspects, each with nothing else leased.
+- Order: returned leases first (they are innocent), then retries and parts, then untouched mini-batches in plan order
+  or the one given, then suspects, each with nothing else leased.
 - Replaying the log of a run gives the queue that the run had, with what was leased waiting again; uncharged repeats
   are forgotten, as they count within one epoch.
 """
@@ -40,14 +40,14 @@ _FRESH, _LEASED, _SCORED, _DONE, _ODD = FRESH, TAKEN, 2, 3, 4
 class FileQueue:
     """The queue that all workers of a run pull from. Not thread-safe: the conductor owns it."""
 
-    def __init__(self, bounds: Sequence[int], policy: RetryPolicy) -> None:
+    def __init__(self, bounds: Sequence[int], policy: RetryPolicy, *, order: Sequence[int] | None = None) -> None:
         """`bounds`: the first item of each mini-batch, then the number of items. It is kept, never copied: a
-        memoryview of u32 over the mapped plan file will do, and must outlive the queue."""
+        memoryview of u32 over the mapped plan file will do, and must outlive the queue. `order`: see FreshBatches."""
         self._bounds = bounds
         self._policy = policy
         self._n = len(bounds) - 1
         self._state = bytearray(self._n)
-        self._fresh = FreshBatches(bounds, self._state)
+        self._fresh = FreshBatches(bounds, self._state, order=order)
         self._odd: dict[int, dict[int, Part]] = {}  # mini-batch -> its outstanding parts, by first item
         self._soon: OrderedDict[int, Part] = OrderedDict()  # waiting parts by first item, in the order of taking
         self._held: OrderedDict[int, Part] = OrderedDict()  # waiting parts of suspects
