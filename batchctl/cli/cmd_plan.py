@@ -49,6 +49,7 @@ def render(report: PlanReport, *, out: str | None) -> list[str]:
         f"items     {count_text(report.items)} in {plural(report.folders, 'folder')}, {size_text(report.bytes)}",
         f"largest   {printable(report.largest_path)}, {size_text(report.largest_bytes)}",
         f"batches   {_batches(report)}",
+        f"schedule  {printable(report.schedule)}",
         f"workers   {report.workers}",
         *(f"          {printable(reason)}" for reason in report.reasons),
         *(f"          {printable(slot)}" for slot in report.slots),

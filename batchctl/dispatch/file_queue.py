@@ -4,7 +4,7 @@ Life of a queue: `replay` each record of the checkpoint log in order (the EpochO
 included), then `settle()` once, then the run: `take`, `scored`, `committed`, `failed`, `starved`,
 `returned`.
 
-A million ordinary mini-batches cost one byte each: FRESH -> LEASED -> (SCORED) -> DONE, found by a cursor. Whatever has
+A million ordinary mini-batches cost one byte each: FRESH -> LEASED -> (SCORED) -> DONE, found by fresh.py. Whatever has
 a history (charged, returned, in parts, suspect) is ODD: its outstanding parts are objects in a dict, gone when done.
 
 What the caller may rely on:
@@ -12,8 +12,8 @@ What the caller may rely on:
 - Every item is in exactly one outstanding part, or counted once as ok, failed or quarantined.
 - `is_current` is the fence: an outcome for a lease that is not out is refused (False, None or no verdict) and changes
   nothing. Of two workers with equal leases the engine drops the old incarnation; the queue cannot tell them apart.
-- Order: returned leases first (they are innocent), then retries and parts, then untouched mini-batches in plan order,
-  then suspects, each with nothing else leased.
+- Order: returned leases first (they are innocent), then retries and parts, then untouched mini-batches in plan order
+  or the one given, then suspects, each with nothing else leased.
 - Replaying the log of a run gives the queue that the run had, with what was leased waiting again; uncharged repeats
   and divisions (shortage.py) are forgotten, as they count within one epoch.
 - No lease returns uncharged more than `max_repeats` times in an epoch, whatever the reason: the next one is charged.
@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from batchctl.dispatch.consequences import Consequences
+from batchctl.dispatch.fresh import FRESH, TAKEN, FreshBatches
 from batchctl.dispatch.isolate import LEASED, SCORED, WAITING, Part, carve
 from batchctl.dispatch.odd import OddParts
 from batchctl.dispatch.pending import Counts, Pending, pending_of
@@ -35,25 +36,21 @@ from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, Shortage
 from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record, Reopened
 
-# States of a mini-batch, one byte each. FRESH must be 0: a new bytearray is all fresh and find(0) is the cursor's step.
-_FRESH, _LEASED, _SCORED, _DONE, _ODD = range(5)
-
-# Half the time of Lease(...), once per mini-batch.
-_new_lease = tuple.__new__
+# States of a mini-batch, one byte each.
+_FRESH, _LEASED, _SCORED, _DONE, _ODD = FRESH, TAKEN, 2, 3, 4
 
 
 class FileQueue:
     """The queue that all workers of a run pull from. Not thread-safe: the conductor owns it."""
 
-    def __init__(self, bounds: Sequence[int], policy: RetryPolicy) -> None:
+    def __init__(self, bounds: Sequence[int], policy: RetryPolicy, *, order: Sequence[int] | None = None) -> None:
         """`bounds`: the first item of each mini-batch, then the number of items. It is kept, never copied: a
-        memoryview of u32 over the mapped plan file will do, and must outlive the queue."""
+        memoryview of u32 over the mapped plan file will do, and must outlive the queue. `order`: see FreshBatches."""
         self._bounds = bounds
         self._policy = policy
         self._n = len(bounds) - 1
         self._state = bytearray(self._n)
-        self._cursor = 0  # no fresh mini-batch lies before it
-        self._fresh = self._n
+        self._fresh = FreshBatches(bounds, self._state, order=order)
         self._odd = OddParts()
         self._after = Consequences(policy, self._odd)
         self._watch = CrashWatch()
@@ -68,7 +65,7 @@ class FileQueue:
 
     @property
     def counts(self) -> Counts:
-        waiting = self._fresh + self._odd.soon + self._odd.held
+        waiting = self._fresh.left + self._odd.soon + self._odd.held
         return Counts(
             self._bounds[self._n], self._ok, self._failed, self._quarantined, self._n, self._done, waiting, self._leased
         )
@@ -86,11 +83,11 @@ class FileQueue:
     @property
     def only_suspects(self) -> bool:
         """Is what is left to be had alone? The machine is to be its own: dismiss all workers but one before `take`."""
-        return bool(self._odd.held) and not (self._leased or self._fresh or self._odd.soon)
+        return bool(self._odd.held) and not (self._leased or self._fresh.left or self._odd.soon)
 
     def pending(self) -> Pending:
         """What is left, parts in plan order. Costs as much as there are parts."""
-        return pending_of(self._odd.by_batch, self._odd.suspects, fresh=self._fresh, leased=self._leased)
+        return pending_of(self._odd.by_batch, self._odd.suspects, fresh=self._fresh.left, leased=self._leased)
 
     def is_current(self, lease: Lease) -> bool:
         """Is this lease out and without an outcome? Ask before anything is done with an outcome."""
@@ -121,7 +118,7 @@ class FileQueue:
             fresh = batch < self._n and self._state[batch] == _FRESH
             if fresh and first == self._bounds[batch] and first + count == self._bounds[batch + 1]:
                 self._state[batch] = _DONE
-                self._fresh -= 1
+                self._fresh.left -= 1
                 self._done += 1
             else:
                 self._carve(batch, first, count)
@@ -194,23 +191,18 @@ class FileQueue:
         """At most `n` leases, which are out from now on. None: nothing is waiting, or a suspect must be alone."""
         if not self._settled:
             raise RuntimeError("settle() comes between the replay and the first take")
-        leases: list[Lease] = []
-        odd = self._odd
+        odd, fresh = self._odd, self._fresh
+        if not (odd.soon or self.most_items) and fresh.left:  # as nearly always
+            leases = fresh.take(n)
+            self._leased += len(leases)
+            return leases
+        leases = []
         while len(leases) < n and (odd.soon or self._by_parts()):
             part = self._after.fitting(odd.next())
             part.state = LEASED
             leases.append(part.lease())
-        fresh = min(n - len(leases), self._fresh)
-        if fresh > 0:
-            state, bounds, batch = self._state, self._bounds, self._cursor
-            for _ in range(fresh):
-                batch = state.find(_FRESH, batch)
-                first = bounds[batch]
-                leases.append(_new_lease(Lease, (batch, first, bounds[batch + 1] - first, 1)))
-                state[batch] = _LEASED
-                batch += 1
-            self._fresh -= fresh
-            self._cursor = batch
+        if fresh.left:
+            leases += fresh.take(n - len(leases))
         elif odd.held and n > 0 and not leases and not self._leased:
             part = odd.next_held()
             part.state = LEASED
@@ -295,10 +287,9 @@ class FileQueue:
 
     def _by_parts(self) -> bool:
         """Where only so many items fit, untouched mini-batches go out as odd parts. False: not so, or none is left."""
-        if not (self.most_items and self._policy.isolate and self._fresh):
+        if not (self.most_items and self._policy.isolate and self._fresh.left):
             return False
-        self._cursor = self._state.find(_FRESH, self._cursor)
-        for part in self._parts(self._cursor).values():
+        for part in self._parts(self._fresh.next()).values():
             self._odd.enqueue(part)
         return True
 
@@ -310,7 +301,7 @@ class FileQueue:
     def _parts(self, batch: int) -> dict[int, Part]:
         """The outstanding parts of a mini-batch; a fresh one becomes odd, with one part."""
         if self._state[batch] == _FRESH:
-            self._fresh -= 1
+            self._fresh.left -= 1
         elif self._state[batch] == _ODD:
             return self._odd.of(batch)
         first, end = self._bounds[batch], self._bounds[batch + 1]

@@ -36,6 +36,7 @@ from batchctl.run.journal import Journal
 from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan, size_slots
 from batchctl.run.retrying import reopened_items
+from batchctl.run.schedule import order_of
 from batchctl.run.signals import StopSignals
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
@@ -74,7 +75,8 @@ def run_epoch(
     )
     clock = time.monotonic
     isolate = spec.isolate and not spec.partition_keys  # a part of a partition is not what its script was written for
-    queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, isolate))
+    order = order_of(spec, plan, reporter)
+    queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, isolate), order=order)
     attempts = AttemptsFile(layout.attempts, epoch=recovered.epoch, name_of=plan.display)
     mask = mask_of(child_environment(spec.environment), spec.environment)
     teller = Teller(

@@ -22,6 +22,7 @@ from batchctl.run.masking import masked_errors
 from batchctl.run.prepare import fingerprint_of, input_request, plan_inputs, script_problems
 from batchctl.run.ready import open_plan, size_slots
 from batchctl.run.request import RunOptions, interpreter_for, layout_for
+from batchctl.run.schedule import told_schedule
 from batchctl.store.replay import replay
 
 
@@ -52,6 +53,7 @@ class PlanReport:
     partition_keys: tuple[str, ...]  # empty: mini-batches are formed by size
     largest_partition: str
     largest_partition_items: int
+    schedule: str  # which one applies, and why
     workers: int
     slots: tuple[str, ...]
     reasons: tuple[str, ...]
@@ -79,11 +81,12 @@ def check_job(spec: JobSpec) -> CheckReport:
 
 def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     """List the inputs, form the mini-batches, size the node, and compare with what is in OUT, if that is given."""
-    image = plan_inputs(spec, stdin=options.stdin, all_sizes=True)
+    image = plan_inputs(spec, stdin=options.stdin, preview=True)
     sizing = size_slots(spec, environ=child_environment(spec.environment))
     disk = RealDisk()
     existing = read_existing(disk, layout_for(spec)) if spec.out is not None else None
     summary = summarise(image)
+    schedule = told_schedule(spec, items=image.items, sized=not image.findings.unsized, planned=False)
     state, done = "new", (0, 0)
     differing: tuple[str, ...] = ()
     most = summary.largest_partition
@@ -93,6 +96,7 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
         differing = _differing(spec, existing, stdin=options.stdin)
         with open_plan(existing.layout, existing.document.plan_crc) as planned:
             added = added_files(input_request(spec, stdin=options.stdin), planned)
+            schedule = told_schedule(spec, items=planned.items, sized=planned.sized, planned=True)
         summary = summarise(image, added=added)
     return PlanReport(
         items=summary.items,
@@ -104,6 +108,7 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
         partition_keys=spec.partition_keys,
         largest_partition=most.label if most is not None else "",
         largest_partition_items=most.items if most is not None else 0,
+        schedule=schedule,
         workers=len(sizing.slots),
         slots=tuple(_told(slot.index, slot.cpus, slot.gpu) for slot in sizing.slots),
         reasons=sizing.reasons,

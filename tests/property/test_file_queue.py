@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from typing import Any
 
@@ -15,6 +16,7 @@ from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Shortage
 from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record
+from batchctl.plan.largest import largest_first
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 POLICIES = st.builds(RetryPolicy, max_retries=st.integers(0, 3), isolate=st.booleans())
@@ -46,8 +48,10 @@ def opened(number: int, boot: str = "boot-1") -> EpochOpened:
     return EpochOpened(number, boot, "0", "{}")
 
 
-def replayed(bounds: list[int], policy: RetryPolicy, log: list[Record]) -> tuple[FileQueue, list[Quarantined]]:
-    queue = FileQueue(bounds, policy)
+def replayed(
+    bounds: list[int], policy: RetryPolicy, log: list[Record], *, order: array[int] | None = None
+) -> tuple[FileQueue, list[Quarantined]]:
+    queue = FileQueue(bounds, policy, order=order)
     for record in log:
         queue.replay(record)
     return queue, list(queue.settle())
@@ -68,13 +72,14 @@ class Machine(RuleBasedStateMachine):
         self.divided: set[int] = set()  # mini-batches of which parts were cut in this epoch, uncharged
         self.blurred: set[int] = set()  # those of which such a part had charges
 
-    @initialize(sizes=SIZES, policy=POLICIES)
-    def begin(self, sizes: list[int], policy: RetryPolicy) -> None:
+    @initialize(sizes=SIZES, policy=POLICIES, data=st.data())
+    def begin(self, sizes: list[int], policy: RetryPolicy, data: Any) -> None:
         self.bounds = bounds_of(sizes)
+        self.order = self._any_order(data)
         self.policy = policy
         self.patience = policy.max_retries
         self.log.append(opened(1))
-        self.queue, decided = replayed(self.bounds, policy, self.log)
+        self.queue, decided = replayed(self.bounds, policy, self.log, order=self.order)
         assert not decided
 
     @rule(n=st.integers(1, 4))
@@ -181,9 +186,10 @@ class Machine(RuleBasedStateMachine):
         assert self.queue.returned([lease]) == ()
         assert self.queue.counts == before
 
-    @rule(policy=POLICIES, machine=st.booleans(), cut=st.integers(0, 2), drained=st.booleans())
-    def crash(self, policy: RetryPolicy, machine: bool, cut: int, drained: bool) -> None:
-        """`cut`: records that were not synced are lost; what was charged or done by them has not happened."""
+    @rule(policy=POLICIES, machine=st.booleans(), cut=st.integers(0, 2), drained=st.booleans(), data=st.data())
+    def crash(self, policy: RetryPolicy, machine: bool, cut: int, drained: bool, data: Any) -> None:
+        """`cut`: records that were not synced are lost; what was charged or done by them has not happened. The next
+        epoch may have another order."""
         if drained:
             self.log.append(EpochClosed(self.epoch))
         else:
@@ -195,7 +201,8 @@ class Machine(RuleBasedStateMachine):
         self.log.append(opened(self.epoch, f"boot-{self.boot}"))
         self.policy = policy
         self.patience = max(self.patience, policy.max_retries)
-        self.queue, decided = replayed(self.bounds, policy, self.log)
+        self.order = self._any_order(data)
+        self.queue, decided = replayed(self.bounds, policy, self.log, order=self.order)
         self.log.extend(decided)
         self.out, self.accepted, self.old = [], [], []
         self.repeats.clear()
@@ -280,6 +287,11 @@ class Machine(RuleBasedStateMachine):
     @staticmethod
     def _pick(data: Any, leases: list[Lease]) -> Lease:
         return leases.pop(data.draw(st.integers(0, len(leases) - 1)))
+
+    def _any_order(self, data: Any) -> array[int] | None:
+        orders = st.none() | st.permutations(range(len(self.bounds) - 1)).map(lambda order: array("I", order))
+        found: array[int] | None = data.draw(orders)
+        return found
 
     def _shape(self, queue: FileQueue) -> set[tuple[Any, ...]]:
         """Outstanding ranges with their charges; a whole mini-batch without any is as good as fresh. What nobody was
@@ -393,3 +405,56 @@ def test_what_fits_into_the_gpu_is_found_and_nothing_is_charged(
     assert queue.counts.ok == bounds[-1]
     assert queue.most_items <= room
     assert refusals <= 5 * len(sizes) + sum(sizes)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    batches=st.lists(st.tuples(st.integers(1, 3), st.integers(0, 4) | st.integers(0, 1 << 40)), max_size=12),
+    ahead=st.integers(1, 4),
+    failing=st.sets(st.integers(0, 11)),
+    crash_after=st.integers(0, 12),
+    again=st.booleans(),
+)
+def test_largest_first_hands_out_each_mini_batch_once(
+    batches: list[tuple[int, int]], ahead: int, failing: set[int], crash_after: int, again: bool
+) -> None:
+    """By bytes that never rise, failures and their retries aside; a resume at any point, in the same order or in plan
+    order, hands out what was not committed, and nothing else."""
+    bounds = bounds_of([items for items, _ in batches])
+    sizes = [size for _, size in batches]
+    order = largest_first(bounds, [size * (item == 0) for items, size in batches for item in range(items)])
+    policy = RetryPolicy(max_retries=1, isolate=False)
+    log: list[Record] = [opened(1)]
+    queue, _ = replayed(bounds, policy, log, order=order)
+    fresh = _drive(queue, log, ahead=ahead, failing=failing, commits=crash_after)
+    assert len(set(fresh)) == len(fresh)
+    assert [sizes[batch] for batch in fresh] == sorted((sizes[batch] for batch in fresh), reverse=True)
+    done = {record.batch for record in log if isinstance(record, Committed)}
+    log.append(opened(2))
+    queue, _ = replayed(bounds, policy, log, order=order if again else None)
+    charged = {record.lease.batch for record in log if isinstance(record, Charged)}
+    rest = _drive(queue, log, ahead=ahead, failing=set(), commits=len(batches))
+    assert queue.finished
+    assert set(rest) == set(range(len(batches))) - done - charged
+    if again:
+        assert rest == [batch for batch in order if batch not in done | charged]
+    else:
+        assert rest == sorted(rest)
+
+
+def _drive(queue: FileQueue, log: list[Record], *, ahead: int, failing: set[int], commits: int) -> list[int]:
+    """Up to so many commits; mini-batches of `failing` fail once. Returns those that had no history, as they came."""
+    fresh: list[int] = []
+    while commits > 0 and (leases := queue.take(ahead)):
+        for lease in leases:
+            if lease.attempt == 1:
+                fresh.append(lease.batch)
+            if lease.batch in failing and lease.attempt == 1:
+                verdict = queue.failed(lease, Failure(FailureKind.FAILED, "ValueError", "once"))
+                assert verdict is not None
+                log.extend(verdict.records)
+            elif commits > 0:
+                commits -= 1
+                log.append(committed(lease))
+                assert queue.committed(lease, lease.count, 0)
+    return fresh

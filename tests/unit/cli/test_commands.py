@@ -26,7 +26,8 @@ SUMMARY = Summary(
 STARTED = "OUT       out: started: 20 items in 2 mini-batches done"
 PLAN = PlanReport(
     items=50, bytes=1500, batches=5, folders=2, largest_path="in/a\x1b", largest_bytes=141,
-    partition_keys=(), largest_partition="", largest_partition_items=0, workers=2,
+    partition_keys=(), largest_partition="", largest_partition_items=0,
+    schedule="largest-first: sizes of 50 files known", workers=2,
     slots=("slot 0",), reasons=("2 by cpus",), state="started", done_items=20, done_batches=2, differences=(),
     notes=("mind the gap",),
 )  # fmt: skip
@@ -143,6 +144,7 @@ def test_plan_for_people(changes: dict[str, Any], out: str | None, lines: list[s
         "items     50 in 2 folders, 1.5 kB",
         "largest   in/a\\x1b, 141 B",
         "batches   5 mini-batches",
+        "schedule  largest-first: sizes of 50 files known",
         "workers   2",
         "          2 by cpus",
         "          slot 0",
