@@ -125,7 +125,7 @@ class Growth:
         if held is not None:
             self._need.see(held)  # it needed at least that
             self._need.sure = max(self._need.sure, 0 if gpu else 1)
-        self._need.was_killed()
+        self._need.was_killed(gpu=gpu)
         self._quiet.disturbed(now)
         what = "ran out of GPU memory" if gpu else "was killed for memory"
         why = f"{what} in {'init()' if in_init else 'run()'}{f', holding {size(held.pss)}' if held else ''}"
@@ -329,7 +329,8 @@ class Growth:
         if self._looked is None:
             return 0.0
         soon = any(place.state is State.STARTING or place.awaited for place in self._places.live)
-        return max(0.0, self._looked + (STARTING_LOOK_S if soon else LOOK_S) - now)
+        pause = STARTING_LOOK_S if soon else LOOK_S
+        return max(0.0, min(pause, self._looked + pause - now))
 
     @property
     def footprint(self) -> Footprint | None:

@@ -25,13 +25,14 @@ MOST_MARGIN = 2.1
 class Need:
     """What one worker needs at its peak, as far as anybody knows by now."""
 
-    __slots__ = ("_assumed", "_gpu", "_killed", "_memory", "sure")
+    __slots__ = ("_assumed", "_gpu", "_killed", "_killed_on_gpu", "_memory", "sure")
 
     def __init__(self, assumed: Footprint) -> None:
         self._assumed = assumed
         self._memory = 0
         self._gpu: int | None = None
         self._killed = 0
+        self._killed_on_gpu = 0
         self.sure = 0  # workers on which it was measured
 
     def see(self, held: WorkerMemory) -> None:
@@ -39,13 +40,18 @@ class Need:
         if held.gpu:  # 0: not yet on the GPU, or of another process
             self._gpu = max(self._gpu or 0, held.gpu)
 
-    def was_killed(self) -> None:
-        """For memory: it needed more than anybody saw."""
-        self._killed += 1
+    def was_killed(self, *, gpu: bool) -> None:
+        """For memory, of the machine or of its GPU: it needed more than anybody saw."""
+        self._killed += not gpu
+        self._killed_on_gpu += gpu
 
     @property
     def margin(self) -> float:
         return min(MARGIN + MORE_MARGIN * self._killed, MOST_MARGIN)
+
+    @property
+    def gpu_margin(self) -> float:
+        return min(MARGIN + MORE_MARGIN * self._killed_on_gpu, MOST_MARGIN)
 
     @property
     def footprint(self) -> Footprint | None:
@@ -125,7 +131,7 @@ def gpu_refuses(place: Place, places: Places, reading: Reading, need: Need) -> s
         unknown = "what a worker holds on it" if each is None else "what is free on it"
         return f"{gpu}: no second worker, {unknown} cannot be told"
     left = free - sum(other.still_to_come_on_gpu(each) for other in neighbours)
-    if left >= each * need.margin:
+    if left >= each * need.gpu_margin:
         return ""
     workers = number(len(neighbours), "worker")
     return f"{gpu}: {workers}, {size(max(0, left))} are left on it / {size(each)} each"

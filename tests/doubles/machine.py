@@ -68,6 +68,7 @@ class Worker:
     done: int = 0
     leaving: bool = False  # ends after what it has in hand
     peak: int = 0
+    dead: bool = False  # killed by the kernel, and about to be reported
 
 
 @dataclass
@@ -173,6 +174,7 @@ class Machine:
         self._ended.append(self._held(worker))
         if starved:
             self.out.oom += 1
+            worker.dead = True
             self._do(self.growth.starved(worker.slot, in_init=not worker.ready, now=self.now))
         del self._workers[worker.slot]
         self.growth.gone(worker.slot, now=self.now)
@@ -237,10 +239,8 @@ class Machine:
                 assert self._open, "the last one was retired"
                 worker.leaving = True
                 self.out.killed += decision.now
-                if not worker.ready or decision.now:
-                    self._workers[slot].until = self.now
-                    if self._available() >= 0:  # not one that the kernel has just killed: its end is told there
-                        self._end(worker)
+                if (not worker.ready or decision.now) and not worker.dead:
+                    self._end(worker)
             else:
                 assert isinstance(decision, Recycled)
                 assert slot in self._open and self._workers[slot].ready and not self._workers[slot].leaving
