@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from batchctl.model.node import Footprint, Reading, Sizing, Slot, WorkerMemory
 from batchctl.node.growth import Decision, Growth, Opened, Recycled, Retired
-from tests.doubles.machine import Box, Machine, Work
+from tests.doubles.machine import STEP_S, Box, Machine, Work
 
 MIB = 1 << 20
 
@@ -55,6 +55,27 @@ def test_any_machine(box: Box, work: Work, auto: bool, seed: int) -> None:
     assert out.crew <= box.places
     assert all(times <= 1 + out.retired[slot] for slot, times in out.opened.items())
     assert len(out.reasons) <= 30
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    memory=st.integers(1000, 9000),
+    base=st.integers(1, 900),
+    init=st.integers(1, 900),
+    places=st.integers(1, 6),
+    noise=st.sampled_from([0.0, 0.5]),
+)
+def test_a_crew_that_grew_from_a_pilot_leaves_the_reserve_alone(
+    memory: int, base: int, init: int, places: int, noise: float
+) -> None:
+    box, work = Box(memory=memory, places=places, reserve=100), Work(batches=60, base=base, init=init, noise=noise)
+    out = Machine(box, work).run()
+    growth = init * STEP_S / work.init_s  # between two readings, which may miss the end of init()
+    assert out.oom == 0
+    assert out.lowest >= 100 - out.crew * growth - 1
+    assert out.retired.total() <= 1
+    roomy = min(places, int((memory - 100) // (max(base, init) * 1.1)))
+    assert out.crew >= min(roomy, 4)  # 60 mini-batches are enough for that many
 
 
 EVENTS = st.lists(
