@@ -81,8 +81,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """The slots and, in words, why so many; `gpus` is how many GPUs (or MIG slices) the workers may share."""
+    """The slots and, in words, why so many; `gpus` is how many GPUs (or MIG slices) the workers may share.
+
+    `slots[:first]` start at once where the number of workers is automatic; 0: nobody has said, so one does.
+    """
 
     slots: tuple[Slot, ...]
     reasons: tuple[str, ...]
     gpus: int = 0
+    first: int = 0

@@ -1,0 +1,60 @@
+"""What `growth` decides, and how that is told. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from batchctl.node.leak import Grown
+from batchctl.node.throughput import Gain
+from batchctl.node.told import number, size
+
+# Of each kind of event its name, and what one is called where only their number is told.
+KINDS = (
+    ("warning", "warning"),
+    ("stopped", "growth stop"),
+    ("retired", "retirement"),
+    ("starved", "out-of-memory death"),
+    ("reopened", "reopened place"),
+    ("recycled", "recycled worker"),
+    ("gpu", "full GPU"),
+)
+
+
+class Opened(NamedTuple):
+    """Start a worker in this place."""
+
+    slot: int
+    why: str
+
+
+class Retired(NamedTuple):
+    """End this place's worker and do not replace it. `now`: kill it (what it is at comes back uncharged); a worker that
+    was told to go gracefully before may be told so later. It may have ended already."""
+
+    slot: int
+    why: str
+    now: bool
+
+
+class Recycled(NamedTuple):
+    """Let this worker finish what it has in hand, then replace it."""
+
+    slot: int
+    why: str
+
+
+Decision = Opened | Retired | Recycled
+
+
+def growth_words(grown: Grown) -> str:
+    return (
+        f"grew from {size(grown.before)} to {size(grown.now)} over {grown.batches} mini-batches "
+        f"({size(grown.each)} each)"
+    )
+
+
+def stop_words(gain: Gain) -> str:
+    added = gain.larger - gain.smaller
+    last = "the last one" if added == 1 else f"the last {added}"
+    percent = f"{gain.gain * 100:.0f} %" if gain.gain > 0 else "nothing"
+    return f"growth stopped at {number(gain.larger, 'worker')}: {last} added {percent} (throughput by run() time)"
