@@ -32,15 +32,15 @@ def probe(
     as long as a Python and nvmlInit take to start (0.1-1 s), at most driver.START_LIMIT_S.
     """
     notes: list[str] = []
-    cgroups = cgroup.find_cgroups(_read)
-    cpuset = parse_cpulist(cgroup.cpuset_of(_read, cgroups) or "") or None
+    cgroups = cgroup.find_cgroups(read_text)
+    cpuset = parse_cpulist(cgroup.cpuset_of(read_text, cgroups) or "") or None
     cpus = _cpus(notes, cpuset)
-    total, available = memory_of_machine(_read("/proc/meminfo") or "", notes)
-    limits = cgroup.limits(_read, cgroups)
+    total, available = memory_of_machine(read_text("/proc/meminfo") or "", notes)
+    limits = cgroup.limits(read_text, cgroups)
     limit = min(total, limits.memory_limit or total)
-    pressure = cgroup.memory_pressure(_read, cgroups)
+    pressure = cgroup.memory_pressure(read_text, cgroups)
     gpus, driver, gpu_notes = probe_gpus(visible=visible_gpus)
-    disks, disk_notes = disks_of(paths, _read)
+    disks, disk_notes = disks_of(paths, read_text)
     numa_nodes, numa_memory = _numa_nodes(cpus)
     hidden = visible_gpus is not None and not visible_gpus.strip()
     slurm = slurm_notes(environ, cpus=len(cpus), memory_limit=limit, gpus=None if hidden else len(gpus))
@@ -117,10 +117,10 @@ def _numa_nodes(cpus: tuple[int, ...]) -> tuple[tuple[tuple[int, ...], ...], tup
     except (OSError, ValueError):
         folders = []
     for folder in folders:
-        mine = tuple(cpu for cpu in parse_cpulist(_read(str(folder / "cpulist")) or "") if cpu in usable)
+        mine = tuple(cpu for cpu in parse_cpulist(read_text(str(folder / "cpulist")) or "") if cpu in usable)
         if mine:
             nodes.append(mine)
-            memory.append(_node_memory(_read(str(folder / "meminfo")) or ""))
+            memory.append(_node_memory(read_text(str(folder / "meminfo")) or ""))
     return (tuple(nodes), tuple(memory)) if nodes else ((cpus,), ())
 
 
@@ -130,7 +130,8 @@ def _node_memory(text: str) -> int | None:
     return parse_meminfo("\n".join(lines)).get("MemTotal")
 
 
-def _read(path: str) -> str | None:
+def read_text(path: str) -> str | None:
+    """Of a small file; None where it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +16,6 @@ from batchctl.node.driver import START_LIMIT_S, probe_gpus
 from batchctl.node.gpu import select_visible
 
 ROOT = Path(__file__).parents[3]
-SOURCE = ROOT / "tests/doubles/libnvidia-ml.c"
-COMPILER = shutil.which("cc") or shutil.which("gcc")
 CHILD = """
 import json, sys
 from dataclasses import asdict
@@ -31,21 +28,6 @@ print(json.dumps({"gpus": [asdict(g) for g in gpus], "notes": notes, "driver": d
 GIB = 1 << 30
 CARD_0, CARD_1 = "GPU-01111111-aaaa", "GPU-11111111-aaaa"
 SLICE_0, SLICE_2 = "MIG-02222222-bbbb", "MIG-22222222-bbbb"
-
-
-@pytest.fixture(scope="module")
-def drivers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    if COMPILER is None:
-        pytest.skip("no C compiler (cc): the fake driver library cannot be built")
-    folders = {}
-    for name, flags in {"new": [], "old": ["-DOLD_DRIVER"], "broken": None}.items():
-        folder = folders[name] = tmp_path_factory.mktemp(name)
-        library = folder / "libnvidia-ml.so.1"
-        if flags is None:
-            library.write_bytes(b"not a library")
-            continue
-        subprocess.run([COMPILER, "-shared", "-fPIC", *flags, "-o", library, SOURCE], check=True, timeout=60)
-    return folders
 
 
 def ask(

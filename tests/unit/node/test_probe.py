@@ -32,7 +32,7 @@ def test_a_machine_that_tells_nothing_gives_a_report_and_notes(monkeypatch: pyte
     def refuse(_pid: int) -> set[int]:
         raise OSError("no")
 
-    monkeypatch.setattr(probe_module, "_read", lambda _path: None)
+    monkeypatch.setattr(probe_module, "read_text", lambda _path: None)
     monkeypatch.setattr(probe_module, "_NUMA", tmp_path / "none")
     monkeypatch.setattr(os, "sched_getaffinity", refuse)
     report = probe(visible_gpus="")
@@ -63,7 +63,7 @@ def test_parse_meminfo() -> None:
 
 def test_old_kernels_without_memavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     meminfo = "MemTotal: 1000 kB\nMemFree: 200 kB\nCached: 300 kB\n"
-    monkeypatch.setattr(probe_module, "_read", lambda path: meminfo if path == "/proc/meminfo" else None)
+    monkeypatch.setattr(probe_module, "read_text", lambda path: meminfo if path == "/proc/meminfo" else None)
     report = probe(visible_gpus="")
     assert report.memory_available == 500 * 1024
     assert any("MemAvailable" in note for note in report.notes)
