@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -15,12 +16,14 @@ from batchctl.engine.registry import ENGINES
 from batchctl.errors import UsageError
 from batchctl.files import Disk, RealDisk
 from batchctl.model.job import JobSpec
+from batchctl.model.node import Slot
+from batchctl.node.render import cpulist, disk_lines
 from batchctl.plan.summary import added_files, summarise
 from batchctl.processes import child_environment
 from batchctl.run.existing import Existing, read_existing
 from batchctl.run.masking import masked_errors
 from batchctl.run.prepare import fingerprint_of, input_request, plan_inputs, script_problems
-from batchctl.run.ready import open_plan, size_slots
+from batchctl.run.ready import open_plan, probe_node, size_slots
 from batchctl.run.request import RunOptions, interpreter_for, layout_for
 from batchctl.run.schedule import told_schedule
 from batchctl.store.replay import replay
@@ -55,8 +58,10 @@ class PlanReport:
     largest_partition_items: int
     schedule: str  # which one applies, and why
     workers: int
+    first: int  # of them start at once
     slots: tuple[str, ...]
     reasons: tuple[str, ...]
+    disks: tuple[str, ...]
     state: str
     done_items: int
     done_batches: int
@@ -82,7 +87,9 @@ def check_job(spec: JobSpec) -> CheckReport:
 def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     """List the inputs, form the mini-batches, size the node, and compare with what is in OUT, if that is given."""
     image = plan_inputs(spec, stdin=options.stdin, preview=True)
-    sizing = size_slots(spec, environ=child_environment(spec.environment))
+    environ = child_environment(spec.environment)
+    report = probe_node(spec, environ=environ, paths=_places(spec))
+    sizing = size_slots(spec, environ=environ, report=report)
     disk = RealDisk()
     existing = read_existing(disk, layout_for(spec)) if spec.out is not None else None
     summary = summarise(image)
@@ -110,19 +117,29 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
         largest_partition_items=most.items if most is not None else 0,
         schedule=schedule,
         workers=len(sizing.slots),
-        slots=tuple(_told(slot.index, slot.cpus, slot.gpu) for slot in sizing.slots),
+        first=sizing.first,
+        slots=tuple(map(_told, sizing.slots)),
         reasons=sizing.reasons,
+        disks=disk_lines(report.disks),
         state=state,
         done_items=done[0],
         done_batches=done[1],
         differences=differing,
-        notes=(*summary.warnings, *summary.notes),
+        notes=(*summary.warnings, *summary.notes, *report.notes),
     )
 
 
-def _told(index: int, cpus: tuple[int, ...], gpu: str | None) -> str:
-    shown = ",".join(map(str, cpus))
-    return f"slot {index}: cpus {shown}" + (f", GPU {gpu}" if gpu else "")
+def _told(slot: Slot) -> str:
+    cpus = f"cpus {cpulist(slot.cpus)}" if slot.cpus else "any cpus"
+    threads = "1 thread" if slot.threads == 1 else f"{slot.threads} threads"
+    return f"slot {slot.index}: {cpus}, {threads}" + (f", GPU {slot.gpu}" if slot.gpu else "")
+
+
+def _places(spec: JobSpec) -> tuple[str, ...]:
+    """Where inputs lie and output goes; of a glob the folder that it begins in; lists name files of anywhere."""
+    inputs = [text for text in spec.inputs if text != "-" and not text.startswith("@")]
+    plain = [text if Path(text).exists() else re.split(r"[^/]*[*?\[]", text, maxsplit=1)[0] or "." for text in inputs]
+    return (*plain, *(() if spec.out is None else (str(spec.out),)))
 
 
 def _done(existing: Existing, disk: Disk) -> tuple[int, int]:

@@ -28,7 +28,8 @@ PLAN = PlanReport(
     items=50, bytes=1500, batches=5, folders=2, largest_path="in/a\x1b", largest_bytes=141,
     partition_keys=(), largest_partition="", largest_partition_items=0,
     schedule="largest-first: sizes of 50 files known", workers=2,
-    slots=("slot 0",), reasons=("2 by cpus",), state="started", done_items=20, done_batches=2, differences=(),
+    first=1, slots=("slot 0",), reasons=("2 by cpus",), disks=("out: 1 GiB free",),
+    state="started", done_items=20, done_batches=2, differences=(),
     notes=("mind the gap",),
 )  # fmt: skip
 CHECK = CheckReport(
@@ -145,9 +146,10 @@ def test_plan_for_people(changes: dict[str, Any], out: str | None, lines: list[s
         "largest   in/a\\x1b, 141 B",
         "batches   5 mini-batches",
         "schedule  largest-first: sizes of 50 files known",
-        "workers   2",
+        "workers   2, 1 of them at once",
         "          2 by cpus",
         "          slot 0",
+        "disk      out: 1 GiB free",
         *lines,
         "note      mind the gap",
     ]
