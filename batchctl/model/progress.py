@@ -24,7 +24,8 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One slot as the shared page shows it; `batch` is the mini-batch in run(), `since_s` how long in that state."""
+    """One slot as the shared page shows it; `batch` is the mini-batch in run(), `since_s` how long in that state.
+    `memory` and `gpu_memory` are bytes at the last look (its children included), None before there was one."""
 
     slot: int
     incarnation: int
@@ -34,6 +35,8 @@ class WorkerView:
     since_s: float
     cpus: tuple[int, ...]
     gpu: str | None
+    memory: int | None = None
+    gpu_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from batchctl.model.node import Footprint, Reading, Sizing
 from batchctl.node.decisions import KINDS, Decision, Opened, Recycled, Retired, growth_words, stop_words
+from batchctl.node.haste import SOONEST_S, Haste
 from batchctl.node.places import CAN_OPEN, LIVE, Place, Places, State, youngest
 from batchctl.node.pressure import SETTLE_S, Pressure, Quiet, Relief
 from batchctl.node.room import Need, Room, gpu_refuses, room_of
 from batchctl.node.throughput import Throughput
 from batchctl.node.told import Told, number, size
 
-STARTING_LOOK_S = 0.1
-LOOK_S = 1.0
 # With fewer mini-batches per place, to wait for proof that workers are of use costs more than one too many of them.
 PATIENCE = 20
 
@@ -41,6 +40,7 @@ class Growth:
         self._need = Need(assumed)
         self._pressure = Pressure(reserve)
         self._quiet = Quiet()
+        self._haste = Haste(reserve)
         self._throughput = Throughput()
         self._told = Told(KINDS)
         self._crew = 0  # ready workers that are not on their way out
@@ -159,6 +159,7 @@ class Growth:
     def look(self, reading: Reading, *, waiting: int, now: float) -> list[Decision]:
         """What to do after this reading; `waiting` mini-batches are with nobody."""
         self._looked = now
+        self._haste.see(reading.available, now=now)
         for place in self._places.live:
             place.awaited = False
         self._see(reading)
@@ -329,7 +330,7 @@ class Growth:
         if self._looked is None:
             return 0.0
         soon = any(place.state is State.STARTING or place.awaited for place in self._places.live)
-        pause = STARTING_LOOK_S if soon else LOOK_S
+        pause = SOONEST_S if soon else self._haste.pause
         return max(0.0, min(pause, self._looked + pause - now))
 
     @property

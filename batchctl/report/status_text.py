@@ -18,6 +18,7 @@ from batchctl.report.wording import (
     printable,
     ranges_text,
     rate_text,
+    size_text,
 )
 
 _VERDICT = {
@@ -91,7 +92,9 @@ def _worker_text(worker: WorkerView) -> str:
     if worker.batch is not None:
         text += f" mini-batch {worker.batch}"
     text += f" for {duration_text(worker.since_s)}, cpus {ranges_text(worker.cpus) or '-'}"
-    return text + (f", gpu {printable(worker.gpu)}" if worker.gpu else "")
+    text += f", {size_text(worker.memory)}" if worker.memory is not None else ""
+    text += f", gpu {printable(worker.gpu)}" if worker.gpu else ""
+    return text + (f" {size_text(worker.gpu_memory)}" if worker.gpu_memory is not None else "")
 
 
 def next_lines(snapshot: Snapshot | None, verdict: Liveness, *, out: str, summary: Summary | None) -> list[str]:

@@ -9,11 +9,10 @@ ways: a *drain* finishes what is leased (until `grace`), an *abort* kills the wo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.slot_health import InitDecision
-from batchctl.dispatch.threshold import Standing, judge, judge_batches
+from batchctl.dispatch.threshold import Standing
 from batchctl.engine.base import Engine
 from batchctl.errors import BatchctlError, InitFailedError
 from batchctl.model.events import (
@@ -31,11 +30,12 @@ from batchctl.model.events import (
 )
 from batchctl.model.job import JobSpec
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure, FailureKind, Scored
+from batchctl.model.outcome import Failure, FailureKind, Scored, Shortage
 from batchctl.model.progress import RunState
 from batchctl.run.columns import Columns
 from batchctl.run.crew import Crew
-from batchctl.run.ending import Conducted, Ending, init_error
+from batchctl.run.ending import Conducted, Ending, Phase, init_error, judge_so_far
+from batchctl.run.foreman import Foreman
 from batchctl.run.journal import Journal
 from batchctl.run.refusals import Refusals
 from batchctl.run.signals import StopSignals
@@ -47,14 +47,6 @@ _DISMISS_S = 30.0  # what shutdown() may take when all is done
 _SERVERS_LOST_IN_A_ROW = 3
 _MAX_WAIT_S = 0.25
 _KILL_S = 10.0  # what the kernel may take to end killed workers before they are left behind
-
-
-class Phase(StrEnum):
-    """How the loop is going."""
-
-    RUNNING = "running"
-    DRAINING = "draining"
-    ABORTING = "aborting"
 
 
 ChangedInputs = Callable[[Sequence[Lease]], BatchctlError | None]
@@ -70,6 +62,7 @@ class Conductor:
         engine: Engine,
         queue: FileQueue,
         crew: Crew,
+        foreman: Foreman,
         journal: Journal,
         teller: Teller,
         signals: StopSignals,
@@ -82,6 +75,7 @@ class Conductor:
         self._engine = engine
         self._queue = queue
         self._crew = crew
+        self._foreman = foreman
         self._journal = journal
         self._teller = teller
         self._signals = signals
@@ -101,14 +95,16 @@ class Conductor:
         self._teller.state = RunState.STARTING
         self._judge()  # a resume of a run that has failed already starts nobody
         if self._phase is Phase.RUNNING and not self._queue.finished:
-            self._crew.start()
+            self._foreman.start(waiting=self._queue.counts.waiting)
         while not self._is_over():
-            for event in self._engine.poll(min(_MAX_WAIT_S, self._journal.due_in(self._clock()))):
+            now = self._clock()
+            for event in self._engine.poll(min(_MAX_WAIT_S, self._journal.due_in(now), self._foreman.due_in(now))):
                 self._take(event)
             self._pump()
             self._heed_signals()
             if self._phase is Phase.RUNNING:
                 self._grant()
+                self._foreman.look(waiting=self._queue.counts.waiting)
             self._teller.tick()
         why = self._why or Conducted(Ending.ALL_DONE, "")  # what happens while the workers leave changes nothing
         self._dismiss()
@@ -131,6 +127,7 @@ class Conductor:
 
     def _stop(self, why: Conducted | BatchctlError, *, drain: bool) -> None:
         """Wind down. The first reason stands."""
+        self._foreman.rest()
         if self._why is None:
             self._why = why
         if not drain:
@@ -139,7 +136,6 @@ class Conductor:
             self._phase = Phase.DRAINING
             self._teller.winding_down(within_s=self._spec.grace)
             self._deadline = self._clock() + self._spec.grace
-            self._crew.replace = False
             self._crew.withdraw()  # they stay unfinished: the next epoch leases them
 
     def _abort(self) -> None:
@@ -185,19 +181,24 @@ class Conductor:
             case LeasesScored(slot, incarnation, scored):
                 self._take_scored(slot, incarnation, scored)
             case LeaseFailed(slot, incarnation, lease, failure, run_ns):
-                self._charge(slot, incarnation, lease, failure, run_ns)
+                if failure.shortage is Shortage.NONE:
+                    self._charge(slot, incarnation, lease, failure, run_ns)
+                else:
+                    self._take_shortage(slot, incarnation, lease, failure, run_ns)
             case LeasesReturned(slot, incarnation, leases, unsent):
                 self._take_returned(slot, incarnation, leases, unsent)
             case ColumnsSeen(_, incarnation, header):
                 self._columns.seen(incarnation, header)
             case WorkerReady():
                 self._crew.passed_init(event)
+                self._foreman.ready(event.slot)
                 self._teller.worker_ready(event)
             case InitFailed():
                 self._take_init_failed(event)
             case WorkerGone():
                 self._columns.gone(event.incarnation)
                 self._teller.worker_gone(event)
+                self._foreman.gone(event)
                 self._crew.gone(event)
             case GuestWarned(slot, _, text):
                 self._teller.warn(slot, text)
@@ -214,7 +215,9 @@ class Conductor:
         # What is not accepted is an answer that nobody waits for any more.
         fresh = [scored for scored in found if accepted(scored.lease)]
         if fresh:
-            self._crew.scored(slot, sum(scored.run_ns for scored in fresh) // len(fresh))
+            run_ns = sum(scored.run_ns for scored in fresh)
+            self._crew.scored(slot, run_ns // len(fresh))
+            self._foreman.scored(slot, run_ns=run_ns, items=sum(scored.lease.count for scored in fresh))
             self._journal.add_scored(fresh)
             self._teller.scored(slot, incarnation, fresh)
 
@@ -238,6 +241,21 @@ class Conductor:
             self._journal.add_records(verdict.records)
             self._teller.charged(slot, incarnation, lease, failure, run_ns, verdict)
 
+    def _take_shortage(self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int) -> None:
+        """Memory ran out under a lease. What the kernel's kill means for the crew is told when the worker is gone."""
+        failure = self._mask(failure)
+        verdict = self._queue.starved(lease, failure, alone=self._crew.live < 2)
+        if failure.shortage is Shortage.GPU:
+            self._foreman.starved(slot, in_init=False, gpu=True)
+        if verdict is None:
+            return
+        if verdict.records:
+            self._crew.charged(slot, run_ns, died=failure.kind is not FailureKind.FAILED)
+            self._journal.add_records(verdict.records)
+            self._teller.charged(slot, incarnation, lease, verdict.records[0].failure, run_ns, verdict)
+        else:
+            self._teller.spared(slot, incarnation, lease, failure, run_ns, verdict)
+
     def _take_returned(self, slot: int, incarnation: int, leases: Sequence[Lease], unsent: bool) -> None:
         for verdict in self._queue.returned(leases, began=unsent):
             self._journal.add_records(verdict.records)
@@ -245,11 +263,14 @@ class Conductor:
             self._teller.charged(slot, incarnation, lease, failure, 0, verdict)
 
     def _take_init_failed(self, event: InitFailed) -> None:
-        decision = self._crew.failed_init(event)
         self._teller.init_failed(event)
+        if event.failure.shortage is not Shortage.NONE and self._crew.live > 1:
+            return  # the foreman is told when it is gone
+        decision = self._crew.failed_init(event)
         if decision is InitDecision.END_RUN:
             self._stop(init_error(self._mask(event.failure), where=str(self._spec.script)), drain=False)
         elif decision is InitDecision.CLOSE_SLOT:
+            self._foreman.given_up(event.slot)
             self._teller.note(f"slot {event.slot} is closed: init() failed there three times in a row", level="warning")
 
     def _take_engine_lost(self, cause: str) -> None:
@@ -263,6 +284,9 @@ class Conductor:
 
     def _grant(self) -> None:
         if self._journal.is_full:
+            return
+        if self._queue.only_suspects and self._crew.live > 1:
+            self._foreman.keep_one()  # the suspect is to have the machine to itself
             return
         waiting = self._queue.counts.waiting
         for _slot, leases in self._crew.grant(self._take_leases, waiting=waiting):
@@ -318,16 +342,9 @@ class Conductor:
     def _judge(self) -> None:
         """Is a threshold exceeded by what is durable? At the end `ending` asks once more."""
         if self._phase is Phase.RUNNING and not self._queue.finished:
-            spec, counts = self._spec, self._queue.counts
-            ok, failed = counts.ok, counts.failed + self._teller.quarantined_durably
-            judgement = judge(spec.error_threshold, ok=ok, failed=failed, total=counts.items, finished=False)
-            if judgement.standing is Standing.WITHIN:
-                judgement = judge_batches(
-                    failed=self._teller.failed_batches.count(spec.error_threshold),
-                    batches=counts.batches,
-                    threshold=spec.mini_batch_error_threshold,
-                    percent=spec.allowed_failed_percent,
-                    finished=False,
-                )
+            spec, counts, teller = self._spec, self._queue.counts, self._teller
+            failed = counts.failed + teller.quarantined_durably
+            failed_batches = teller.failed_batches.count(spec.error_threshold)
+            judgement = judge_so_far(spec, counts, failed=failed, failed_batches=failed_batches, finished=False)
             if judgement.standing is not Standing.WITHIN:
                 self._stop(Conducted(Ending.THRESHOLD, judgement.reason), drain=False)

@@ -15,7 +15,10 @@ from batchctl.run.ready import Ready
 from batchctl.run.surroundings import script_arguments, script_environment
 
 
-def engine_job(ready: Ready, *, epoch: int, sizing: Sizing, mask: Mask) -> EngineJob:
+def engine_job(
+    ready: Ready, *, epoch: int, sizing: Sizing, mask: Mask, was_starved: Callable[[int], bool | None]
+) -> EngineJob:
+    """What the engine is configured with; the folders that workers need are there on return."""
     spec, layout = ready.spec, ready.layout
     for folder in (layout.stage, layout.spill, layout.logs):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -50,6 +53,7 @@ def engine_job(ready: Ready, *, epoch: int, sizing: Sizing, mask: Mask) -> Engin
         scorer=spec.scorer,
         chunk_rows=spec.mlflow_chunk_rows,
         log_sink=log_sink,
+        was_starved=was_starved,
     )
 
 

@@ -19,13 +19,13 @@ from batchctl.model.job import JobSpec
 from batchctl.model.node import Slot
 from batchctl.node.render import cpulist, disk_lines
 from batchctl.plan.summary import added_files, summarise
-from batchctl.processes import child_environment
 from batchctl.run.existing import Existing, read_existing
 from batchctl.run.masking import masked_errors
 from batchctl.run.prepare import fingerprint_of, input_request, plan_inputs, script_problems
-from batchctl.run.ready import open_plan, probe_node, size_slots
+from batchctl.run.ready import open_plan
 from batchctl.run.request import RunOptions, interpreter_for, layout_for
 from batchctl.run.schedule import told_schedule
+from batchctl.run.staffing import staff
 from batchctl.store.replay import replay
 
 
@@ -87,11 +87,15 @@ def check_job(spec: JobSpec) -> CheckReport:
 def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     """List the inputs, form the mini-batches, size the node, and compare with what is in OUT, if that is given."""
     image = plan_inputs(spec, stdin=options.stdin, preview=True)
-    environ = child_environment(spec.environment)
-    report = probe_node(spec, environ=environ, paths=_places(spec))
-    sizing = size_slots(spec, environ=environ, report=report)
     disk = RealDisk()
-    existing = read_existing(disk, layout_for(spec)) if spec.out is not None else None
+    layout = layout_for(spec) if spec.out is not None else None
+    existing = read_existing(disk, layout) if layout is not None else None
+    fingerprint = existing.fingerprint if existing is not None else None
+    if fingerprint is None and spec.hint is not None:
+        interpreter = interpreter_for(spec)
+        fingerprint = fingerprint_of(spec, _facts(spec, interpreter), interpreter, stdin=options.stdin, old=None)
+    staffing = staff(spec, layout, fingerprint, paths=_places(spec))
+    sizing, report = staffing.sizing, staffing.report
     summary = summarise(image)
     schedule = told_schedule(spec, items=image.items, sized=not image.findings.unsized, planned=False)
     state, done = "new", (0, 0)
@@ -125,7 +129,7 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
         done_items=done[0],
         done_batches=done[1],
         differences=differing,
-        notes=(*summary.warnings, *summary.notes, *report.notes),
+        notes=(*summary.warnings, *summary.notes, *report.notes, *staffing.notes),
     )
 
 

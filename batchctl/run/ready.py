@@ -10,9 +10,10 @@ from pathlib import Path
 
 from batchctl.errors import CorruptionError
 from batchctl.model.job import JobSpec
-from batchctl.model.node import NodeReport, Sizing
+from batchctl.model.node import Footprint, NodeReport, Sizing
 from batchctl.node.probe import probe
 from batchctl.node.sizing import size_node
+from batchctl.plan.fingerprint import Fingerprint
 from batchctl.plan.read import Plan
 from batchctl.store.layout import RunLayout
 
@@ -26,6 +27,7 @@ class Ready:
     run_id: str
     plan_crc: int
     command: tuple[str, ...]
+    fingerprint: Fingerprint
 
 
 def open_plan(layout: RunLayout, crc: int) -> Plan:
@@ -44,20 +46,21 @@ def probe_node(spec: JobSpec, *, environ: Mapping[str, str], paths: Sequence[str
     return probe(visible_gpus=visible, paths=paths, environ=environ)
 
 
-def size_slots(spec: JobSpec, *, environ: Mapping[str, str], report: NodeReport | None = None) -> Sizing:
-    """The slots of this node for this spec, and why so many. Raises NodeTooSmallError."""
+def size_slots(spec: JobSpec, report: NodeReport, *, footprint: Footprint | None) -> Sizing:
+    """The places on this node for workers of this spec, and why so many; `footprint` where one is remembered. Raises
+    NodeTooSmallError."""
     return size_node(
-        probe_node(spec, environ=environ) if report is None else report,
+        report,
         workers=spec.workers,
         threads=spec.threads,
         pin=spec.pin,
         reserve=spec.mem_reserve,
-        model_bytes=_bytes_of(spec.model),
-        grown=False,  # the crew starts all slots at once
+        footprint=footprint,
+        model_bytes=bytes_of(spec.model),
     )
 
 
-def _bytes_of(model: Path | None) -> int:
+def bytes_of(model: Path | None) -> int:
     """What a model takes on disk; 0 where there is none. Links are followed, a folder that is met twice counts once."""
     if model is None:
         return 0

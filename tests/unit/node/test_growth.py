@@ -63,7 +63,7 @@ SCENARIOS: dict[str, Case] = {
     ),
     "an outlier of the remembered size is reckoned with": Case(
         Box(memory=4096, first=3), Work(peak=lambda k: 800 if k == 9 else 0), lambda o: o.crew == 3 and not o.retired,
-        "(remembered)", assumed=REMEMBERED,
+        "1000 MiB each", assumed=REMEMBERED,
     ),
     "what was remembered was too little": Case(
         Box(memory=4096, first=4), Work(base=1500), lambda o: o.last_crew <= 2, "(measured, peak of", assumed=REMEMBERED
