@@ -29,10 +29,11 @@ import sys
 from collections import deque
 from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
-from . import limits, preload, wire
+from . import limits, wire
 from .config import SCRIPT, Fork, Job, fork_of, job_of
 from .facts import find_facts
 from .failure import describe
+from .preload import Preloaded
 from .throwaway import ask_child
 from .worker import Descriptors, live
 
@@ -56,6 +57,7 @@ class Server:
         self._job: Optional[Job] = None
         self._workers: Dict[int, _Worker] = {}
         self._quitting = False
+        self._preloaded = Preloaded()
         # Wakes poll() when a child has ended; non-blocking at both ends, as set_wakeup_fd demands.
         self._wake, waker = socket.socketpair()
         self._wake.setblocking(False)
@@ -106,7 +108,7 @@ class Server:
     def _answer(self, frame: wire.Frame) -> None:
         if frame.kind == wire.JOB:
             self._job = job_of(frame)
-            for name, reason in preload.load(self._job):
+            for name, reason in self._preloaded.bring(self._job, busy=bool(self._workers)):
                 self._say(wire.PRELOAD_REFUSED, {"module": name, "reason": reason})
             # What exists now is shared with every worker; a collection in a worker must not touch (and so copy) it.
             gc.collect()
@@ -132,7 +134,7 @@ class Server:
             server = os.getpid()
             pid = os.fork()
             if pid == 0:
-                live(self._job, fork, descriptors, server=server)
+                live(self._job, fork, descriptors, server=server, preloaded=self._preloaded)
         finally:
             for fd in descriptors:
                 os.close(fd)
