@@ -6,7 +6,8 @@ workers.
 The control socket carries wire frames both ways; the three descriptors of a FORK (channel, page, log) come by
 SCM_RIGHTS with the bytes of that frame, first in first out. Requests are answered in order:
 
-    JOB      nothing (or PRELOAD_REFUSED); must come before the first FORK. Again: replaces the configuration
+    JOB      nothing (or PRELOAD_REFUSED); must come before the first FORK. Again: replaces the configuration.
+             Where it preloads, another process goes on as the server (preload.py)
     FORK     FORKED, and EXITED when that worker has ended
     FACTS    FACTS_FOUND
     QUIT     kills what is left, reports it, and leaves with 0
@@ -86,9 +87,11 @@ class Server:
         return 0
 
     def _receive(self) -> bool:
-        data, ancillary, _flags, _address = self._control.recvmsg(
-            _READ, socket.CMSG_SPACE(64 * _FDS_PER_FORK * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
-        )
+        room = socket.CMSG_SPACE(64 * _FDS_PER_FORK * array.array("i").itemsize)
+        try:
+            data, ancillary, _flags, _address = self._control.recvmsg(_READ, room, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:  # closed over there, with something of ours unread
+            return False
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds = array.array("i")

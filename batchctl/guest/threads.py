@@ -20,6 +20,7 @@ class _Library(NamedTuple):
     named: str
     variables: Tuple[str, ...]
     calls: Tuple[str, ...]
+    most_cpus: bool = False  # loaded, it takes no more than there are cpus, whatever the variable says
 
 
 # OpenBLAS in wheels of numpy and scipy has its names changed, before and behind; which call it has, it has once.
@@ -28,7 +29,7 @@ _OPENBLAS = tuple(
 )
 _LIBRARIES = (
     _Library(r"lib(gomp|i?omp5?)\b", ("OMP_NUM_THREADS",), ("omp_set_num_threads",)),
-    _Library(r"lib\w*openblas", ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"), _OPENBLAS),
+    _Library(r"lib\w*openblas", ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"), _OPENBLAS, True),
     _Library(r"libblis\b", ("BLIS_NUM_THREADS", "OMP_NUM_THREADS"), ("bli_thread_set_num_threads",)),
     _Library(r"libmkl_rt\b", ("MKL_NUM_THREADS", "OMP_NUM_THREADS"), ("MKL_Set_Num_Threads",)),
 )
@@ -46,7 +47,8 @@ def raise_caps(environment: Mapping[str, str]) -> List[str]:
     for path in mapped_libraries():
         for library in _LIBRARIES:
             if re.match(library.named, os.path.basename(path)):
-                trouble.append(_tell(path, library, asked(environment, library.variables)))
+                count = asked(environment, library.variables)
+                trouble.append(_tell(path, library, min(count, _cpus()) if library.most_cpus else count))
     for module, variables, call in _MODULES:
         function = getattr(sys.modules.get(module), call, None)
         if function is not None:
@@ -61,6 +63,10 @@ def asked(environment: Mapping[str, str], variables: Sequence[str]) -> int:
         found = re.match(r"\s*([1-9]\d{0,5})\s*(,|$)", environment.get(name, ""))
         if found:
             return int(found.group(1))
+    return _cpus()
+
+
+def _cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 

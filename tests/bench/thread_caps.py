@@ -1,9 +1,9 @@
 """What thread caps are worth: `python -m tests.bench.thread_caps --python ENV/bin/python [--library torch]`.
 
-Two workers multiply matrices, through the real command, in interleaved rounds: capped as batchctl caps them (the cpus
-of the slot), and uncapped as users have it who set OMP_NUM_THREADS and the like to the number of cpus, in every worker.
-What is compared is the time of all run() calls together, from the first's start to the last's end (the workers' own
-stamps), so that starting costs nothing here. `--pin`: the pinning of both (default: batchctl's own).
+Two workers multiply matrices, through the real command, in interleaved rounds: capped, as batchctl does it (the cpus of
+the slot, pinned to them); uncapped (OMP_NUM_THREADS and the like are the number of cpus), pinned all the same; and
+uncapped and free, as workers are that nobody sizes. What is compared is the time of all run() calls together, from the
+first's start to the last's end (the workers' own stamps), so that starting costs nothing here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pathlib import Path
 
 from tests.bench.stopwatch import Lap, lap
 
-GOAL = 1.3
+GOAL = 1.3  # capped, against free
+CAPPED, UNCAPPED, FREE = "capped", "uncapped", "uncapped and free"
+UNPIN = "import os\n\nos.sched_setaffinity(0, range(os.cpu_count()))\n"
 WORKERS = 2
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 BUSY = 0.25  # cores that others may take before a round says little
@@ -74,7 +76,7 @@ def run(mini_batch):
 """
 
 
-def measure(batchctl: str, given: argparse.Namespace, *, capped: bool, work: Path) -> tuple[float, Lap]:
+def measure(batchctl: str, given: argparse.Namespace, *, how: str, work: Path) -> tuple[float, Lap]:
     """Seconds of scoring in one run, and the run from outside. SystemExit where it fails."""
     inputs, code, stamps, out = (work / name for name in ("in", "code", "stamps", "out"))
     for folder in (stamps, out):
@@ -84,12 +86,11 @@ def measure(batchctl: str, given: argparse.Namespace, *, capped: bool, work: Pat
     for number in range(given.items):
         (inputs / f"{number:03d}.txt").touch()
     text = SCRIPTS[given.library].format(size=given.size, rounds=given.products) + STAMPED
-    (code / "score.py").write_text(text)
+    (code / "score.py").write_text((UNPIN if how == FREE else "") + text)
     argv = [batchctl, "run", str(code / "score.py"), str(inputs), "-o", str(out), "-q", "--python", given.python]
     argv += ["--workers", str(WORKERS), "--mini-batch-size", "1", "--env", f"BENCH_STAMPS={stamps}"]
-    argv += ["--pin", given.pin] if given.pin else []
     argv += ["--preload", given.library] if given.preload else []
-    if not capped:
+    if how != CAPPED:
         argv += [word for name in VARIABLES for word in ("--env", f"{name}={os.cpu_count()}")]
     plain = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     found = lap(argv, log=work / "log", env=plain)
@@ -109,38 +110,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--products", type=int, default=400, help="matrix products an item")
     parser.add_argument("--items", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pin", default="", help="none, cores or numa")
     parser.add_argument("--preload", action="store_true", help="with the library preloaded")
     parser.add_argument("--gate", action="store_true", help="exit 1 where the goal is missed")
     parser.add_argument("--batchctl", default=str(Path(sys.executable).parent / "batchctl"), help="the executable")
     given = parser.parse_args(arguments)
-    laps: dict[bool, list[float]] = {True: [], False: []}
-    cpu: dict[bool, list[float]] = {True: [], False: []}
+    names = [CAPPED, UNCAPPED, FREE]
+    laps: dict[str, list[float]] = {name: [] for name in names}
     busiest = 0.0
     with tempfile.TemporaryDirectory(prefix="batchctl-bench-") as scratch:
         for number in range(given.rounds):
-            for capped in (True, False) if number % 2 else (False, True):
-                seconds, whole = measure(given.batchctl, given, capped=capped, work=Path(scratch))
-                laps[capped].append(seconds)
-                cpu[capped].append(whole.cpu_s)
+            for name in names if number % 2 else reversed(names):
+                seconds, whole = measure(given.batchctl, given, how=name, work=Path(scratch))
+                laps[name].append(seconds)
                 busiest = max(busiest, whole.others)
-                name = "capped" if capped else "uncapped"
-                print(
-                    f"round {number + 1}: {name:<8} {seconds:6.2f} s, {whole.cpu_s:6.2f} s of cpu, "
-                    f"others {whole.others:.2f} cores",
-                    flush=True,
-                )
-    pairs = list(zip(laps[False], laps[True], strict=True))
-    ratio = statistics.median(uncapped / capped for uncapped, capped in pairs)
+                print(f"round {number + 1}: {name:<17} {seconds:6.2f} s, others {whole.others:.2f} cores", flush=True)
     print(f"\n{given.library}, {given.size} x {given.size}, {WORKERS} workers, {os.cpu_count()} cpus")
-    for name, capped in (("capped", True), ("uncapped", False)):
-        found = laps[capped]
+    for name, found in laps.items():
+        ratios = [other / mine for other, mine in zip(found, laps[CAPPED], strict=True)]
         print(
             f"{name}: {statistics.median(found):.2f} s ({min(found):.2f}-{max(found):.2f}), "
-            f"{statistics.median(cpu[capped]):.2f} s of cpu for the whole run"
+            f"{statistics.median(ratios):.2f} of capped ({', '.join(f'{one:.2f}' for one in ratios)})"
         )
-    ratios = ", ".join(f"{uncapped / capped:.2f}" for uncapped, capped in pairs)
-    print(f"capped is {ratio:.2f} times as fast ({ratios}); goal {GOAL:.1f}")
+    ratio = statistics.median(other / mine for other, mine in zip(laps[FREE], laps[CAPPED], strict=True))
+    print(f"capped is {ratio:.2f} times as fast as free; goal {GOAL:.1f}")
     if busiest > BUSY:
         print(
             f"others took up to {busiest:.2f} cores meanwhile: measure again on a quiet machine before believing this"

@@ -119,8 +119,7 @@ def _family(root: int) -> list[int]:
 def render(laps: dict[str, list[Start]], *, modules: list[str], workers: int) -> tuple[str, bool]:
     """The table and the verdict, and whether both bounds are met. Ratios are those of the same round."""
     lines = [
-        f"{workers} workers importing {', '.join(modules)}; {len(laps['without'])} interleaved rounds; "
-        f"{os.cpu_count()} cpus",
+        f"{workers} workers importing {', '.join(modules)}; {len(laps['without'])} rounds; {os.cpu_count()} cpus",
         "",
         "| | start s, median (min-max) | first ready s | private MiB of the workers | Pss MiB of the run |",
         "|---|---|---|---|---|",
