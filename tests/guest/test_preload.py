@@ -30,6 +30,7 @@ MODULES = {
     "polling": "import select\nheld = select.epoll()\n",
     "parental": "import subprocess\nheld = subprocess.Popen(['sleep', '600'])\n",
     "reading": "held = open(__file__)\nheld.readline()\nrest = 'the second line'\n",
+    "slow": "import time\ntime.sleep(0.5)\n",
     "meddling": (
         "import logging, os, signal, sys\nlogging.basicConfig(format='MINE %(message)s')\n"
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nsignal.set_wakeup_fd(-1)\n"
@@ -51,7 +52,7 @@ REFUSED = {
     "polling": "importing it opens a descriptor (anon_inode:[eventpoll]), which workers cannot share",
     "parental": "importing it starts a process",
 }
-TAKEN = ("quiet", "printing", "joined", "reading", "meddling")
+TAKEN = ("quiet", "printing", "joined", "reading", "slow", "meddling")
 LOADED = "import os, sys\ndef run(b): return [sorted(set(%r) & set(sys.modules))]\n"
 
 
