@@ -297,7 +297,8 @@ def _tell_end(
     teller.message = verdict.reason
     teller.tick(force=True)
     write_summary(layout.summary, summary)
-    forgotten = remember(staffing, layout, foreman=foreman, items_fitted=queue.most_items)
+    done = verdict.code is ExitCode.OK
+    forgotten = remember(staffing, layout, foreman=foreman, items_fitted=queue.most_items, done=done)
     if forgotten:
         teller.note(forgotten, level="warning")
     tell_quarantine(ready, plan, disk=disk, items=summary.items_quarantined)

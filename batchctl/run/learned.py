@@ -2,7 +2,8 @@
 
 It lies beside the run and outlives it (`--fresh` keeps it); `--hint OUT` reads another run's. It tells and proves
 nothing: whole or absent, never half, but not durable; a file that cannot be used is ignored, and why is handed back as
-a note. An entry is only ever raised: the next epoch may have seen small files only.
+a note. An entry is raised at once, and falls half of the way after a run that was done and needed less: one large file
+must not cost all later runs their workers, and an epoch that was cut short may have seen small files only.
 """
 
 from __future__ import annotations
@@ -79,15 +80,15 @@ def read_learned(path: Path, key: LearnedKey) -> Found:
     return Found(next((entry for entry in entries if entry.key == key), None), note)
 
 
-def write_learned(path: Path, learned: Learned) -> str:
-    """Add or raise an entry; the run directory exists. Returns "" or, in words, why nothing was written: what is only a
-    first guess ends no run."""
+def write_learned(path: Path, learned: Learned, *, done: bool = False) -> str:
+    """Add or amend an entry; the run directory exists. `done`: the run has come to its end. Returns "" or, in words,
+    why nothing was written: what is only a first guess ends no run."""
     entries, note = _read(path)
     if note.endswith(_NEWER):
         return note
     before = next((entry for entry in entries if entry.key == learned.key), None)
     kept = [entry for entry in entries if entry.key != learned.key][-(KEPT - 1) :]
-    kept.append(_raised(before, learned) if before else learned)
+    kept.append(_amended(before, learned, done=done) if before else learned)
     text = json.dumps({"format": LEARNED_FORMAT, "learned": [asdict(entry) for entry in kept]}, indent=1)
     try:
         replace_file(path, text.encode("ascii") + b"\n")
@@ -96,14 +97,18 @@ def write_learned(path: Path, learned: Learned) -> str:
     return ""
 
 
-def _raised(before: Learned, now: Learned) -> Learned:
+def _amended(before: Learned, now: Learned, *, done: bool) -> Learned:
     fitted = [size for size in (before.items_fitted, now.items_fitted) if size is not None]
     return replace(
         now,
-        memory=max(before.memory, now.memory),
-        gpu=max(before.gpu or 0, now.gpu or 0) or None,
+        memory=_towards(before.memory, now.memory, done=done),
+        gpu=_towards(before.gpu or 0, now.gpu or 0, done=done and now.gpu is not None) or None,
         items_fitted=min(fitted, default=None),
     )
+
+
+def _towards(before: int, now: int, *, done: bool) -> int:
+    return (before + now) // 2 if done and now < before else max(before, now)
 
 
 _NEWER = "a newer batchctl wrote it"

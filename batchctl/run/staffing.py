@@ -92,11 +92,11 @@ def foreman_of(staffing: Staffing, *, auto: bool, engine: Engine, roll: Roll, te
     return foreman, crew
 
 
-def remember(staffing: Staffing, layout: RunLayout, *, foreman: Foreman, items_fitted: int) -> str:
+def remember(staffing: Staffing, layout: RunLayout, *, foreman: Foreman, items_fitted: int, done: bool) -> str:
     """Keep what was learned for the next run; in words why that could not be done, or ""."""
     footprint = foreman.footprint
     if footprint is None or staffing.key is None:
         return ""
     fitted = items_fitted or None
     learned = Learned.of(staffing.key, footprint, items_fitted=fitted, workers=foreman.most, seen=time.time())
-    return write_learned(layout.learned, learned)
+    return write_learned(layout.learned, learned, done=done)

@@ -51,12 +51,23 @@ RAISED: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", RAISED)
-def test_an_entry_is_only_raised(case: str, tmp_path: Path) -> None:
+def test_an_entry_is_raised(case: str, tmp_path: Path) -> None:
     before, now, kept = RAISED[case]
     path = tmp_path / "learned.json"
     write_learned(path, learned(**before))
     write_learned(path, learned(**now))
     assert read_learned(path, KEY) == (learned(**(now | kept)), "")
+
+
+def test_a_run_that_was_done_and_needed_less_lowers_an_entry_half_of_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "learned.json"
+    write_learned(path, learned(memory=8 * GIB, gpu=4 * GIB), done=True)
+    write_learned(path, learned(memory=2 * GIB, gpu=None), done=True)
+    assert read_learned(path, KEY).learned == learned(memory=5 * GIB, gpu=4 * GIB)
+    write_learned(path, learned(memory=2 * GIB, gpu=2 * GIB), done=False)
+    assert read_learned(path, KEY).learned == learned(memory=5 * GIB, gpu=4 * GIB)
+    write_learned(path, learned(memory=6 * GIB, gpu=2 * GIB), done=True)
+    assert read_learned(path, KEY).learned == learned(memory=6 * GIB, gpu=3 * GIB)
 
 
 def test_the_newest_are_kept(tmp_path: Path) -> None:
