@@ -85,6 +85,11 @@ class FileQueue:
         """Is what is left to be had alone? The machine is to be its own: dismiss all workers but one before `take`."""
         return bool(self._odd.held) and not (self._leased or self._fresh.left or self._odd.soon)
 
+    @property
+    def shareable(self) -> int:
+        """How many wait that several workers may share: all but those that are to run alone."""
+        return self._fresh.left + self._odd.soon
+
     def pending(self) -> Pending:
         """What is left, parts in plan order. Costs as much as there are parts."""
         return pending_of(self._odd.by_batch, self._odd.suspects, fresh=self._fresh.left, leased=self._leased)

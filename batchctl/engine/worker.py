@@ -67,6 +67,7 @@ class Worker:
         self.phase = Phase.STARTING
         self.started_ns = started_ns
         self.ready = False  # passed init()
+        self.told_ns = 0  # when it was told to stop; 0: it was not
         self.fault = ""  # what it did that no worker of ours does; it is killed for it
         self._before_late = self.phase
         self._late_serial = 0
@@ -101,6 +102,7 @@ class Worker:
 
     def tell_to_stop(self) -> None:
         """Let it finish and leave; a late one too, should it come back by itself."""
+        self.told_ns = page.now_ns()
         if self.phase is Phase.LATE:
             self._before_late = Phase.STOPPING
         else:

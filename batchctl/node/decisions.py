@@ -13,7 +13,7 @@ KINDS = (
     ("warning", "warning"),
     ("stopped", "growth stop"),
     ("retired", "retirement"),
-    ("starved", "out-of-memory death"),
+    ("starved", "memory shortage"),
     ("reopened", "reopened place"),
     ("recycled", "recycled worker"),
     ("gpu", "full GPU"),

@@ -128,10 +128,11 @@ class Growth:
         self._need.was_killed(gpu=gpu)
         self._quiet.disturbed(now)
         what = "ran out of GPU memory" if gpu else "was killed for memory"
-        why = f"{what} in {'init()' if in_init else 'run()'}{f', holding {size(held.pss)}' if held else ''}"
+        taken = 0 if held is None else (held.gpu or 0) if gpu else held.pss
+        why = f"{what} in {'init()' if in_init else 'run()'}{f', holding {size(taken)}' if taken else ''}"
         if gpu and not in_init:
             self._told.add("starved", f"worker {slot} {why}")
-            return self._make_room_on_gpu(place, f"it {why}", now=now)
+            return self._make_room_on_gpu(place, f"it {what}", now=now)
         rivals = self._places.neighbours(place) if gpu else [other for other in self._places.live if other is not place]
         if not rivals or place.state not in LIVE:
             self._told.add("starved", f"worker {slot} {why}")

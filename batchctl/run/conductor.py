@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.slot_health import InitDecision
-from batchctl.dispatch.threshold import Standing
 from batchctl.engine.base import Engine
 from batchctl.errors import BatchctlError, InitFailedError
 from batchctl.model.events import (
@@ -34,7 +33,7 @@ from batchctl.model.outcome import Failure, FailureKind, Scored, Shortage
 from batchctl.model.progress import RunState
 from batchctl.run.columns import Columns
 from batchctl.run.crew import Crew
-from batchctl.run.ending import Conducted, Ending, Phase, init_error, judge_so_far
+from batchctl.run.ending import Conducted, Ending, Phase, excess_so_far, init_error
 from batchctl.run.foreman import Foreman
 from batchctl.run.journal import Journal
 from batchctl.run.refusals import Refusals
@@ -47,7 +46,6 @@ _DISMISS_S = 30.0  # what shutdown() may take when all is done
 _SERVERS_LOST_IN_A_ROW = 3
 _MAX_WAIT_S = 0.25
 _KILL_S = 10.0  # what the kernel may take to end killed workers before they are left behind
-
 
 ChangedInputs = Callable[[Sequence[Lease]], BatchctlError | None]
 
@@ -104,7 +102,7 @@ class Conductor:
             self._heed_signals()
             if self._phase is Phase.RUNNING:
                 self._grant()
-                self._foreman.look(waiting=self._queue.counts.waiting)
+                self._foreman.look(waiting=self._queue.counts.waiting, shareable=self._queue.shareable)
             self._teller.tick()
         why = self._why or Conducted(Ending.ALL_DONE, "")  # what happens while the workers leave changes nothing
         self._dismiss()
@@ -264,7 +262,11 @@ class Conductor:
 
     def _take_init_failed(self, event: InitFailed) -> None:
         self._teller.init_failed(event)
-        if event.failure.shortage is not Shortage.NONE and self._crew.live > 1:
+        shortage = event.failure.shortage
+        if shortage is Shortage.GPU:  # an exception: nobody will say so when it is gone
+            if self._foreman.starved(event.slot, in_init=True, gpu=True):
+                return  # its neighbours on the GPU go on without it
+        elif shortage is not Shortage.NONE and self._crew.live > 1:
             return  # the foreman is told when it is gone
         decision = self._crew.failed_init(event)
         if decision is InitDecision.END_RUN:
@@ -342,9 +344,7 @@ class Conductor:
     def _judge(self) -> None:
         """Is a threshold exceeded by what is durable? At the end `ending` asks once more."""
         if self._phase is Phase.RUNNING and not self._queue.finished:
-            spec, counts, teller = self._spec, self._queue.counts, self._teller
-            failed = counts.failed + teller.quarantined_durably
-            failed_batches = teller.failed_batches.count(spec.error_threshold)
-            judgement = judge_so_far(spec, counts, failed=failed, failed_batches=failed_batches, finished=False)
-            if judgement.standing is not Standing.WITHIN:
-                self._stop(Conducted(Ending.THRESHOLD, judgement.reason), drain=False)
+            lost, batches = self._teller.quarantined_durably, self._teller.failed_batches
+            excess = excess_so_far(self._spec, self._queue.counts, quarantined=lost, failed_batches=batches)
+            if excess:
+                self._stop(Conducted(Ending.THRESHOLD, excess), drain=False)

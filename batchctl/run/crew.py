@@ -64,9 +64,10 @@ class Crew:
 
     def keep_one(self) -> list[int]:
         """Retire all but one worker: the one that became ready last, which has had the least time to grow, or one that
-        will be. Returns the places that are retired by this."""
-        keep = next(reversed(self._estimates), None) if self._estimates else min(self._live, default=None)
-        leaving = [index for index in sorted(self._live) if index != keep and index in self._health.open_slots]
+        will be. Returns the places that are retired by this: never the last, however many are on their way out."""
+        staying = sorted(self._live.intersection(self._health.open_slots))
+        keep = next(reversed(self._estimates), None) if self._estimates else min(staying, default=None)
+        leaving = [index for index in staying if index != keep]
         for index in leaving:
             self.retire(index)
         return leaving

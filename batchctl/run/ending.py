@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from batchctl.dispatch.pending import Counts
-from batchctl.dispatch.threshold import Judgement, Standing, judge, judge_batches
+from batchctl.dispatch.threshold import FailedBatches, Judgement, Standing, judge, judge_batches
 from batchctl.errors import BatchctlError, ExitCode, InitFailedError, NodeTooSmallError, UsageError
 from batchctl.model.job import JobSpec
 from batchctl.model.outcome import Failure, FailureKind, Shortage
@@ -65,6 +65,13 @@ def judge_run(spec: JobSpec, conducted: Conducted, counts: Counts, *, failed_bat
     if judgement.standing is not Standing.WITHIN:
         return Verdict(ExitCode.THRESHOLD, RunState.FAILED, judgement.reason)
     return Verdict(ExitCode.OK, RunState.FINISHED)
+
+
+def excess_so_far(spec: JobSpec, counts: Counts, *, quarantined: int, failed_batches: FailedBatches) -> str:
+    """The threshold that is exceeded by what is durable, in words; "" while the run may go on. `quarantined`: items."""
+    failed, batches = counts.failed + quarantined, failed_batches.count(spec.error_threshold)
+    judgement = judge_so_far(spec, counts, failed=failed, failed_batches=batches, finished=False)
+    return "" if judgement.standing is Standing.WITHIN else judgement.reason
 
 
 def judge_so_far(spec: JobSpec, counts: Counts, *, failed: int, failed_batches: int, finished: bool) -> Judgement:

@@ -58,29 +58,37 @@ class Foreman:
         self._teller = teller
         self._clock = clock
         self._ready: set[int] = set()  # places whose worker has passed init()
-        self._not_before = 0.0
+        self._unproven: set[int] = set()  # of these, those whose worker has scored nothing yet
+        self._not_before = 0.0  # when the next look is due
+        self._floor = 0.0  # the earliest that it may be
 
     def start(self, *, waiting: int) -> None:
         """The first workers, never more than mini-batches that wait."""
         now = self._clock()
         self._act(self._growth.begin(waiting=waiting, now=now))
-        self._not_before = now + _FIRST_LOOK_S
+        self._not_before = self._floor = now + _FIRST_LOOK_S
 
     def ready(self, slot: int) -> None:
         """A worker passed init()."""
         self._ready.add(slot)
+        self._unproven.add(slot)
         self._growth.ready(slot, now=self._clock())
 
     def scored(self, slot: int, *, run_ns: int, items: int) -> None:
         """It has scored a mini-batch (or a part)."""
         self._growth.scored(slot, run_ns=run_ns, items=items)
+        if slot in self._unproven:  # it is to be measured now, not a second later
+            self._unproven.discard(slot)
+            self._hasten()
 
     def gone(self, event: WorkerGone) -> None:
         """Its process has ended; unless its place is given up by this, the crew begins another."""
         if event.shortage is not Shortage.NONE:
             self.starved(event.slot, in_init=event.slot not in self._ready)
         self._ready.discard(event.slot)
+        self._unproven.discard(event.slot)
         self._growth.gone(event.slot, now=self._clock())
+        self._hasten()
 
     def keep_one(self) -> None:
         """What is left is to have the machine to itself, and whoever scores it."""
@@ -96,24 +104,34 @@ class Foreman:
         """Workers at one time, the most there were."""
         return self._crew.most
 
-    def starved(self, slot: int, *, in_init: bool, gpu: bool = False) -> None:
-        """The kernel killed it for memory, or (`gpu`) CUDA had none left for it."""
-        self._act(self._growth.starved(slot, in_init=in_init, now=self._clock(), gpu=gpu))
+    def starved(self, slot: int, *, in_init: bool, gpu: bool = False) -> bool:
+        """The kernel killed it for memory, or (`gpu`) CUDA had none left for it. Is its place given up by this?"""
+        decisions = self._growth.starved(slot, in_init=in_init, now=self._clock(), gpu=gpu)
+        self._act(decisions)
+        return any(isinstance(one, Retired) and one.slot == slot for one in decisions)
 
     def due_in(self, now: float) -> float:
         """Seconds until the next look."""
         return max(0.0, self._not_before - now)
 
-    def look(self, *, waiting: int) -> None:
-        """If it is time: look, and act upon what is seen. `waiting`: mini-batches not handed out."""
+    def look(self, *, waiting: int, shareable: int) -> None:
+        """If it is time: look, and act upon what is seen. `waiting`: mini-batches not handed out; `shareable`: those of
+        them that several workers may share. What has to run alone needs somebody, and nobody beside him."""
         began = self._clock()
         if began < self._not_before:
             return
         reading = self._meter.read(self._roll.workers())
         self._roll.take(reading)
-        self._act(self._growth.look(reading, waiting=waiting, now=began))
+        wanted = shareable if self._crew.live else waiting
+        self._act(self._growth.look(reading, waiting=wanted, now=began))
         ended = self._clock()
-        self._not_before = max(ended + _SHARE * (ended - began), began + self._growth.look_in(now=began))
+        self._floor = ended + _SHARE * (ended - began)
+        self._not_before = max(self._floor, began + self._growth.look_in(now=began))
+
+    def _hasten(self) -> None:
+        """Something has happened that growth may want to look at sooner than it did at the last look."""
+        now = self._clock()
+        self._not_before = max(self._floor, min(self._not_before, now + self._growth.look_in(now=now)))
 
     @property
     def footprint(self) -> Footprint | None:
@@ -126,7 +144,7 @@ class Foreman:
 
     def rest(self) -> None:
         """The run winds down: the crew is as large as it will be."""
-        self._not_before = inf
+        self._not_before = self._floor = inf
 
     def close(self) -> None:
         """No more looks; may be called twice."""

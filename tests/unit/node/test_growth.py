@@ -300,7 +300,7 @@ def test_out_of_gpu_memory_recycles_the_worker_and_retires_its_neighbour() -> No
     growth = working(2, gpu="G")
     decisions = growth.starved(0, in_init=False, now=11.0, gpu=True)
     assert decisions == [
-        Recycled(0, "it ran out of GPU memory in run(), holding 1.0 GiB"),
+        Recycled(0, "it ran out of GPU memory"),  # without figures, which would make a note of each
         Retired(1, "its neighbour on G, worker 0, ran out of GPU memory", False),
     ]
     assert working(1, gpu="G").starved(0, in_init=True, now=11.0, gpu=True) == []
@@ -334,5 +334,5 @@ def test_what_happens_often_is_counted() -> None:
         for slot in (0, 1):
             growth.starved(slot, in_init=False, now=20.0 + turn)  # the first is retired, then there is but one
             growth.gone(slot, now=20.0 + turn)
-    assert "and 96 more out-of-memory deaths" in growth.reasons()
+    assert "and 96 more memory shortages" in growth.reasons()
     assert len(growth.reasons()) < 12

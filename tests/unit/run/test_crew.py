@@ -224,6 +224,17 @@ def test_one_is_kept_and_it_is_the_last_that_became_ready() -> None:
     assert bench.grant() == {2: 1}
 
 
+def test_who_is_on_his_way_out_is_not_the_one_that_is_kept() -> None:
+    bench = Bench(slots=2)
+    bench.engine.immortal = True  # takes his time
+    assert bench.crew.keep_one() == [0]
+    bench.engine.die(1)
+    bench.crew.gone(WorkerGone(1, 1, False, "exited with code 1"))
+    assert bench.engine.did[-1] == ("start", 1)
+    assert bench.crew.keep_one() == []  # its successor, in init(), is the last
+    assert (bench.crew.live, bench.crew.ready) == (2, 0)
+
+
 def test_neighbours_share_a_gpu() -> None:
     engine = Engine(Clock())
     crew = Crew(engine, [Slot(index, (), 1, gpu) for index, gpu in enumerate(("a", "b", "a", "a", None))])

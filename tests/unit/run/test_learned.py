@@ -101,6 +101,9 @@ USELESS: dict[str, tuple[bytes, str, bool]] = {
     "a wrong type": (json.dumps({"format": 1, "learned": [ENTRY | {"memory": "5"}]}).encode(), "was expected", True),
     "negative": (json.dumps({"format": 1, "learned": [ENTRY | {"memory": -5}]}).encode(), "out of range", True),
     "huge": (json.dumps({"format": 1, "learned": [ENTRY | {"gpu": 1 << 70}]}).encode(), "out of range", True),
+    "seen in a time that no float holds": (
+        json.dumps({"format": 1, "learned": [ENTRY | {"seen": 10**400}]}).encode(), "out of range", True
+    ),
     "seen never": (json.dumps({"format": 1, "learned": [ENTRY | {"seen": float("nan")}]}).encode(), "of range", True),
 }  # fmt: skip
 
