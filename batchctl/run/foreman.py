@@ -4,7 +4,8 @@ crew.
     gauge -> Reading -> growth -> opened | retired | recycled -> crew
 
 Looks cost time on the coordinator's thread (a page-table walk per worker), so they are taken as rarely as growth
-allows, and never for more than a twentieth of it.
+allows, and never for more than a twentieth of it. What happens between two looks may bring the next one forward: a
+worker that has finished its first mini-batch is measured at once, not when the second that was agreed on is over.
 """
 
 from __future__ import annotations
@@ -58,13 +59,16 @@ class Foreman:
         self._teller = teller
         self._clock = clock
         self._ready: set[int] = set()  # places whose worker has passed init()
-        self._not_before = 0.0
+        self._scored: set[int] = set()  # places whose worker has finished a mini-batch
+        self._rest_until = 0.0  # no look before that, whatever happens
+        self._due = 0.0
 
     def start(self, *, waiting: int) -> None:
         """The first workers, never more than mini-batches that wait."""
         now = self._clock()
         self._act(self._growth.begin(waiting=waiting, now=now))
-        self._not_before = now + _FIRST_LOOK_S
+        self._roll.sizing = self._growth.standing()
+        self._due = self._rest_until = now + _FIRST_LOOK_S
 
     def ready(self, slot: int) -> None:
         """A worker passed init()."""
@@ -74,13 +78,18 @@ class Foreman:
     def scored(self, slot: int, *, run_ns: int, items: int) -> None:
         """It has scored a mini-batch (or a part)."""
         self._growth.scored(slot, run_ns=run_ns, items=items)
+        if slot not in self._scored:
+            self._scored.add(slot)
+            self._bring_forward()
 
     def gone(self, event: WorkerGone) -> None:
         """Its process has ended; unless its place is given up by this, the crew begins another."""
         if event.shortage is not Shortage.NONE:
             self.starved(event.slot, in_init=event.slot not in self._ready)
         self._ready.discard(event.slot)
+        self._scored.discard(event.slot)
         self._growth.gone(event.slot, now=self._clock())
+        self._bring_forward()
 
     def keep_one(self) -> None:
         """What is left is to have the machine to itself, and whoever scores it."""
@@ -102,18 +111,20 @@ class Foreman:
 
     def due_in(self, now: float) -> float:
         """Seconds until the next look."""
-        return max(0.0, self._not_before - now)
+        return max(0.0, self._due - now)
 
     def look(self, *, waiting: int) -> None:
         """If it is time: look, and act upon what is seen. `waiting`: mini-batches not handed out."""
         began = self._clock()
-        if began < self._not_before:
+        if began < self._due:
             return
         reading = self._meter.read(self._roll.workers())
         self._roll.take(reading)
         self._act(self._growth.look(reading, waiting=waiting, now=began))
+        self._roll.sizing = self._growth.standing()
         ended = self._clock()
-        self._not_before = max(ended + _SHARE * (ended - began), began + self._growth.look_in(now=began))
+        self._rest_until = ended + _SHARE * (ended - began)
+        self._due = max(self._rest_until, began + self._growth.look_in(now=began))
 
     @property
     def footprint(self) -> Footprint | None:
@@ -124,13 +135,26 @@ class Foreman:
         """Why there were as many workers as there were, in words."""
         return self._growth.reasons()
 
+    def held_back(self) -> str:
+        """Why there were no more, where cpus and work would have allowed them; "" where they did not."""
+        return self._growth.held_back(self._crew.most)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What was measured and speaks against the number of workers that was asked for."""
+        return tuple(line.removeprefix("warning: ") for line in self._growth.told.of("warning"))
+
     def rest(self) -> None:
         """The run winds down: the crew is as large as it will be."""
-        self._not_before = inf
+        self._due = self._rest_until = inf
 
     def close(self) -> None:
         """No more looks; may be called twice."""
         self._meter.close()
+
+    def _bring_forward(self) -> None:
+        """Growth may want to see what has just happened."""
+        now = self._clock()
+        self._due = min(self._due, max(self._rest_until, now + self._growth.look_in(now=now)))
 
     def _act(self, decisions: Iterable[Decision]) -> None:
         for decision in decisions:

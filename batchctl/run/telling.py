@@ -242,6 +242,7 @@ class Teller:
             eta_s=left / rate if rate > 0 else None,
             workers=self._roll.workers(),
             message=self.message,
+            sizing=self._roll.sizing,
         )
 
     def _rate(self, now: float, done: int) -> float:
