@@ -89,7 +89,8 @@ def _progress_rows(progress: Progress, verdict: Liveness) -> list[tuple[str, str
 
 
 def _worker_text(worker: WorkerView) -> str:
-    text = f"{worker.slot}: pid {worker.pid}, {printable(worker.state)}"
+    pid = f"pid {worker.pid}, " if worker.pid else ""  # 0: a worker so young that its process is not known yet
+    text = f"{worker.slot}: {pid}{printable(worker.state)}"
     if worker.batch is not None:
         text += f" mini-batch {worker.batch}"
     text += f" for {duration_text(worker.since_s)}, cpus {ranges_text(worker.cpus) or '-'}"

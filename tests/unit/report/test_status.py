@@ -156,6 +156,12 @@ def test_the_text_of_a_running_run() -> None:
     ]
 
 
+def test_a_worker_so_young_that_its_pid_is_not_known_yet_has_none() -> None:
+    young = snapshot(progress(workers=(replace(progress().workers[1], pid=0),)))
+    text = status_text(young, Liveness.RUNNING, out="out", summary=None, now=1000.4)
+    assert "  workers   1: init for 1.5s, cpus 0-1, gpu GPU-1" in text.split("\n")
+
+
 RESUME = "batchctl run score.py 'in put/' -o out   (in /work)"
 FAILED = summary(exit_code=4, next_command="batchctl check score.py")
 
