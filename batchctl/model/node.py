@@ -127,10 +127,14 @@ class Slot:
 class Sizing:
     """The slots and, in words, why so many; `gpus` is how many GPUs (or MIG slices) the workers may share.
 
-    `slots[:first]` start at once where the number of workers is automatic; 0: nobody has said, so one does.
+    `slots[:first]` start at once where the number of workers is automatic; 0: nobody has said, so one does. `bound`:
+    why there are no more slots; `scarce`: for want of memory, with cpus left. `warnings`: what a run says at once.
     """
 
     slots: tuple[Slot, ...]
     reasons: tuple[str, ...]
     gpus: int = 0
     first: int = 0
+    bound: str = ""
+    scarce: bool = False
+    warnings: tuple[str, ...] = ()

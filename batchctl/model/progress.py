@@ -58,6 +58,7 @@ class Progress:
     eta_s: float | None
     workers: tuple[WorkerView, ...] = ()
     message: str = ""
+    sizing: str = ""  # how many places have a worker, and why no more, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +115,4 @@ class Summary:
     notes: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()  # sizing, in words
     next_command: str = ""
+    held_back: str = ""  # why there were no more workers, where memory, a GPU or throughput did not allow them

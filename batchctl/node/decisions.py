@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from batchctl.model.node import WorkerMemory
 from batchctl.node.leak import Grown
 from batchctl.node.throughput import Gain
 from batchctl.node.told import number, size
@@ -18,6 +19,9 @@ KINDS = (
     ("recycled", "recycled worker"),
     ("gpu", "full GPU"),
 )
+
+
+NO_GPU_MEMORY = "ran out of GPU memory"
 
 
 class Opened(NamedTuple):
@@ -44,6 +48,13 @@ class Recycled(NamedTuple):
 
 
 Decision = Opened | Retired | Recycled
+
+
+def shortage_words(held: WorkerMemory | None, *, in_init: bool, gpu: bool) -> str:
+    """What memory did to a worker, with what it held when it was last seen."""
+    what = NO_GPU_MEMORY if gpu else "was killed for memory"
+    taken = 0 if held is None else (held.gpu or 0) if gpu else held.pss
+    return f"{what} in {'init()' if in_init else 'run()'}{f', holding {size(taken)}' if taken else ''}"
 
 
 def growth_words(grown: Grown) -> str:

@@ -11,13 +11,24 @@ that never comes back has to be reported by `given_up`. As long as work waits at
 from __future__ import annotations
 
 from batchctl.model.node import Footprint, Reading, Sizing
-from batchctl.node.decisions import KINDS, Decision, Opened, Recycled, Retired, growth_words, stop_words
+from batchctl.node.decisions import (
+    KINDS,
+    NO_GPU_MEMORY,
+    Decision,
+    Opened,
+    Recycled,
+    Retired,
+    growth_words,
+    shortage_words,
+    stop_words,
+)
 from batchctl.node.haste import SOONEST_S, Haste
 from batchctl.node.places import CAN_OPEN, LIVE, Place, Places, State, youngest
 from batchctl.node.pressure import SETTLE_S, Pressure, Quiet, Relief
 from batchctl.node.room import Need, Room, gpu_refuses, room_of
+from batchctl.node.standing import Standing, Why
 from batchctl.node.throughput import Throughput
-from batchctl.node.told import Told, number, size
+from batchctl.node.told import Told, size
 
 # With fewer mini-batches per place, to wait for proof that workers are of use costs more than one too many of them.
 PATIENCE = 20
@@ -42,23 +53,23 @@ class Growth:
         self._quiet = Quiet()
         self._haste = Haste(reserve)
         self._throughput = Throughput()
-        self._told = Told(KINDS)
+        self.told = Told(KINDS)  # what happened, for the user
         self._crew = 0  # ready workers that are not on their way out
-        self._change = 0  # how often that number has changed
+        self._change = 0  # how often that has changed
         self._calm_from = 0.0  # before that nobody is retired: what the last one held is not yet seen to be free
         self._most = len(sizing.slots)  # places that may be open; fewer once throughput has stopped rising
         self._looked: float | None = None
-        # At the last look while work was waiting: the memory, and why no more places were open.
-        self._room: Room | None = None
-        self._ended = ""
+        self._standing = Standing(sizing)
 
     # What happens
 
     def begin(self, *, waiting: int, now: float) -> list[Decision]:
         """The first wave; `waiting` mini-batches wait."""
         count = min(self._first, waiting, len(self._places))
+        if count == waiting < len(self._places):
+            self._standing.ended = Why.NO_WORK
         if not self._auto:
-            why = "as asked"
+            why = str(Why.AS_ASKED)
         elif count > 1:
             why = f"first wave of {count}, {self._need.expected.source} {size(self._need.expected.memory)} each"
         else:
@@ -127,15 +138,13 @@ class Growth:
             self._need.sure = max(self._need.sure, 0 if gpu else 1)
         self._need.was_killed(gpu=gpu)
         self._quiet.disturbed(now)
-        what = "ran out of GPU memory" if gpu else "was killed for memory"
-        taken = 0 if held is None else (held.gpu or 0) if gpu else held.pss
-        why = f"{what} in {'init()' if in_init else 'run()'}{f', holding {size(taken)}' if taken else ''}"
+        why = shortage_words(held, in_init=in_init, gpu=gpu)
         if gpu and not in_init:
-            self._told.add("starved", f"worker {slot} {why}")
-            return self._make_room_on_gpu(place, f"it {what}", now=now)
+            self.told.add("starved", f"worker {slot} {why}")
+            return self._make_room_on_gpu(place, f"it {NO_GPU_MEMORY}", now=now)
         rivals = self._places.neighbours(place) if gpu else [other for other in self._places.live if other is not place]
         if not rivals or place.state not in LIVE:
-            self._told.add("starved", f"worker {slot} {why}")
+            self.told.add("starved", f"worker {slot} {why}")
             return []
         vacant = place.vacant
         decision = self._retire(place, f"it {why}", now=now, kill=True)
@@ -217,7 +226,7 @@ class Growth:
                 place.recycling = True
                 place.recycled += 1
                 why = growth_words(grown)
-                self._told.add("recycled", f"worker {place.index} recycled: {why}")
+                self.told.add("recycled", f"worker {place.index} recycled: {why}")
                 return [Recycled(place.index, why)]
         return []
 
@@ -227,26 +236,24 @@ class Growth:
         decisions: list[Decision] = []
         while True:
             live = self._places.live
-            self._room = room = room_of(reading, self._places, self._need, reserve=self._reserve)
+            self._standing.room = room = room_of(reading, self._places, self._need, reserve=self._reserve)
             candidates = self._places.among(CAN_OPEN)
             if not candidates:
-                every = "all places are open" if self._auto else "as asked"
-                self._ended = every if len(live) == len(self._places) else "no place is left to be opened"
+                self._standing.full(len(live), auto=self._auto)
                 return decisions
             if not live:
                 if not self._places.among((State.RETIRING,)):
                     decisions.append(self._open(candidates[0], "work is waiting and nobody is there", now=now))
                 return decisions
             if waiting <= len([place for place in live if place.state is State.STARTING]):
-                self._ended = "no more mini-batches are waiting"
+                self._standing.ended = Why.NO_WORK
                 return decisions
             if self._auto or self._quiet.seconds:
-                self._ended = self._no_room_because(room, waiting=waiting, now=now)
-                if self._ended:
+                self._standing.ended = self._no_room_because(room, waiting=waiting, now=now)
+                if self._standing.ended:
                     return decisions
-            chosen = self._on_a_free_gpu(candidates, reading)
-            if chosen is None:
-                self._ended = "no GPU bears another"
+            if (chosen := self._on_a_free_gpu(candidates, reading)) is None:
+                self._standing.ended = Why.NO_GPU
                 return decisions
             decisions.append(self._open(chosen, self._why_open(chosen, room), now=now))
 
@@ -254,19 +261,19 @@ class Growth:
         """Why no further place is opened now, in words; "" if one is."""
         live = self._places.live
         if self._places.among((State.RETIRING,)):
-            return "one is leaving"
+            return Why.LEAVING
         if not self._quiet.over(now):
             return f"memory was short, and has to be plentiful for {self._quiet.seconds:.0f} s before another is tried"
         confirmed = sum(place.confirmed for place in live)
         if len(live) - confirmed >= max(1, confirmed):
-            return "the others had yet to finish a mini-batch" if confirmed else "none had finished a mini-batch yet"
+            return Why.OTHERS_UNFINISHED if confirmed else Why.NONE_FINISHED
         if not room.fits(self._need.margin):
             return room.words()
         if len(live) >= self._most:
-            return "throughput did not rise any more"
+            return Why.IN_VAIN
         if self._auto and len(live) == self._crew and self._unproven(waiting):
-            return "whether the last ones were of use was not known yet"
-        return "" if len(live) < self._most else "throughput did not rise any more"
+            return Why.UNPROVEN
+        return "" if len(live) < self._most else Why.IN_VAIN
 
     def _unproven(self, waiting: int) -> bool:
         """Must the crew of now prove itself before it grows? Growth is stopped here where it has failed to."""
@@ -274,7 +281,7 @@ class Growth:
         gain = self._throughput.gain(crew) if crew > self._first else None
         if gain is not None and gain.in_vain:
             self._most = crew
-            self._told.add("stopped", stop_words(gain))
+            self.told.add("stopped", stop_words(gain))
             return False
         return crew > 1 and not self._throughput.known(crew) and waiting >= PATIENCE * len(self._places)
 
@@ -283,22 +290,22 @@ class Growth:
             refusal = gpu_refuses(place, self._places, reading, self._need)
             if not refusal:
                 return place
-            if not self._told.count("gpu") or "cannot be told" in refusal:  # the figures differ with every look
-                self._told.once("gpu", refusal)
+            if not self.told.count("gpu") or "cannot be told" in refusal:  # the figures differ with every look
+                self.told.once("gpu", refusal)
         return None
 
     def _why_open(self, place: Place, room: Room) -> str:
         if place.state is State.RETIRED:
             why = f"memory was plentiful for {self._quiet.seconds:.0f} s"
-            self._told.add("reopened", f"worker {place.index} started again: {why}")
+            self.told.add("reopened", f"worker {place.index} started again: {why}")
             return why
-        return room.words() if self._auto else "as asked"
+        return room.words() if self._auto else Why.AS_ASKED
 
     def _warn(self, room: Room) -> None:
-        if not self._auto and self._need.sure and not self._told.count("warning"):
+        if not self._auto and self._need.sure and not self.told.count("warning"):
             warning = room.warning(len(self._places))
             if warning:
-                self._told.add("warning", warning)
+                self.told.add("warning", warning)
 
     # Changes of state
 
@@ -311,7 +318,7 @@ class Growth:
 
     def _retire(self, place: Place, why: str, *, now: float, kill: bool) -> Retired:
         was = place.state
-        self._told.add("retired", f"worker {place.index} retired after {now - place.since:.0f} s: {why}")
+        self.told.add("retired", f"worker {place.index} retired after {now - place.since:.0f} s: {why}")
         place.state = State.RETIRING
         place.killed = kill
         self._pressure.relieved()
@@ -341,9 +348,12 @@ class Growth:
 
     def reasons(self) -> tuple[str, ...]:
         """How large the crew was and why, what happened to it; few lines however much that was."""
-        room = self._room
-        if room is None or not self._ended:
-            return self._told.lines()
-        crew = number(room.workers, "worker")
-        known = f"; {room.each()}" if self._need.sure and "/" not in self._ended else ""
-        return (f"{crew}: {self._ended}{known}", *self._told.lines())
+        return (*self._standing.reason(measured=self._need.sure > 0), *self.told.lines())
+
+    def standing(self) -> str:
+        """How many places have a worker now, and why no more, in words."""
+        return self._standing.now(len(self._places.live))
+
+    def held_back(self, most: int) -> str:
+        """What kept the crew at `most` workers, in words; "" where it was not memory, a GPU or throughput."""
+        return self._standing.held_back(most)

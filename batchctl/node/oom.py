@@ -30,6 +30,9 @@ class OomWatch:
         memory = cgroup.find_cgroups(read).memory
         names = [f"{at.path}/{'memory.oom_control' if at.v1 else 'memory.events'}" for at in memory]
         self._books = ["/proc/vmstat", *names]
+        # The victim's own cgroup counts every kill of its processes, whatever ran short, and workers are in ours. The
+        # other books also hold what happened to strangers, so they decide only where that one cannot be read.
+        self._own = names[0] if names else ""
         self._log = log if log is not None else _trusted_log()
         self._killed: set[int] = set()  # pids that the log has named, and that nobody has asked for yet
         self._named = 0  # lines of the log so far
@@ -39,16 +42,17 @@ class OomWatch:
     def was_killed(self, pid: int) -> bool | None:
         """Has the kernel killed this just reported worker for memory? None: cannot tell."""
         now = self._counts()
-        moved = [count - self._start[book] for book, count in now.items() if book in self._start]
+        moved = {book: count - self._start[book] for book, count in now.items() if book in self._start}
         if not moved:
             return None
-        kills = max(moved)
+        everywhere = max(moved.values())
+        kills = moved.get(self._own, everywhere)
         if kills <= self._explained:
             return False
         named = self._read_log()
         if pid in self._killed:
             self._killed.discard(pid)
-        elif named and self._named >= kills:  # all kills are known by pid, and this is none of them
+        elif named and self._named >= everywhere:  # all kills are known by pid, and this is none of them
             return False
         self._explained += 1
         return True

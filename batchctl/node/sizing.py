@@ -66,6 +66,8 @@ def size_node(
     room = report.memory_available - reserve_of(report.memory_limit, reserve)
     known = footprint if footprint is not None else assumed_footprint(model_bytes)
     reasons: list[str] = []
+    sure: list[str] = []  # what is measured, not assumed, to be too small
+    bound, scarce = "as asked", False
     gpus = usable_gpus(report.gpus, reasons)
     cpus = usable_cpus(len(report.cpus), report.cpu_quota)
     if threads is not None and threads > cpus:
@@ -76,7 +78,10 @@ def size_node(
         why = "as asked" if threads is not None else f"{_number(cpus, 'cpu')} / {_number(workers, 'worker')}"
         reasons += [f"{_number(workers, 'worker')}: as asked", f"{_number(each, 'cpu')} per worker: {why}"]
         places = [Place(each, gpus[at % len(gpus)] if gpus else None, at) for at in range(workers)]
-        reasons += _warnings(cpus, room, each=each, workers=workers, known=known) + gpu_warnings(places, known)
+        reasons += _crowding(cpus, each=each, workers=workers)
+        short = _shortfall(room, workers=workers, known=known) + gpu_warnings(places, known)
+        reasons += short
+        sure += short if footprint is not None else []
         first, size = workers, each
     else:
         if room < MINIMUM_FOOTPRINT:
@@ -86,8 +91,15 @@ def size_node(
         if gpus:
             size = max(size, cpus // len(gpus))
             cards = gpu_places(gpus, sets=max(1, cpus // size), size=size, threads=threads, known=known, grown=grown)
-        count, bounds = _least(report, cpus, room, each=threads or 1, cards=cards, known=known, grown=grown)
-        reasons += bounds
+        bounds = _bounds(report, cpus, room, each=threads or 1, cards=cards, known=known, grown=grown)
+        count, bound = bounds[0]
+        scarce = bound.startswith("memory ")
+        most = "at most " if known.source == "assumed" and grown and count > 1 else ""  # growth decides
+        reasons.append(f"{most}{_number(count, 'worker')}: {bound}")
+        reasons += [f"  {number} by {text}" for number, text in bounds[1:]]
+        short = _too_tight(room, known) + (list(cards.warnings) if cards is not None else [])
+        reasons += short
+        sure += short if footprint is not None else []
         places = cards.first(count) if cards is not None else [Place(size, None, at) for at in range(count)]
         reasons.append(_told_threads(places, gpus=bool(gpus), asked=threads is not None))
         first = _first_wave(places, room, known=known, grown=grown, reasons=reasons)
@@ -97,12 +109,13 @@ def size_node(
     if cpus < len(report.cpus):
         size = widest(report.cpus, report.numa_nodes, count=groups, least=size)
     slots = place_slots(report.cpus, report.numa_nodes, places, size=size, how=pin)
-    return Sizing(slots, tuple(reasons), len(gpus), first)
+    told_at_once = tuple(reason.removeprefix("warning: ") for reason in sure if reason.startswith("warning: "))
+    return Sizing(slots, tuple(reasons), len(gpus), first, bound, scarce, told_at_once)
 
 
-def _least(
+def _bounds(
     report: NodeReport, cpus: int, room: int, *, each: int, cards: GpuPlaces | None, known: Footprint, grown: bool
-) -> tuple[int, list[str]]:
+) -> list[tuple[int, str]]:
     """How many workers, and why: what binds first, then what would bear more."""
     quota = "" if report.cpu_quota is None else f" (quota {report.cpu_quota:g})"
     bounds = [(cpus // each, f"cpus {cpus}{quota} / {each} each")]
@@ -113,18 +126,18 @@ def _least(
         left = report.memory_available - (fit + 1) * known.memory
         more = f"would leave {told(left)}" if left >= 0 else f"would lack {told(-left)}"
         text = f"memory {told(room)} / {told(known.memory)} each ({known.source})"
-        text += f"; a {_ordinal(fit + 1)} {more}" if fit > 0 else ""
+        if 0 < fit < min(count for count, _ in bounds):  # what the next one lacks is of interest where that is why
+            text += f"; a {_ordinal(fit + 1)} {more}"
         bounds.append((max(1, fit), text))
     bounds.sort(key=lambda bound: bound[0])  # stable: cpus come before what binds no harder
-    count = bounds[0][0]
-    most = "at most " if known.source == "assumed" and grown and count > 1 else ""  # growth decides
-    head = f"{most}{_number(count, 'worker')}: {bounds[0][1]}"
-    reasons = [head, *(f"  {number} by {text}" for number, text in bounds[1:])]
-    if room < known.memory:
-        reasons.append(
-            f"warning: {told(room)} of memory is free for the one worker, {told(known.memory)} is {known.source}"
-        )
-    return count, reasons + (list(cards.warnings) if cards is not None else [])
+    return bounds
+
+
+def _too_tight(room: int, known: Footprint) -> list[str]:
+    if room >= known.memory:
+        return []
+    free, needed = told(room), told(known.memory)
+    return [f"warning: {free} of memory is free for the one worker, {needed} is {known.source}"]
 
 
 def _first_wave(places: list[Place], room: int, *, known: Footprint, grown: bool, reasons: list[str]) -> int:
@@ -160,19 +173,18 @@ def _told_threads(places: list[Place], *, gpus: bool, asked: bool) -> str:
     return f"{most} per worker: {'the cpus of its GPU' if gpus else 'the default'}"
 
 
-def _warnings(cpus: int, room: int, *, each: int, workers: int, known: Footprint) -> list[str]:
-    warnings: list[str] = []
-    if workers * each > cpus:
-        warnings.append(
-            f"warning: {workers} workers of {_number(each, 'cpu')} share {cpus} usable cpus, and each will be slower"
-        )
-    if workers * known.memory > room:
-        sure = "may" if known.source == "assumed" else "will"
-        warnings.append(
-            f"warning: {_number(workers, 'worker')} {sure} not fit: {told(max(0, room))} of memory is free for them, "
-            f"{told(known.memory)} each is {known.source}"
-        )
-    return warnings
+def _crowding(cpus: int, *, each: int, workers: int) -> list[str]:
+    if workers * each <= cpus:
+        return []
+    return [f"warning: {workers} workers of {_number(each, 'cpu')} share {cpus} usable cpus, and each will be slower"]
+
+
+def _shortfall(room: int, *, workers: int, known: Footprint) -> list[str]:
+    if workers * known.memory <= room:
+        return []
+    sure = "may" if known.source == "assumed" else "will"
+    free, each = told(max(0, room)), f"{told(known.memory)} each is {known.source}"
+    return [f"warning: {_number(workers, 'worker')} {sure} not fit: {free} of memory is free for them, {each}"]
 
 
 def _too_small(report: NodeReport, room: int) -> NodeTooSmallError:

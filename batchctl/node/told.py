@@ -49,6 +49,10 @@ class Told:
     def count(self, kind: str) -> int:
         return self._counts[kind]
 
+    def of(self, kind: str) -> tuple[str, ...]:
+        """The first few of this kind."""
+        return tuple(self._lines[kind])
+
     def lines(self) -> tuple[str, ...]:
         found: list[str] = []
         for kind, lines in self._lines.items():

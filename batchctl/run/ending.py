@@ -101,6 +101,7 @@ def summarise_run(
     workers: int,
     output: str,
     reasons: tuple[str, ...],
+    held_back: str,
     command: tuple[str, ...],
 ) -> Summary:
     """The record for the terminal and for summary.json."""
@@ -127,6 +128,7 @@ def summarise_run(
         causes=tally.failures.groups(),
         notes=(*((verdict.reason,) if verdict.reason else ()), *notes),
         reasons=reasons,
+        held_back=held_back,
         next_command=next_command(spec, verdict, command),
     )
 

@@ -98,7 +98,7 @@ def run_epoch(
         mask=mask.text,
         wall=time.time,
     )
-    for note in staffing.notes:
+    for note in (*staffing.notes, *sizing.warnings):
         teller.note(note, level="warning")
     foreman, crew = foreman_of(staffing, auto=spec.workers is None, engine=engine, roll=roll, teller=teller)
     journal = Journal(recovered.committer, clock=clock, wake=engine.wake, pause_max=spec.pause_max)
@@ -285,12 +285,13 @@ def _tell_end(
         run_id=ready.run_id,
         counts=queue.counts,
         tally=teller.tally,
-        notes=teller.told_notes(),
+        notes=(*teller.told_notes(), *(foreman.warnings() if not staffing.sizing.warnings else ())),
         elapsed_s=teller.elapsed_s,
         epochs=recovered.epoch,
         workers=foreman.most,
         output=output,
         reasons=(*staffing.sizing.reasons, *foreman.reasons()),
+        held_back=foreman.held_back(),
         command=ready.command,
     )
     teller.state = verdict.state

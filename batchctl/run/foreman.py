@@ -4,7 +4,8 @@ crew.
     gauge -> Reading -> growth -> opened | retired | recycled -> crew
 
 Looks cost time on the coordinator's thread (a page-table walk per worker), so they are taken as rarely as growth
-allows, and never for more than a twentieth of it.
+allows, and never for more than a twentieth of it. What happens between two looks may bring the next one forward: a
+worker that has finished its first mini-batch is measured at once, not when the second that was agreed on is over.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Foreman:
         """The first workers, never more than mini-batches that wait."""
         now = self._clock()
         self._act(self._growth.begin(waiting=waiting, now=now))
+        self._roll.sizing = self._growth.standing()
         self._not_before = self._floor = now + _FIRST_LOOK_S
 
     def ready(self, slot: int) -> None:
@@ -124,6 +126,7 @@ class Foreman:
         self._roll.take(reading)
         wanted = shareable if self._crew.live else waiting
         self._act(self._growth.look(reading, waiting=wanted, now=began))
+        self._roll.sizing = self._growth.standing()
         ended = self._clock()
         self._floor = ended + _SHARE * (ended - began)
         self._not_before = max(self._floor, began + self._growth.look_in(now=began))
@@ -141,6 +144,14 @@ class Foreman:
     def reasons(self) -> tuple[str, ...]:
         """Why there were as many workers as there were, in words."""
         return self._growth.reasons()
+
+    def held_back(self) -> str:
+        """Why there were no more, where cpus and work would have allowed them; "" where they did not."""
+        return self._growth.held_back(self._crew.most)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What was measured and speaks against the number of workers that was asked for."""
+        return tuple(line.removeprefix("warning: ") for line in self._growth.told.of("warning"))
 
     def rest(self) -> None:
         """The run winds down: the crew is as large as it will be."""

@@ -14,6 +14,7 @@ class Roll:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.sizing = ""  # how large the crew is and why, at the last look
         self._held: dict[int, tuple[int, int | None]] = {}  # incarnation -> bytes of memory, of GPU memory
 
     def take(self, reading: Reading) -> None:

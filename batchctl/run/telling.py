@@ -160,9 +160,8 @@ class Teller:
 
     def worker_ready(self, event: WorkerReady) -> None:
         """A worker passed init()."""
-        self._reporter.note(
-            f"worker {event.slot} is ready: pid {event.pid}, init() {event.init_s:.2f} s", level="debug"
-        )
+        pid = f"pid {event.pid}, " if event.pid else ""  # 0: it was ready before the fork server had told
+        self._reporter.note(f"worker {event.slot} is ready: {pid}init() {event.init_s:.2f} s", level="debug")
 
     def worker_gone(self, event: WorkerGone) -> None:
         """A worker's process has ended."""
@@ -242,6 +241,7 @@ class Teller:
             eta_s=left / rate if rate > 0 else None,
             workers=self._roll.workers(),
             message=self.message,
+            sizing=self._roll.sizing,
         )
 
     def _rate(self, now: float, done: int) -> float:

@@ -79,12 +79,29 @@ def test_a_kill_explains_one_death(tmp_path: Path) -> None:
 
 
 def test_the_log_tells_a_strangers_kill_from_ours(tmp_path: Path) -> None:
-    books = Books(tmp_path)
+    books = Books(tmp_path, events="")
     watch = books.watch()
     books.kill(1234, inside=False)
     assert watch.was_killed(7) is False
     books.kill(8)
     assert watch.was_killed(8) is True
+    assert watch.was_killed(7) is False
+    watch.close()
+
+
+def test_a_strangers_kill_is_none_of_ours_where_our_own_group_keeps_books(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    watch = books.watch(log=False)
+    books.kill(1234, inside=False)
+    assert watch.was_killed(7) is False
+    books.kill(8)
+    assert watch.was_killed(8) is True
+
+
+def test_a_killed_child_of_a_worker_does_not_explain_the_workers_death(tmp_path: Path) -> None:
+    books = Books(tmp_path)
+    watch = books.watch()
+    books.kill(99)
     assert watch.was_killed(7) is False
     watch.close()
 

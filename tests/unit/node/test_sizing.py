@@ -165,7 +165,7 @@ TABLE: dict[str, list[str]] = {
     "a small footprint leaves it to the cpus": [
         "4 of 4: 0/1 1/1 2/1 3/1",
         "4 workers: cpus 4 / 1 each",
-        "  76 by memory 7.6 GiB / 102 MiB each (remembered); a 77th would leave 307 MiB",
+        "  76 by memory 7.6 GiB / 102 MiB each (remembered)",
         "1 cpu per worker: the default",
     ],
     "a footprint that does not fit": [
@@ -238,35 +238,35 @@ TABLE: dict[str, list[str]] = {
         "2 of 2: 4-7/4@GPU-0 0-3/4@GPU-1",
         "2 workers: GPUs 2, 1 each",
         "  8 by cpus 8 / 1 each",
-        "  62 by memory 62.0 GiB / 1.0 GiB each (assumed); a 63rd would leave 1.0 GiB",
+        "  62 by memory 62.0 GiB / 1.0 GiB each (assumed)",
         "4 cpus per worker: the cpus of its GPU",
     ],
     "GPU bytes known": [
         "4 of 4: 4-7/4@GPU-0 0-3/4@GPU-1 4-7/2@GPU-0 0-3/2@GPU-1",
         "4 workers: GPUs 2, 2 each (GPU memory less reserve / 15.0 GiB remembered, 4 at most)",
         "  8 by cpus 8 / 1 each",
-        "  31 by memory 62.0 GiB / 2.0 GiB each (remembered); a 32nd would leave 0 MiB",
+        "  31 by memory 62.0 GiB / 2.0 GiB each (remembered)",
         "4 cpus per GPU, which its workers share; 2 threads for all but the first",
     ],
     "one GPU is half full": [
         "4 of 4: 4-7/4@GPU-0 0-3/4@GPU-1 4-7/1@GPU-0 4-7/1@GPU-0",
         "4 workers: GPUs 2, 3 + 1 (GPU memory less reserve / 12.0 GiB remembered, 4 at most)",
         "  8 by cpus 8 / 1 each",
-        "  31 by memory 62.0 GiB / 2.0 GiB each (remembered); a 32nd would leave 0 MiB",
+        "  31 by memory 62.0 GiB / 2.0 GiB each (remembered)",
         "4 cpus per GPU, which its workers share; 1 thread for all but the first",
     ],
     "one GPU is full": [
         "1 of 1: 4-7/4@GPU-0",
         "1 worker: GPUs 1 of 2, 1 each (GPU memory less reserve / 30.0 GiB remembered, 4 at most)",
         "  8 by cpus 8 / 1 each",
-        "  31 by memory 62.0 GiB / 2.0 GiB each (remembered); a 32nd would leave 0 MiB",
+        "  31 by memory 62.0 GiB / 2.0 GiB each (remembered)",
         "4 cpus per worker: the cpus of its GPU",
     ],
     "no GPU has room": [
         "1 of 1: 0-3/4@GPU-0",
         "1 worker: GPUs 1 of 2, 1 each (GPU memory less reserve / 30.0 GiB remembered, 4 at most)",
         "  8 by cpus 8 / 1 each",
-        "  31 by memory 62.0 GiB / 2.0 GiB each (remembered); a 32nd would leave 0 MiB",
+        "  31 by memory 62.0 GiB / 2.0 GiB each (remembered)",
         "warning: no GPU has room for a worker: 4.0 GiB is free on GPU 0, 30.0 GiB is remembered",
         "4 cpus per worker: the cpus of its GPU",
     ],
@@ -274,7 +274,7 @@ TABLE: dict[str, list[str]] = {
         "1 of 1: 0-7/8@GPU-0",
         "1 worker: GPUs 1, 1 each (GPU memory less reserve / 10.0 GiB remembered, 4 at most)",
         "  8 by cpus 8 / 1 each",
-        "  31 by memory 62.0 GiB / 2.0 GiB each (remembered); a 32nd would leave 0 MiB",
+        "  31 by memory 62.0 GiB / 2.0 GiB each (remembered)",
         "8 cpus per worker: the cpus of its GPU",
     ],
     "memory known, GPU bytes not": [
@@ -390,7 +390,7 @@ TABLE: dict[str, list[str]] = {
         "2 of 2: 4-7/4@GPU-0 0-3/4@GPU-1",
         "2 workers: GPUs 2, 1 each",
         "  8 by cpus 8 / 1 each",
-        "  62 by memory 62.0 GiB / 1.0 GiB each (assumed); a 63rd would leave 1.0 GiB",
+        "  62 by memory 62.0 GiB / 1.0 GiB each (assumed)",
         "4 cpus per worker: the cpus of its GPU",
     ],
 }
@@ -410,6 +410,28 @@ def test_sizing(case: str) -> None:
     ]
     assert [f"{sizing.first} of {len(slots)}: {' '.join(slots)}", *sizing.reasons] == TABLE[case]
     assert [slot.index for slot in sizing.slots] == list(range(len(slots)))
+
+
+# name: cpus, wishes -> bound, scarce, warnings
+REMEMBERED = Footprint(10 * GIB, None, "remembered")
+TOLD: dict[str, tuple[int, dict[str, Any], str, bool, int]] = {
+    "cpus": (2, {}, "cpus 2 / 1 each", False, 0),
+    "memory": (64, {"footprint": REMEMBERED}, "memory", True, 0),
+    "as asked": (2, {"workers": 4}, "as asked", False, 0),
+    "as asked, by assumption too many": (2, {"workers": 500}, "as asked", False, 0),
+    "as asked, known to be too many": (2, {"workers": 500, "footprint": REMEMBERED}, "as asked", False, 1),
+    "known to be too large": (
+        2, {"footprint": Footprint(900 * GIB, None, "remembered")}, "memory", True, 1
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_what_binds_and_what_a_run_warns_of(case: str) -> None:
+    cpus, wishes, bound, scarce, warnings = TOLD[case]
+    sizing = sized(node(cpus), **wishes)
+    assert (sizing.bound.startswith(bound), sizing.scarce, len(sizing.warnings)) == (True, scarce, warnings)
+    assert all(f"warning: {warning}" in sizing.reasons for warning in sizing.warnings)
 
 
 def test_the_table_is_whole() -> None:
