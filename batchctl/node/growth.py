@@ -11,17 +11,7 @@ that never comes back has to be reported by `given_up`. As long as work waits at
 from __future__ import annotations
 
 from batchctl.model.node import Footprint, Reading, Sizing
-from batchctl.node.decisions import (
-    KINDS,
-    NO_GPU_MEMORY,
-    Decision,
-    Opened,
-    Recycled,
-    Retired,
-    growth_words,
-    shortage_words,
-    stop_words,
-)
+from batchctl.node.decisions import KINDS, Decision, Opened, Recycled, Retired
 from batchctl.node.haste import SOONEST_S, Haste
 from batchctl.node.places import CAN_OPEN, LIVE, Place, Places, State, youngest
 from batchctl.node.pressure import SETTLE_S, Pressure, Quiet, Relief
@@ -29,6 +19,7 @@ from batchctl.node.room import Need, Room, gpu_refuses, room_of
 from batchctl.node.standing import Standing, Why
 from batchctl.node.throughput import Throughput
 from batchctl.node.told import Told, size
+from batchctl.node.words import NO_GPU_MEMORY, growth_words, shortage_words, stop_words
 
 # With fewer mini-batches per place, to wait for proof that workers are of use costs more than one too many of them.
 PATIENCE = 20
