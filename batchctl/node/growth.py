@@ -119,8 +119,8 @@ class Growth:
         """Its worker was killed for memory; to be reported before `gone`. Or, with `gpu`, it ran out of GPU memory
         (it lives, unless that was in `init()`).
 
-        The place is retired where another worker is left. With `gpu` in run() it is the youngest neighbour on the GPU
-        that has to go, and the worker itself is recycled.
+        The place is retired where another worker is left, be it on another GPU. With `gpu` in run() it is the youngest
+        neighbour on the GPU that has to go, and the worker itself is recycled.
         """
         place = self._places[slot]
         held = place.past if place.vacant else place.held
@@ -133,7 +133,7 @@ class Growth:
         if gpu and not in_init:
             self.told.add("starved", f"worker {slot} {why}")
             return self._make_room_on_gpu(place, f"it {NO_GPU_MEMORY}", now=now)
-        rivals = self._places.neighbours(place) if gpu else [other for other in self._places.live if other is not place]
+        rivals = [other for other in self._places.live if other is not place]
         if not rivals or place.state not in LIVE:
             self.told.add("starved", f"worker {slot} {why}")
             return []

@@ -306,6 +306,16 @@ def test_out_of_gpu_memory_recycles_the_worker_and_retires_its_neighbour() -> No
     assert working(1, gpu="G").starved(0, in_init=True, now=11.0, gpu=True) == []
 
 
+def test_a_gpu_that_somebody_else_fills_ends_no_run_that_has_others() -> None:
+    slots = tuple(Slot(index, (index,), 1, gpu) for index, gpu in enumerate(("G", "H")))
+    growth = Growth(Sizing(slots, (), gpus=2, first=2), auto=True, reserve=GIB, assumed=Footprint(GIB, None, "assumed"))
+    growth.begin(waiting=9, now=0.0)
+    decisions = growth.starved(1, in_init=True, now=1.0, gpu=True)
+    assert decisions == [Retired(1, "it ran out of GPU memory in init()", True)]
+    growth.gone(1, now=1.0)
+    assert growth.starved(0, in_init=True, now=1.0, gpu=True) == []  # the last
+
+
 def test_a_place_that_is_given_up_is_never_opened_again_and_the_others_go_on() -> None:
     growth = working(2)
     growth.gone(1, now=11.0)

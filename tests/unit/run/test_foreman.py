@@ -61,12 +61,13 @@ def test_init_that_is_refused_gpu_memory_for_ever_ends_the_run(slots: int, tmp_p
     engine = stage.engine
     engine.inits = ["wait"] * slots
 
-    def refuse(slot: int) -> None:
+    def refuse() -> None:
+        slot = min(engine.incarnations)
         engine.inits.append("wait")
         engine.say(InitFailed(slot, engine.incarnations[slot], CUDA))
         engine.die(slot)
 
-    engine.plot = [lambda: refuse(0) if 0 in engine.incarnations else None] * 20
+    engine.plot = [refuse] * 20
     with pytest.raises(BatchctlError, match="CUDA out of memory"):
         stage.run()
     assert len(stage.did("start")) == slots
