@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from batchctl.model.events import WorkerGone
-from tests.unit.run.stage import Stage
+from batchctl.model.node import Reading, WorkerMemory
+from tests.unit.run.stage import GIB, Stage
 
 
 def begun(folder: Path) -> Stage:
@@ -50,4 +51,20 @@ def test_nothing_brings_a_look_forward_once_the_run_winds_down(tmp_path: Path) -
     stage.foreman.rest()
     stage.foreman.scored(0, run_ns=1, items=1)
     assert stage.foreman.due_in(stage.clock.now) == float("inf")
+    stage.close()
+
+
+def test_a_number_that_was_asked_for_and_does_not_fit_is_warned_of(tmp_path: Path) -> None:
+    stage = begun(tmp_path)
+    foreman, clock = stage.foreman, stage.clock
+    assert foreman.warnings() == ()
+    foreman.scored(0, run_ns=1, items=1)
+    clock.now += foreman.due_in(clock.now)
+    stage.meter.readings.append(Reading(3 * GIB, workers=(WorkerMemory(0, 1, GIB, 4 * GIB),)))
+    foreman.look(waiting=3)
+    assert foreman.warnings() == (
+        "2 workers do not fit: 3.0 GiB of memory are free for them, 4.0 GiB each (measured, peak of 1 worker)",
+    )
+    assert foreman.held_back() == ""  # both are there, as asked
+    assert stage.roll.sizing.startswith("2 of 2 places")
     stage.close()
