@@ -49,7 +49,7 @@ class Standing:
     def reason(self, *, measured: bool) -> tuple[str, ...]:
         """The line of the summary; none where there is nothing to say."""
         room = self.room
-        if not self.ended:
+        if not self.ended or (self.ended == Why.AS_ASKED and not measured):  # sizing has said so already
             return ()
         if room is None:
             return (f"no more: {self.ended}",)
