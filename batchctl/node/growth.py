@@ -244,7 +244,6 @@ class Growth:
                 if self._standing.ended:
                     return decisions
             if (chosen := self._on_a_free_gpu(candidates, reading)) is None:
-                self._standing.ended = Why.NO_GPU
                 return decisions
             decisions.append(self._open(chosen, self._why_open(chosen, room), now=now))
 
@@ -281,6 +280,7 @@ class Growth:
             refusal = gpu_refuses(place, self._places, reading, self._need)
             if not refusal:
                 return place
+            self._standing.ended = f"{Why.NO_GPU} ({refusal})"
             if not self.told.count("gpu") or "cannot be told" in refusal:  # the figures differ with every look
                 self.told.once("gpu", refusal)
         return None

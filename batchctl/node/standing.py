@@ -24,10 +24,9 @@ class Why(StrEnum):
     IN_VAIN = "throughput did not rise any more"
 
 
-# What would have passed had there been more work or more time: nobody needs to be told of it unasked.
-_PASSING = frozenset(
-    (Why.ALL_OPEN, Why.AS_ASKED, Why.NO_WORK, Why.NONE_FINISHED, Why.OTHERS_UNFINISHED, Why.LEAVING, Why.UNPROVEN)
-)
+# These would have passed had there been more work or more time, or were told of when they came about: nobody
+# needs to hear of them unasked. What names figures (memory, a GPU) is not of this list.
+_PASSING = frozenset(Why) - {Why.NO_GPU, Why.IN_VAIN}
 
 
 class Standing:
@@ -50,7 +49,7 @@ class Standing:
     def reason(self, *, measured: bool) -> tuple[str, ...]:
         """The line of the summary; none where there is nothing to say."""
         room = self.room
-        if not self.ended:
+        if not self.ended or (self.ended == Why.AS_ASKED and not measured):  # sizing has said so already
             return ()
         if room is None:
             return (f"no more: {self.ended}",)

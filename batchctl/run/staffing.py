@@ -78,7 +78,8 @@ def _recall(spec: JobSpec, layout: RunLayout | None, key: LearnedKey) -> tuple[L
         found = read_learned(path, key)
         notes.append(found.note)
         if found.learned is None and not found.note:
-            notes.append(f"{path} knows nothing of this script and model: the hint is of no use")
+            why = "knows nothing of this script and model" if path.exists() else "is missing: nothing was learned there"
+            notes.append(f"--hint: {path} {why}")
     return found.learned, tuple(note for note in notes if note)
 
 

@@ -198,7 +198,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         field="workers", key="workers", parse=values.count_or_auto(1024), flag="--workers", metavar="N|auto",
         azure="max_concurrency_per_instance",
-        help="worker processes; auto: as many as this machine bears",
+        help="worker processes; auto: as many as fit here and are of use",
     ),
     Setting(
         field="threads", key="threads", parse=values.count_or_auto(4096), flag="--threads", metavar="N|auto",

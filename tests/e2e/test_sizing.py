@@ -193,7 +193,13 @@ def test_workers_share_a_gpu_as_long_as_their_measured_bytes_fit(job: Job, drive
 @TWO_CPUS
 def test_a_second_worker_is_not_started_where_the_gpu_is_too_small_for_two(job: Job, driver: dict[str, str]) -> None:
     seats, env = on_one_gpu(job, driver, mib=25 << 10, seats=1)
-    job.run("--mini-batch-size", "1", env=env).expect(0).names("no more: no GPU bears another")
+    seats.job.environment["GATE"] = str(gate(job))
+    with job.start("run", "code/score.py", "in", "-o", "out", "--mini-batch-size", "1", env=env) as started:
+        seats.taken(1, started)
+        why = f"no GPU bears another ({CARDS[0]}: 1 worker, "
+        wait_for(lambda: why in sizing_of(job.out), "the measured GPU")
+        (job.folder / "gate/open").touch()
+        started.end().expect(0).names(f"no more: {why}")
     seats.whole()
     assert seats.masks() == [CARDS[0]]
     assert any(f"{CARDS[0]}: 1 worker" in reason for reason in job.out.summary["reasons"])
@@ -218,6 +224,12 @@ def test_a_gpu_that_falls_off_during_a_run_costs_nothing(job: Job, driver: dict[
         started.end().expect(0)
     seats.whole()
     assert job.out.charged() == []
+
+
+def sizing_of(out: Out) -> str:
+    """What status.json says of the places; "" before there is one."""
+    path = out.run_directory / "status.json"
+    return str(json.loads(path.read_bytes())["progress"]["sizing"]) if path.exists() else ""
 
 
 def workers_of(out: Out) -> list[dict[str, Any]]:
@@ -272,9 +284,7 @@ def test_the_summary_counts_workers_at_one_time_not_those_that_were_replaced(job
 def test_what_a_run_learned_is_the_first_guess_of_the_next(job: Job) -> None:
     seats = Seats(job, 40)
     flags = ("--mini-batch-size", "1")
-    ran = job.run(*flags).expect(0)
-    assert b"sizing" not in ran.stderr  # a run that has all it wants says nothing of it
-    assert b"no more" not in ran.stderr
+    job.run(*flags, "--workers", "2").expect(0)
     entry = learned(job.out)
     assert 1 << 20 < entry["memory"] < 1 << 30
     assert entry["workers"] == job.out.summary["workers"]
@@ -286,10 +296,12 @@ def test_what_a_run_learned_is_the_first_guess_of_the_next(job: Job) -> None:
     assert (job.out.run_directory / "learned.json").read_bytes() == before
     for again in (("--fresh",), ("--hint", "out")):
         out = "out" if "--fresh" in again else "other"
-        job.run(*flags, *again, out=out).expect(0)
+        ran = job.run(*flags, *again, out=out).expect(0)
+        assert not any(word in ran.stderr for word in (b"sizing", b"no more", b"note"))  # it has all it wants
         summary = Out(job.folder / out).summary
         assert any("(remembered)" in reason for reason in summary["reasons"]), summary["reasons"]
         seats.whole(out)
+    job.run(*flags, "--hint", "in", out="third").expect(0).names("learned.json is missing: nothing was learned there")
     # Another script is another matter.
     job.write("code/score.py", (job.code / "score.py").read_text() + "\n# changed\n")
     job.run(*flags, "--hint", "out", out="changed").expect(0).names("knows nothing of this script and model")
@@ -306,7 +318,7 @@ TOO_LARGE = {
 def test_what_is_known_not_to_fit_is_tried_with_a_warning(job: Job, case: str) -> None:
     flags, workers, said = TOO_LARGE[case]
     seats = Seats(job, 30)
-    job.run("--mini-batch-size", "1").expect(0)
+    job.run("--mini-batch-size", "1", "--workers", "1").expect(0)
     path = job.out.run_directory / "learned.json"
     known = json.loads(path.read_bytes())
     known["learned"][0]["memory"] = 1 << 50

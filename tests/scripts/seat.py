@@ -1,7 +1,7 @@
 """Tells where its worker was put: cpus, environment, a thread of its own that lives as long as it does.
 
-From its second mini-batch on a worker waits until SEATS workers (default 1) have come. Where GATE is set everybody
-waits there for GATE/open, which a test makes. The item DIES_AT ends its worker. With GPU_MIB a worker takes so much of
+From its second mini-batch on a worker waits until SEATS workers (default 1) have come, and, where GATE is set, for
+GATE/open, which a test makes. The item DIES_AT ends its worker. With GPU_MIB a worker takes so much of
 its GPU: it says so in the file of the driver's double (FAKE_NVML_STATE).
 """
 
@@ -33,7 +33,7 @@ def run(mini_batch: list[str]) -> list[str]:
     done += 1
     if done > 1:
         until(lambda: told("seat") >= SEATS)
-    if GATE:
+    if done > 1 and GATE:
         until(lambda: os.path.exists(os.path.join(GATE, "open")))
     if os.environ.get("DIES_AT") in map(os.path.basename, mini_batch):
         os._exit(3)

@@ -46,3 +46,11 @@ def test_what_is_said(case: str) -> None:
     standing = Standing(Sizing(slots, (), bound=bound, scarce=scarce))
     standing.ended = ended
     assert (standing.now(1), standing.held_back(1)) == (now, held_back)
+
+
+def test_that_a_number_was_asked_for_is_not_said_twice() -> None:
+    standing = Standing(Sizing((Slot(0, (), 1),), ("1 worker: as asked",), bound="as asked"))
+    standing.full(1, auto=False)
+    assert standing.reason(measured=False) == ()
+    standing.room = Room(3 * GIB, Footprint(2 * GIB), 1, GIB, 1)
+    assert standing.reason(measured=True) == ("1 worker: as asked; 2.0 GiB each (measured, peak of 1 worker)",)
