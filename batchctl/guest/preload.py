@@ -8,6 +8,8 @@ So a module that starts threads, touches the GPU, crashes or hangs never touches
 imported twice. Numeric libraries are held to one thread while they are loaded, for those that start their threads
 then; `threads.py` raises that in the workers. An understudy looks as a worker does at its import: sys.path, argv,
 logging. What modules print is kept, and printed again by every worker, in whose log it would be without a preload.
+
+What only a preload needs is imported only for one: this code is compiled anew in each run.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import time
 import warnings
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
-from . import forkable, limits, threads, wire
+from . import limits, wire
 from .config import MLFLOW, Job
 from .failure import describe
 from .script import settle_in
@@ -54,6 +56,8 @@ class Preloaded:
         if busy:
             self.refused.update((name, "workers are running already") for name in wanted)
             wanted = []
+        if wanted:
+            from . import forkable, threads  # noqa: F401 - here, so that workers have them from the server
         while wanted:
             read_fd, write_fd = os.pipe()
             parent, pid = os.getpid(), os.fork()
@@ -76,6 +80,8 @@ class Preloaded:
 
     def _become_server(self, job: Job, wanted: List[str], report: int, *, parent: int) -> None:
         """The understudy's part: returns as the server, or never."""
+        from . import forkable
+
         try:
             limits.own_group()
             limits.die_with(parent)
@@ -117,6 +123,8 @@ class Preloaded:
         What could not be done, in words."""
         if not self.modules:
             return []
+        from . import forkable, threads
+
         sys.stdout.flush()
         os.write(1, self.said)
         trouble = [forkable.reopen(fd) for fd in sorted(self.fds)]
@@ -133,6 +141,8 @@ class Preloaded:
 
 def _import_all(job: Job, wanted: List[str], report: int) -> List[str]:
     """Import these modules as a worker would, but for their threads; [module, reason] of the first that is refused."""
+    from . import forkable
+
     _look_like_a_worker(job)
     before = {name: os.environ.get(name) for name in limits.THREAD_VARIABLES}
     for name in limits.THREAD_VARIABLES:
