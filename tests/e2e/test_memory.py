@@ -96,3 +96,15 @@ def test_a_machine_that_cannot_bear_one_worker(job: Job) -> None:
         ran = job.run("--workers", "1", prefix=group.prefix).expect(5)
     ran.names("out of memory")
     ran.remedied()
+
+
+@pytest.mark.parametrize("workers", ["1", "3", "auto"])
+def test_an_init_that_is_refused_gpu_memory_wherever_it_is_tried(job: Job, workers: str) -> None:
+    told = "CUDA out of memory. Tried to allocate 20.00 MiB"
+    job.write(
+        "code/score.py", f"def init():\n    raise RuntimeError({told!r})\n\n\ndef run(mini_batch):\n    return []\n"
+    )
+    inputs(job, 6)
+    ran = job.run("--mini-batch-size", "1", "--workers", workers, limit=20.0).expect(4)
+    ran.names(told)
+    ran.remedied()
