@@ -58,28 +58,35 @@ class Foreman:
         self._teller = teller
         self._clock = clock
         self._ready: set[int] = set()  # places whose worker has passed init()
+        self._fresh: set[int] = set()  # of those, whose worker has yet to finish its first mini-batch
         self._not_before = 0.0
+        self._rested = 0.0  # no look before that, however much is to be seen
 
     def start(self, *, waiting: int) -> None:
         """The first workers, never more than mini-batches that wait."""
         now = self._clock()
         self._act(self._growth.begin(waiting=waiting, now=now))
-        self._not_before = now + _FIRST_LOOK_S
+        self._not_before = self._rested = now + _FIRST_LOOK_S
 
     def ready(self, slot: int) -> None:
         """A worker passed init()."""
         self._ready.add(slot)
+        self._fresh.add(slot)
         self._growth.ready(slot, now=self._clock())
 
     def scored(self, slot: int, *, run_ns: int, items: int) -> None:
         """It has scored a mini-batch (or a part)."""
         self._growth.scored(slot, run_ns=run_ns, items=items)
+        if slot in self._fresh:  # what growth has waited for: the next worker is not to wait for the usual look
+            self._fresh.discard(slot)
+            self._not_before = min(self._not_before, self._rested)
 
     def gone(self, event: WorkerGone) -> None:
         """Its process has ended; unless its place is given up by this, the crew begins another."""
         if event.shortage is not Shortage.NONE:
             self.starved(event.slot, in_init=event.slot not in self._ready)
         self._ready.discard(event.slot)
+        self._fresh.discard(event.slot)
         self._growth.gone(event.slot, now=self._clock())
 
     def keep_one(self) -> None:
@@ -113,7 +120,8 @@ class Foreman:
         self._roll.take(reading)
         self._act(self._growth.look(reading, waiting=waiting, now=began))
         ended = self._clock()
-        self._not_before = max(ended + _SHARE * (ended - began), began + self._growth.look_in(now=began))
+        self._rested = ended + _SHARE * (ended - began)
+        self._not_before = max(self._rested, began + self._growth.look_in(now=began))
 
     @property
     def footprint(self) -> Footprint | None:
@@ -126,7 +134,7 @@ class Foreman:
 
     def rest(self) -> None:
         """The run winds down: the crew is as large as it will be."""
-        self._not_before = inf
+        self._not_before = self._rested = inf
 
     def close(self) -> None:
         """No more looks; may be called twice."""
