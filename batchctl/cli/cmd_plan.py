@@ -14,8 +14,8 @@ from batchctl.run.preview import PlanReport, plan_job
 from batchctl.run.request import RunOptions
 
 DESCRIPTION = """\
-Lists the inputs and sizes the workers as `run` would, and says what would happen: items, bytes, mini-batches, slots and
-why so many. With -o OUT also what a resume would skip. Writes nothing."""
+Lists the inputs and sizes the workers as `run` would, and says what would happen: items, bytes, mini-batches, slots,
+where they are pinned, why so many, and the room on disks. With -o OUT also what a resume would skip. Writes nothing."""
 
 EXAMPLES = ("batchctl plan score.py images/", "batchctl plan deployment.yml images/ -o out --json")
 
@@ -49,9 +49,11 @@ def render(report: PlanReport, *, out: str | None) -> list[str]:
         f"items     {count_text(report.items)} in {plural(report.folders, 'folder')}, {size_text(report.bytes)}",
         f"largest   {printable(report.largest_path)}, {size_text(report.largest_bytes)}",
         f"batches   {_batches(report)}",
-        f"workers   {report.workers}",
+        f"schedule  {printable(report.schedule)}",
+        f"workers   {report.workers}" + ("" if report.first == report.workers else f", {report.first} of them at once"),
         *(f"          {printable(reason)}" for reason in report.reasons),
         *(f"          {printable(slot)}" for slot in report.slots),
+        *(f"disk      {printable(disk)}" for disk in report.disks),
     ]
     if out is not None:
         lines.append(f"OUT       {printable(out)}: {_standing(report)}")

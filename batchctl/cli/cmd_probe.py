@@ -12,19 +12,22 @@ from batchctl.node.render import as_dict, as_text
 from batchctl.processes import child_environment
 
 DESCRIPTION = """\
-Shows what workers could use here: cpus (affinity, cgroup quota), memory (machine, cgroup limits, available), NUMA nodes
-and GPUs. What could not be found out is said."""
+Shows what workers could use here: cpus (affinity, cpuset, cgroup quota), memory (machine, cgroup limits, available,
+pressure), NUMA nodes, the disks of the given paths, and GPUs with their health and processes. What could not be found
+out is said."""
 
-EXAMPLES = ("batchctl probe", "batchctl probe --json")
+EXAMPLES = ("batchctl probe", "batchctl probe images/ out/ --json")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", metavar="PATH", nargs="*", help="also show the disk of this file or folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     # The GPUs that a worker would see are those that this variable leaves to our children.
-    report = probe(visible_gpus=child_environment({}).get("CUDA_VISIBLE_DEVICES"))
+    environ = child_environment({})
+    report = probe(visible_gpus=environ.get("CUDA_VISIBLE_DEVICES"), paths=args.paths, environ=environ)
     if args.json:
         emit_json(as_dict(report))
     else:

@@ -1,9 +1,10 @@
 """The file queue: every mini-batch is waiting, leased or done, and who gets what next is decided here.
 
 Life of a queue: `replay` each record of the checkpoint log in order (the EpochOpened that this coordinator appended
-included), then `settle()` once, then the run: `take`, `scored`, `committed`, `failed`, `returned`.
+included), then `settle()` once, then the run: `take`, `scored`, `committed`, `failed`, `starved`,
+`returned`.
 
-A million ordinary mini-batches cost one byte each: FRESH -> LEASED -> (SCORED) -> DONE, found by a cursor. Whatever has
+A million ordinary mini-batches cost one byte each: FRESH -> LEASED -> (SCORED) -> DONE, found by fresh.py. Whatever has
 a history (charged, returned, in parts, suspect) is ODD: its outstanding parts are objects in a dict, gone when done.
 
 What the caller may rely on:
@@ -11,50 +12,47 @@ What the caller may rely on:
 - Every item is in exactly one outstanding part, or counted once as ok, failed or quarantined.
 - `is_current` is the fence: an outcome for a lease that is not out is refused (False, None or no verdict) and changes
   nothing. Of two workers with equal leases the engine drops the old incarnation; the queue cannot tell them apart.
-- Order: returned leases first (they are innocent), then retries and parts, then untouched mini-batches in plan order,
-  then suspects, each with nothing else leased.
+- Order: returned leases first (they are innocent), then retries and parts, then untouched mini-batches in plan order
+  or the one given, then suspects, each with nothing else leased.
 - Replaying the log of a run gives the queue that the run had, with what was leased waiting again; uncharged repeats
-  are forgotten, as they count within one epoch.
+  and divisions (shortage.py) are forgotten, as they count within one epoch.
+- No lease returns uncharged more than `max_repeats` times in an epoch, whatever the reason: the next one is charged.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
-from batchctl.dispatch.isolate import LEASED, SCORED, WAITING, Part, carve, halves
+from batchctl.dispatch.consequences import Consequences
+from batchctl.dispatch.fresh import FRESH, TAKEN, FreshBatches
+from batchctl.dispatch.isolate import LEASED, SCORED, WAITING, Part, carve
+from batchctl.dispatch.odd import OddParts
 from batchctl.dispatch.pending import Counts, Pending, pending_of
 from batchctl.dispatch.reopen import counts_of, reopened_parts
-from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict, decide
+from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict
 from batchctl.dispatch.suspects import CrashWatch
 from batchctl.errors import CorruptionError
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.outcome import Failure, Shortage
 from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record, Reopened
 
-# States of a mini-batch, one byte each. FRESH must be 0: a new bytearray is all fresh and find(0) is the cursor's step.
-_FRESH, _LEASED, _SCORED, _DONE, _ODD = range(5)
-
-# Half the time of Lease(...), once per mini-batch.
-_new_lease = tuple.__new__
+# States of a mini-batch, one byte each.
+_FRESH, _LEASED, _SCORED, _DONE, _ODD = FRESH, TAKEN, 2, 3, 4
 
 
 class FileQueue:
     """The queue that all workers of a run pull from. Not thread-safe: the conductor owns it."""
 
-    def __init__(self, bounds: Sequence[int], policy: RetryPolicy) -> None:
+    def __init__(self, bounds: Sequence[int], policy: RetryPolicy, *, order: Sequence[int] | None = None) -> None:
         """`bounds`: the first item of each mini-batch, then the number of items. It is kept, never copied: a
-        memoryview of u32 over the mapped plan file will do, and must outlive the queue."""
+        memoryview of u32 over the mapped plan file will do, and must outlive the queue. `order`: see FreshBatches."""
         self._bounds = bounds
         self._policy = policy
         self._n = len(bounds) - 1
         self._state = bytearray(self._n)
-        self._cursor = 0  # no fresh mini-batch lies before it
-        self._fresh = self._n
-        self._odd: dict[int, dict[int, Part]] = {}  # mini-batch -> its outstanding parts, by first item
-        self._soon: OrderedDict[int, Part] = OrderedDict()  # waiting parts by first item, in the order of taking
-        self._held: OrderedDict[int, Part] = OrderedDict()  # waiting parts of suspects
-        self._suspects: set[int] = set()
+        self._fresh = FreshBatches(bounds, self._state, order=order)
+        self._odd = OddParts()
+        self._after = Consequences(policy, self._odd)
         self._watch = CrashWatch()
         self._settled = True
         self._leased = self._done = 0
@@ -67,14 +65,34 @@ class FileQueue:
 
     @property
     def counts(self) -> Counts:
-        waiting = self._fresh + len(self._soon) + len(self._held)
+        waiting = self._fresh.left + self._odd.soon + self._odd.held
         return Counts(
             self._bounds[self._n], self._ok, self._failed, self._quarantined, self._n, self._done, waiting, self._leased
         )
 
+    @property
+    def most_items(self) -> int:
+        """The largest part that has fitted into a GPU's memory after a larger one had not; 0: not known. From then on
+        larger ones are leased in parts, where isolation is allowed. May be set, to what an earlier run has found."""
+        return self._after.most_items
+
+    @most_items.setter
+    def most_items(self, items: int) -> None:
+        self._after.most_items = max(0, items)
+
+    @property
+    def only_suspects(self) -> bool:
+        """Is what is left to be had alone? The machine is to be its own: dismiss all workers but one before `take`."""
+        return bool(self._odd.held) and not (self._leased or self._fresh.left or self._odd.soon)
+
+    @property
+    def shareable(self) -> int:
+        """How many wait that several workers may share: all but those that are to run alone."""
+        return self._fresh.left + self._odd.soon
+
     def pending(self) -> Pending:
         """What is left, parts in plan order. Costs as much as there are parts."""
-        return pending_of(self._odd, self._suspects, fresh=self._fresh, leased=self._leased)
+        return pending_of(self._odd.by_batch, self._odd.suspects, fresh=self._fresh.left, leased=self._leased)
 
     def is_current(self, lease: Lease) -> bool:
         """Is this lease out and without an outcome? Ask before anything is done with an outcome."""
@@ -83,7 +101,7 @@ class FileQueue:
             return False
         if self._state[batch] == _LEASED:
             return self._is_whole(lease)
-        part = self._odd.get(batch, {}).get(lease.first)
+        part = self._odd.at(lease)
         return part is not None and part.state == LEASED and part.lease() == lease
 
     # --- the log ------------------------------------------------------------------------------------------------------
@@ -105,7 +123,7 @@ class FileQueue:
             fresh = batch < self._n and self._state[batch] == _FRESH
             if fresh and first == self._bounds[batch] and first + count == self._bounds[batch + 1]:
                 self._state[batch] = _DONE
-                self._fresh -= 1
+                self._fresh.left -= 1
                 self._done += 1
             else:
                 self._carve(batch, first, count)
@@ -119,7 +137,7 @@ class FileQueue:
             if isinstance(record, Charged):
                 part.attempt = max(part.attempt, attempt)
                 part.charge(record.failure)
-                self._odd[batch][first] = part
+                self._odd.add(part)
             else:
                 self._quarantined += count
                 self._shrunk(batch)
@@ -133,7 +151,7 @@ class FileQueue:
         for part in reopened_parts(record.ranges):
             self._done -= self._state[part.batch] == _DONE
             self._state[part.batch] = _ODD
-            self._odd.setdefault(part.batch, {})[part.first] = part
+            self._odd.add(part)
         ok, failed, quarantined = counts_of(record.ranges)
         self._ok -= ok
         self._failed -= failed
@@ -151,32 +169,26 @@ class FileQueue:
         self._settled = True
         self.suspects(self._watch.suspects())
         # All outstanding parts are put in their queues below; what `suspects` queued may be about to be given up.
-        self._soon.clear()
-        self._held.clear()
-        for batch in sorted(self._odd):
-            for _, part in sorted(self._odd[batch].items()):
-                failure = part.failure
-                if failure is None:
-                    self._enqueue(part)
-                    continue
-                lease = part.lease()._replace(attempt=part.attempt - 1)  # the one charged last, not the next
-                if self._settle_part(part)[0] is Decision.QUARANTINE:
-                    decided.append(Quarantined(lease, failure))
+        self._odd.unqueue()
+        for part in list(self._odd):
+            failure = part.failure
+            if failure is None:
+                self._odd.enqueue(part)
+                continue
+            lease = part.lease()._replace(attempt=part.attempt - 1)  # the one charged last, not the next
+            if self._after.settle(part)[0] is Decision.QUARANTINE:
+                decided.append(Quarantined(lease, failure))
+                self._given_up(part)
         return tuple(decided)
 
     def suspects(self, batches: Iterable[int]) -> None:
         """These mini-batches may crash the machine: they run last, and alone. `settle` names those that the log shows;
         a mini-batch that is done is ignored, one that is out is held back when it returns."""
         for batch in batches:
-            if self._state[batch] == _DONE or batch in self._suspects:
-                continue
-            self._suspects.add(batch)
-            if self._state[batch] in (_LEASED, _SCORED):
-                continue
-            for first, part in sorted(self._parts(batch).items()):
-                if part.state == WAITING:
-                    self._soon.pop(first, None)
-                    self._held[first] = part
+            if self._state[batch] == _FRESH:
+                self._parts(batch)
+            if self._state[batch] != _DONE and batch not in self._odd.suspects:
+                self._odd.hold(batch)
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
@@ -184,25 +196,20 @@ class FileQueue:
         """At most `n` leases, which are out from now on. None: nothing is waiting, or a suspect must be alone."""
         if not self._settled:
             raise RuntimeError("settle() comes between the replay and the first take")
-        leases: list[Lease] = []
-        soon = self._soon
-        while soon and len(leases) < n:
-            part = soon.popitem(last=False)[1]
+        odd, fresh = self._odd, self._fresh
+        if not (odd.soon or self.most_items) and fresh.left:  # as nearly always
+            leases = fresh.take(n)
+            self._leased += len(leases)
+            return leases
+        leases = []
+        while len(leases) < n and (odd.soon or self._by_parts()):
+            part = self._after.fitting(odd.next())
             part.state = LEASED
             leases.append(part.lease())
-        fresh = min(n - len(leases), self._fresh)
-        if fresh > 0:
-            state, bounds, batch = self._state, self._bounds, self._cursor
-            for _ in range(fresh):
-                batch = state.find(_FRESH, batch)
-                first = bounds[batch]
-                leases.append(_new_lease(Lease, (batch, first, bounds[batch + 1] - first, 1)))
-                state[batch] = _LEASED
-                batch += 1
-            self._fresh -= fresh
-            self._cursor = batch
-        elif self._held and n > 0 and not leases and not self._leased:
-            part = self._held.popitem(last=False)[1]
+        if fresh.left:
+            leases += fresh.take(n - len(leases))
+        elif odd.held and n > 0 and not leases and not self._leased:
+            part = odd.next_held()
             part.state = LEASED
             leases.append(part.lease())
         self._leased += len(leases)
@@ -218,7 +225,7 @@ class FileQueue:
         if self._state[lease.batch] == _LEASED:
             self._state[lease.batch] = _SCORED
         else:
-            self._odd[lease.batch][lease.first].state = SCORED
+            self._odd.of(lease.batch)[lease.first].state = SCORED
         return True
 
     def unscored(self, lease: Lease) -> None:
@@ -226,7 +233,7 @@ class FileQueue:
         if self._state[lease.batch] == _SCORED:
             self._state[lease.batch] = _LEASED
         else:
-            self._odd[lease.batch][lease.first].state = LEASED
+            self._odd.of(lease.batch)[lease.first].state = LEASED
 
     def committed(self, lease: Lease, ok: int, failed: int) -> bool:
         """The lease's rows are durable: its items are done. False, and nothing counted: it was not out."""
@@ -240,11 +247,12 @@ class FileQueue:
             self._state[batch] = _DONE
             self._done += 1
         else:
-            parts = self._odd.get(batch, {})
-            part = parts.get(lease.first)
+            part = self._odd.at(lease)
             if part is None or part.state == WAITING or part.lease() != lease:
                 return False
-            del parts[lease.first]
+            if part.portion:
+                self.most_items = max(self.most_items, part.count)
+            self._odd.replace(part, ())
             self._shrunk(batch)
         self._leased -= 1
         self._ok += ok
@@ -254,7 +262,7 @@ class FileQueue:
     def failed(self, lease: Lease, failure: Failure, *, divide: bool = True) -> Verdict | None:
         """The attempt is charged. None: the lease was not out. Else log the verdict's records. `divide`: see decide."""
         part = self._take_back(lease)
-        return None if part is None else self._charged(part, failure, divide=divide)
+        return None if part is None else self._concluded(part, self._after.charge(part, failure, divide=divide))
 
     def returned(self, leases: Iterable[Lease], *, began: bool = False) -> tuple[Verdict, ...]:
         """Leases that came to nothing through no fault of theirs: waiting again, before everything else.
@@ -269,14 +277,26 @@ class FileQueue:
             part = self._take_back(lease)
             if part is None:
                 continue
-            part.repeats += 1
-            if part.repeats > self._policy.max_repeats:
-                why = f"came back {part.repeats} times without an outcome"
-                verdicts.append(self._charged(part, Failure(FailureKind.LOST, "NoOutcome", why)))
-                continue
-            part.attempt += began
-            self._enqueue(part, front=True)
+            verdict = self._after.give_back(part, began=began)
+            if verdict is not None:
+                verdicts.append(self._concluded(part, verdict))
         return tuple(verdicts)
+
+    def starved(self, lease: Lease, failure: Failure, *, alone: bool) -> Verdict | None:
+        """The attempt came to nothing for want of memory (`failure.shortage`; without one it has merely failed). None:
+        the lease was not out. Else log the verdict's records, if it is charged. `alone`: no other worker was there."""
+        if failure.shortage is Shortage.NONE:
+            return self.failed(lease, failure)
+        part = self._take_back(lease)
+        return None if part is None else self._concluded(part, self._after.starve(part, failure, alone=alone))
+
+    def _by_parts(self) -> bool:
+        """Where only so many items fit, untouched mini-batches go out as odd parts. False: not so, or none is left."""
+        if not (self.most_items and self._policy.isolate and self._fresh.left):
+            return False
+        for part in self._parts(self._fresh.next()).values():
+            self._odd.enqueue(part)
+        return True
 
     def _is_whole(self, lease: Lease) -> bool:
         """Is it the first lease of the whole mini-batch?"""
@@ -286,13 +306,13 @@ class FileQueue:
     def _parts(self, batch: int) -> dict[int, Part]:
         """The outstanding parts of a mini-batch; a fresh one becomes odd, with one part."""
         if self._state[batch] == _FRESH:
-            self._fresh -= 1
+            self._fresh.left -= 1
         elif self._state[batch] == _ODD:
-            return self._odd[batch]
+            return self._odd.of(batch)
         first, end = self._bounds[batch], self._bounds[batch + 1]
         self._state[batch] = _ODD
-        self._odd[batch] = {first: Part(batch, first, count=end - first)}
-        return self._odd[batch]
+        self._odd.add(Part(batch, first, count=end - first))
+        return self._odd.of(batch)
 
     def _carve(self, batch: int, first: int, count: int) -> Part:
         if batch >= self._n or count < 1 or first < self._bounds[batch] or first + count > self._bounds[batch + 1]:
@@ -301,18 +321,9 @@ class FileQueue:
 
     def _shrunk(self, batch: int) -> None:
         """A part left the mini-batch for good: it is done when that was the last one."""
-        if not self._odd[batch]:
-            del self._odd[batch]
-            self._suspects.discard(batch)
+        if self._odd.settle_gone(batch):
             self._state[batch] = _DONE
             self._done += 1
-
-    def _enqueue(self, part: Part, *, front: bool = False) -> None:
-        queue = self._held if part.batch in self._suspects else self._soon
-        part.state = WAITING
-        queue[part.first] = part
-        if front:
-            queue.move_to_end(part.first, last=False)
 
     def _take_back(self, lease: Lease) -> Part | None:
         """The part of a lease that is out and has no outcome: no longer out, in no queue. None: stale."""
@@ -321,29 +332,11 @@ class FileQueue:
         self._leased -= 1
         return self._parts(lease.batch)[lease.first]
 
-    def _charged(self, part: Part, failure: Failure, *, divide: bool = True) -> Verdict:
-        lease = part.lease()
-        part.charge(failure)
-        decision, reason = self._settle_part(part, divide=divide)
-        given_up = (Quarantined(lease, failure),) if decision is Decision.QUARANTINE else ()
-        return Verdict(decision, (Charged(lease, failure), *given_up), reason)
+    def _concluded(self, part: Part, verdict: Verdict) -> Verdict:
+        if verdict.decision is Decision.QUARANTINE:
+            self._given_up(part)
+        return verdict
 
-    def _settle_part(self, part: Part, *, divide: bool = True) -> tuple[Decision, str]:
-        """Decide about a part that was charged and is in no queue, and do it."""
-        batch, n = part.batch, part.count
-        is_part = n < self._bounds[batch + 1] - self._bounds[batch] and not part.reopened
-        spent, again = part.charges, part.repeated
-        decision, reason = decide(self._policy, charges=spent, repeated=again, items=n, is_part=is_part, divide=divide)
-        if decision is Decision.RETRY:
-            self._enqueue(part)
-            return decision, reason
-        parts = self._odd[batch]
-        del parts[part.first]
-        if decision is Decision.SPLIT:
-            for half in halves(part):
-                parts[half.first] = half
-                self._enqueue(half)
-        else:
-            self._quarantined += n
-            self._shrunk(batch)
-        return decision, reason
+    def _given_up(self, part: Part) -> None:
+        self._quarantined += part.count
+        self._shrunk(part.batch)

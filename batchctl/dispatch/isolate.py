@@ -11,7 +11,7 @@ from __future__ import annotations
 from batchctl.dispatch.retry import same_cause
 from batchctl.errors import CorruptionError
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure
+from batchctl.model.outcome import Failure, Shortage
 
 WAITING, LEASED, SCORED = range(3)
 
@@ -20,11 +20,24 @@ class Part:
     """A range of items with a history: charged before, returned before, or less than its mini-batch. Mutable.
 
     `charges` counts charged failures of exactly this range, `repeats` the uncharged returns since it was last charged
-    (in this epoch: they are not in the log), `attempt` is the number of the next lease. `reopened`: a retry gives it
-    all the attempts of a mini-batch.
+    (in this epoch: they are not in the log), `attempt` is the number of the next lease. `isolated`: cut from a range
+    that was charged, where its items have had their attempts. `portion`: cut from one that was too large for a GPU.
     """
 
-    __slots__ = ("attempt", "batch", "charges", "count", "failure", "first", "reopened", "repeated", "repeats", "state")
+    __slots__ = (
+        "_short",
+        "attempt",
+        "batch",
+        "charges",
+        "count",
+        "failure",
+        "first",
+        "isolated",
+        "portion",
+        "repeated",
+        "repeats",
+        "state",
+    )
 
     def __init__(self, batch: int, first: int, *, count: int, attempt: int = 1) -> None:
         self.batch = batch
@@ -33,7 +46,8 @@ class Part:
         self.attempt = attempt
         self.charges = 0
         self.repeats = 0
-        self.repeated = self.reopened = False
+        self.repeated = self.isolated = self.portion = False
+        self._short = (0, 0)  # how often these items were short of memory and of GPU memory, in this epoch
         self.failure: Failure | None = None
         self.state = WAITING
 
@@ -49,6 +63,19 @@ class Part:
         self.repeated = same_cause(self.failure, failure)
         self.failure = failure
 
+    def was_short(self, shortage: Shortage) -> int:
+        """An attempt came to nothing for want of memory: how often has that happened to these items by now?"""
+        memory, gpu = self._short
+        self._short = (memory, gpu + 1) if shortage is Shortage.GPU else (memory + 1, gpu)
+        return self._short[shortage is Shortage.GPU]
+
+    def piece(self, first: int, *, count: int) -> Part:
+        """A range of these items, to stand for itself. Charges and repeats are counted anew for it."""
+        cut = Part(self.batch, first, count=count, attempt=self.attempt)
+        cut.isolated = self.isolated or self.charges > 0
+        cut._short = self._short
+        return cut
+
     def lease(self) -> Lease:
         return Lease(self.batch, self.first, self.count, self.attempt)
 
@@ -57,8 +84,8 @@ def halves(part: Part) -> tuple[Part, Part]:
     """The two halves of a failed part of at least two items; the first is the larger one."""
     middle = (part.count + 1) // 2
     return (
-        Part(part.batch, part.first, count=middle, attempt=part.attempt),
-        Part(part.batch, part.first + middle, count=part.count - middle, attempt=part.attempt),
+        part.piece(part.first, count=middle),
+        part.piece(part.first + middle, count=part.count - middle),
     )
 
 
@@ -66,7 +93,8 @@ def carve(parts: dict[int, Part], first: int, *, count: int) -> Part:
     """Take items [first, first + count) out of `parts` (by first item); what is left of the parts that it cuts stays.
 
     The range that the log names is authoritative: the policy of the epoch that wrote it may have split otherwise than
-    today's would. A part that is met exactly keeps its history; a cut one is in isolation and starts anew.
+    today's would. A part that is met exactly keeps its history; what is cut from one starts anew, in isolation if that
+    was charged (else it was divided for other reasons, see shortage.py).
     CorruptionError, and nothing changed, where any of the items is not outstanding: two outcomes for one item.
     """
     end = first + count
@@ -83,7 +111,10 @@ def carve(parts: dict[int, Part], first: int, *, count: int) -> Part:
     for part in cut:
         del parts[part.first]
         if part.first < first:
-            parts[part.first] = Part(part.batch, part.first, count=first - part.first, attempt=part.attempt)
+            parts[part.first] = part.piece(part.first, count=first - part.first)
         if part.end > end:
-            parts[end] = Part(part.batch, end, count=part.end - end, attempt=part.attempt)
-    return Part(cut[0].batch, first, count=count, attempt=max(part.attempt for part in cut))
+            parts[end] = part.piece(end, count=part.end - end)
+    found = cut[0].piece(first, count=count)
+    found.attempt = max(part.attempt for part in cut)
+    found.isolated = any(part.isolated or part.charges > 0 for part in cut)
+    return found

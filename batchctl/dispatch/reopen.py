@@ -17,7 +17,6 @@ def reopened_parts(ranges: Iterable[Reopening]) -> list[Part]:
             found[-1].count += count
         else:
             found.append(Part(batch, first, count=count))
-            found[-1].reopened = True
     return found
 
 

@@ -1,11 +1,12 @@
-"""What a charged failure leads to: another attempt, isolation, or quarantine.
+"""What a charged failure leads to: another attempt, isolation, or quarantine. (What is not charged: shortage.py.)
 
 The rule, in the order in which it is asked (design section 5):
 
 1. A *whole* mini-batch has `max_retries` + 1 attempts. Two exceptions in a row with the same class and message end them
    early: what failed twice in one way will fail a third time. A *final* one (a file's name is taken) does at once.
 2. A *part* of a mini-batch (isolation has begun) has one attempt: its items had their retries as part of the whole.
-3. When the attempts are spent: more than one item is halved if `isolate` allows, else the range is quarantined.
+3. What the kernel killed for want of memory, and is charged for that, has had its repeats: no more attempts.
+4. When the attempts are spent: more than one item is halved if `isolate` allows, else the range is quarantined.
 
 So an item is attempted at most `max_retries` + 1 + ceil(log2(items of its mini-batch)) times with a charge, and each of
 these attempts may be preceded by at most `max_repeats` uncharged ones per epoch.
@@ -25,11 +26,14 @@ ENDS_EARLY = frozenset({FailureKind.FAILED})
 
 
 class Decision(StrEnum):
-    """What becomes of a range of items after a charged failure."""
+    """What becomes of a range of items after an attempt that came to nothing. The first three may be charged, the last
+    two never are; SPLIT without records is a division that nobody is charged for."""
 
     RETRY = "retry"
     SPLIT = "split"
     QUARANTINE = "quarantine"
+    RETURNED = "returned"  # waiting again, before everything else
+    ALONE = "alone"  # its mini-batch is a suspect from now on: last, with nothing else leased
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A charged failure and its consequence. `records` must reach the log, in this order and in one group."""
+    """A failure and its consequence. `records` must reach the log, in this order and in one group; none: uncharged."""
 
     decision: Decision
     records: tuple[Charged | Quarantined, ...]
@@ -65,14 +69,23 @@ def same_cause(before: Failure | None, now: Failure) -> bool:
 
 
 def decide(
-    policy: RetryPolicy, *, charges: int, repeated: bool, items: int, is_part: bool, divide: bool = True
+    policy: RetryPolicy,
+    *,
+    charges: int,
+    repeated: bool,
+    items: int,
+    is_part: bool,
+    starved: bool = False,
+    divide: bool = True,
 ) -> tuple[Decision, str]:
     """The decision after the `charges`-th charge of a range of `items` items, and the reason in words.
 
-    `repeated`: two charges in a row had the same cause, or one is final. `is_part`: the range is less than its
-    mini-batch. `divide`: isolation may help.
+    `repeated`: two charges in a row had the same cause, or one is final. `is_part`: isolation has begun. `starved`: the
+    kernel killed the worker for want of memory. `divide`: isolation may help.
     """
-    if is_part:
+    if starved:
+        spent = "out of memory"
+    elif is_part:
         spent = "a part has one attempt"
     elif charges >= policy.attempts_allowed:
         spent = f"attempt {charges} of {policy.attempts_allowed} failed"

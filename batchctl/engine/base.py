@@ -35,11 +35,18 @@ class LogSink(Protocol):
         ...
 
 
+def never_starved(_pid: int) -> bool | None:
+    """Where nobody looks into the kernel's books: a SIGKILL from outside is a death like any other."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class EngineJob:
     """All that workers need to know. Folders are absolute and exist; durations in seconds.
 
     `environment` is the script's (values are never written to disk by the engine). `timeout` covers `run()` only.
+    `was_starved`: has the kernel just killed this process, by its id, for want of memory? None: it cannot be told.
+    Asked once for each worker that a SIGKILL of somebody else's has ended, before anything is said of it.
     """
 
     run_id: str
@@ -65,6 +72,7 @@ class EngineJob:
     scorer: Scorer = Scorer.SCRIPT  # MLFLOW: `script` is an MLmodel file, and `code` the folder of its model
     chunk_rows: int = 0  # of MLFLOW: rows of a table per predict; 0: all
     log_sink: Callable[[int, int], LogSink] = field(kw_only=True)
+    was_starved: Callable[[int], bool | None] = field(default=never_starved, kw_only=True)
 
 
 class Arity(NamedTuple):

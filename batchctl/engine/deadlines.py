@@ -52,8 +52,11 @@ class Deadlines:
 
     def reason(self, worker: Worker) -> str:
         """Why it was killed, in words."""
-        if worker.page.look().state == page.SHUTDOWN:
+        state = worker.page.look().state
+        if state == page.SHUTDOWN:
             return f"shutdown() took longer than {_SHUTDOWN_NS / 1e9:g} s"
+        if state == page.IDLE and worker.told_ns:
+            return f"it did not leave within {_SHUTDOWN_NS / 1e9:g} s of being told to"
         if not worker.ready:
             return f"init() took longer than init_timeout ({self._init_timeout_ns / 1e9:g} s)"
         return f"run() took longer than timeout ({self._timeout_ns / 1e9:g} s)"
@@ -69,6 +72,8 @@ class Deadlines:
         picture = worker.page.look()
         if picture.state == page.SHUTDOWN:
             return now_ns - picture.start_ns > _SHUTDOWN_NS
+        if picture.state == page.IDLE and worker.told_ns and not worker.outstanding:
+            return now_ns - max(worker.told_ns, picture.start_ns) > _SHUTDOWN_NS
         return bool(self._timeout_ns) and picture.state == page.RUN and now_ns - picture.start_ns > self._timeout_ns
 
     def _go_on(self, worker: Worker, now_ns: int) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from batchctl import processes
 from batchctl.engine.base import EngineJob
 from batchctl.engine.deadlines import Deadlines
-from batchctl.engine.deaths import describe_status
+from batchctl.engine.deaths import describe_status, shortage_of, was_sigkill
 from batchctl.engine.fork_server import ForkServer
 from batchctl.engine.job_frame import job_head
 from batchctl.engine.worker import Phase, Worker
@@ -29,7 +29,7 @@ from batchctl.guest import page, wire
 from batchctl.model.events import EngineLost, Event, GuestWarned, InitFailed, WorkerForked, WorkerGone
 from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
-from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.outcome import Failure, FailureKind, Shortage
 from batchctl.model.progress import WorkerView
 
 _TICK_S = 0.1  # deadlines are looked at this often
@@ -144,7 +144,7 @@ class Pool:
             return self.server.wait_for(kind)
         except UsageError:
             if os.WIFSIGNALED(self.server.status):
-                self._replace_server(describe_status(self.server.status), self._events)
+                self._replace_server(describe_status(self.server.status, shortage=Shortage.SUSPECTED), self._events)
             elif not self.server.pid:
                 raise  # it ended by itself: this interpreter cannot do it
         self.server.send(*self._question)
@@ -259,11 +259,14 @@ class Pool:
         ours = self._deadlines.reason(worker) if worker.phase is Phase.LATE else worker.fault
         if worker.phase is Phase.KILLED:
             ours = "on the coordinator's order"
-        cause = ours if worker.phase is Phase.LATE else describe_status(status, ours=ours)
+        shortage = Shortage.NONE
+        if not ours and self._job is not None and was_sigkill(status):
+            shortage = shortage_of(self._job.was_starved(worker.pid))
+        cause = ours if worker.phase is Phase.LATE else describe_status(status, ours=ours, shortage=shortage)
         expected = worker.phase in (Phase.STOPPING, Phase.KILLED)
-        worker.conclude(events, cause=cause, charge=worker.phase is not Phase.KILLED)
+        worker.conclude(events, cause=cause, charge=worker.phase is not Phase.KILLED, shortage=shortage)
         self._remove(worker)
-        events.append(WorkerGone(worker.slot.index, worker.incarnation, expected, cause))
+        events.append(WorkerGone(worker.slot.index, worker.incarnation, expected, cause, shortage))
 
     def _remove(self, worker: Worker) -> None:
         self._deadlines.forget(worker)
@@ -286,7 +289,8 @@ class Pool:
         for pid, status in processes.reap_children():
             if pid == self.server.pid:
                 self.server.pid = 0
-                self._replace_server(describe_status(status, ours=self._server_fault), events)
+                cause = describe_status(status, ours=self._server_fault, shortage=Shortage.SUSPECTED)
+                self._replace_server(cause, events)
                 self._server_fault = ""
 
     def _replace_server(self, cause: str, events: list[Event]) -> None:

@@ -10,6 +10,7 @@ import errno
 from collections.abc import Mapping
 from typing import Any
 
+from batchctl.engine.gpu_memory import gpu_shortage
 from batchctl.guest import wire
 from batchctl.model.events import ColumnsSeen, Event, GuestWarned, LeaseFailed, LeasesReturned, LeasesScored
 from batchctl.model.lease import Lease
@@ -147,11 +148,13 @@ def _is_plain(name: str) -> bool:
 
 
 def _failure(said: Mapping[str, Any]) -> Failure:
+    error, message = str(said["error"])[:_ERROR_CAP], str(said["message"])[:_MESSAGE_CAP]
     return Failure(
         FailureKind.FAILED,
-        str(said["error"])[:_ERROR_CAP],
-        str(said["message"])[:_MESSAGE_CAP],
+        error,
+        message,
         str(said.get("traceback", ""))[:_TRACEBACK_CAP],
         str(said.get("phase", ""))[:_PHASE_CAP],
         None if said.get("peak") is None else max(0, int(said["peak"])),
+        gpu_shortage(error, message),
     )

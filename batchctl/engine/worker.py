@@ -19,7 +19,7 @@ from batchctl.guest import page, wire
 from batchctl.model.events import Event, InitFailed, LeaseFailed, LeasesReturned, WorkerReady
 from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
-from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.outcome import Failure, FailureKind, Shortage
 from batchctl.model.progress import WorkerView
 
 _READ = 1 << 20
@@ -67,6 +67,7 @@ class Worker:
         self.phase = Phase.STARTING
         self.started_ns = started_ns
         self.ready = False  # passed init()
+        self.told_ns = 0  # when it was told to stop; 0: it was not
         self.fault = ""  # what it did that no worker of ours does; it is killed for it
         self._before_late = self.phase
         self._late_serial = 0
@@ -101,6 +102,7 @@ class Worker:
 
     def tell_to_stop(self) -> None:
         """Let it finish and leave; a late one too, should it come back by itself."""
+        self.told_ns = page.now_ns()
         if self.phase is Phase.LATE:
             self._before_late = Phase.STOPPING
         else:
@@ -195,30 +197,33 @@ class Worker:
         """The end of its output, for a message."""
         return without_our_frames(self._log_sink.tail(size))
 
-    def conclude(self, events: list[Event], *, cause: str, charge: bool) -> None:
-        """It is dead: say what became of its leases. `charge`: a death in `run` counts as an attempt."""
+    def conclude(self, events: list[Event], *, cause: str, charge: bool, shortage: Shortage = Shortage.NONE) -> None:
+        """It is dead: say what became of its leases. `charge`: a death in `run` counts as an attempt. `shortage`: the
+        kernel killed it for memory, which may be the doing of rows that were being rendered, too."""
         for _ in range(_PIPE_SIZE // _LOG_READ):  # at most what the pipe can hold; a stray child may go on writing
             if not (_readable(self.log) and self.read_log()):
                 break
         self.drain_channel(events)
         picture = self.page.look()
         slot, incarnation = self.slot.index, self.incarnation
+        name = "OutOfMemory" if shortage is Shortage.MEMORY else "WorkerDied"
         told = self._replies.init_failure
         if told is not None or (not self.ready and self.phase in (Phase.STARTING, Phase.LATE)):
             kind = FailureKind.TIMED_OUT if self.phase is Phase.LATE else FailureKind.LOST
-            silent = Failure(kind, "WorkerDied", f"in init(): {cause}", self.log_tail(4000))
+            silent = Failure(kind, name, f"in init(): {cause}", self.log_tail(4000), shortage=shortage)
             events.append(InitFailed(slot, incarnation, told or silent))
         if (
             charge
-            and picture.state == page.RUN
+            and (picture.state == page.RUN or (shortage and picture.state == page.RENDER))
             and (self.phase is not Phase.LATE or picture.serial == self._late_serial)
         ):
             lease = self.outstanding.pop(picture.serial, None)
             if lease is not None:
                 late = self.phase is Phase.LATE
                 kind = FailureKind.TIMED_OUT if late else FailureKind.LOST
-                name, peak = ("TimedOut", self._peak) if late else ("WorkerDied", None)
-                failure = Failure(kind, name, cause, self.log_tail(4000), "run", peak)
+                name, peak = ("TimedOut", self._peak) if late else (name, None)
+                phase = page.STATE_NAMES[picture.state]
+                failure = Failure(kind, name, cause, self.log_tail(4000), phase, peak, shortage)
                 events.append(LeaseFailed(slot, incarnation, lease, failure, page.now_ns() - picture.start_ns))
         for unsent in (True, False):
             found = tuple(v for k, v in self.outstanding.items() if (k <= picture.serial) is unsent)

@@ -6,7 +6,8 @@ workers.
 The control socket carries wire frames both ways; the three descriptors of a FORK (channel, page, log) come by
 SCM_RIGHTS with the bytes of that frame, first in first out. Requests are answered in order:
 
-    JOB      nothing (or PRELOAD_REFUSED); must come before the first FORK. Again: replaces the configuration
+    JOB      nothing (or PRELOAD_REFUSED); must come before the first FORK. Again: replaces the configuration.
+             Where it preloads, another process goes on as the server (preload.py)
     FORK     FORKED, and EXITED when that worker has ended
     FACTS    FACTS_FOUND
     QUIT     kills what is left, reports it, and leaves with 0
@@ -29,10 +30,11 @@ import sys
 from collections import deque
 from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
-from . import limits, preload, wire
+from . import limits, wire
 from .config import SCRIPT, Fork, Job, fork_of, job_of
 from .facts import find_facts
 from .failure import describe
+from .preload import Preloaded
 from .throwaway import ask_child
 from .worker import Descriptors, live
 
@@ -56,6 +58,7 @@ class Server:
         self._job: Optional[Job] = None
         self._workers: Dict[int, _Worker] = {}
         self._quitting = False
+        self._preloaded = Preloaded()
         # Wakes poll() when a child has ended; non-blocking at both ends, as set_wakeup_fd demands.
         self._wake, waker = socket.socketpair()
         self._wake.setblocking(False)
@@ -84,9 +87,11 @@ class Server:
         return 0
 
     def _receive(self) -> bool:
-        data, ancillary, _flags, _address = self._control.recvmsg(
-            _READ, socket.CMSG_SPACE(64 * _FDS_PER_FORK * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
-        )
+        room = socket.CMSG_SPACE(64 * _FDS_PER_FORK * array.array("i").itemsize)
+        try:
+            data, ancillary, _flags, _address = self._control.recvmsg(_READ, room, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:  # closed over there, with something of ours unread
+            return False
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds = array.array("i")
@@ -106,7 +111,7 @@ class Server:
     def _answer(self, frame: wire.Frame) -> None:
         if frame.kind == wire.JOB:
             self._job = job_of(frame)
-            for name, reason in preload.load(self._job):
+            for name, reason in self._preloaded.bring(self._job, busy=bool(self._workers)):
                 self._say(wire.PRELOAD_REFUSED, {"module": name, "reason": reason})
             # What exists now is shared with every worker; a collection in a worker must not touch (and so copy) it.
             gc.collect()
@@ -132,7 +137,7 @@ class Server:
             server = os.getpid()
             pid = os.fork()
             if pid == 0:
-                live(self._job, fork, descriptors, server=server)
+                live(self._job, fork, descriptors, server=server, preloaded=self._preloaded)
         finally:
             for fd in descriptors:
                 os.close(fd)

@@ -26,6 +26,7 @@ from .failure import describe
 from .harvest import Harvest, NoHarvest, remove_predecessors
 from .loop import Loop
 from .outbox import Outbox
+from .preload import Preloaded
 from .rows import Renderer
 from .script import Scorer, Script, load
 
@@ -38,25 +39,25 @@ class Descriptors(NamedTuple):
     log: int
 
 
-def live(job: Job, fork: Fork, descriptors: Descriptors, *, server: int) -> None:
+def live(job: Job, fork: Fork, descriptors: Descriptors, *, server: int, preloaded: Preloaded) -> None:
     """The whole life of the worker. Returns never: the process leaves by os._exit, past the fork server's frames."""
     status = wire.EXIT_BROKEN
     try:
-        status = _live(job, fork, descriptors, server)
+        status = _live(job, fork, descriptors, server, preloaded)
     except BaseException as error:
         _tell_log("batchctl: a worker broke down\n" + describe(error)["traceback"])
     finally:
         os._exit(status)
 
 
-def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
+def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int, preloaded: Preloaded) -> int:
     limits.own_group()
     limits.die_with(server)
     limits.plain_signals()
     channel_fd, dump_fd = _arrange_descriptors(descriptors)
     page = pages.Page(descriptors.page)
     page.put(pages.STARTING, 0, time.monotonic_ns())
-    limits.close_others({0, 1, 2, channel_fd, dump_fd})
+    limits.close_others({0, 1, 2, channel_fd, dump_fd} | preloaded.fds)
     channel = socket.socket(fileno=channel_fd)
     channel.setblocking(True)
     faulthandler.enable(file=dump_fd)
@@ -77,6 +78,7 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int) -> int:
         os.makedirs(folder, 0o700, exist_ok=True)
     os.chdir(work)
     _set_environment(os.environ, job, fork, out)
+    trouble += preloaded.settle(os.environ)
     for text in trouble:
         outbox.note(text.split(":")[0], text)
 

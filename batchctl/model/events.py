@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure, Scored
+from batchctl.model.outcome import Failure, Scored, Shortage
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +82,14 @@ class ColumnsSeen:
 
 @dataclass(frozen=True, slots=True)
 class WorkerGone:
-    """A worker process ended. `expected`: we stopped it. `cause` says how in words (signal, exit code, likely OOM)."""
+    """A worker process ended. `expected`: we stopped it. `cause` says how in words (signal, exit code, likely OOM).
+    `shortage`: MEMORY or SUSPECTED where that was the kernel's doing, whatever the worker was at."""
 
     slot: int
     incarnation: int
     expected: bool
     cause: str
+    shortage: Shortage = Shortage.NONE
 
 
 @dataclass(frozen=True, slots=True)

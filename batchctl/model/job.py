@@ -75,6 +75,21 @@ class Grouping(StrEnum):
     PATH = "path"
 
 
+class Schedule(StrEnum):
+    """Which of the waiting mini-batches is handed out next. The order of the output does not depend on it."""
+
+    PLAN = "plan"  # as planned
+    LARGEST_FIRST = "largest-first"  # by bytes, where sizes are known: the end of a run has no long tail
+
+
+class Pin(StrEnum):
+    """Which cpus a worker may run on."""
+
+    NONE = "none"  # any
+    CORES = "cores"  # those of its slot
+    NUMA = "numa"  # those of the NUMA nodes that its slot's lie on
+
+
 # In a word of `arguments`: the folder for the script's own files, which each worker has its own of (guest/script.py).
 OUTPUT_FOLDER = "${{outputs}}"
 
@@ -117,6 +132,8 @@ class JobSpec:
     arguments: tuple[str, ...] = ()  # the script's own argv
     preload: tuple[str, ...] = ()
     mini_batch_size: int = 10
+    max_batch_bytes: int | None = None  # a mini-batch is closed before it holds more; None: no such bound
+    schedule: Schedule = Schedule.LARGEST_FIRST
     grouping: Grouping = Grouping.PATH
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -139,6 +156,9 @@ class JobSpec:
     mlflow_chunk_rows: int = 10_000  # rows of a table per predict, where there is no script; 0: all
     workers: int | None = None  # None: sized automatically
     threads: int | None = None  # cpus per worker; None: derived
+    pin: Pin = Pin.CORES
+    mem_reserve: int | None = None  # bytes kept free of workers; None: derived from the machine
+    hint: Path | None = None  # OUT of an earlier run, whose footprint is the first guess
     hide_gpus: bool = False
     logging_level: str = "info"
     grace: float = 60.0

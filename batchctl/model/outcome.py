@@ -19,6 +19,15 @@ class FailureKind(StrEnum):
     TIMED_OUT = "timed_out"  # the deadline passed
 
 
+class Shortage(StrEnum):
+    """What an attempt (or an `init()`) died of, where that was want of memory."""
+
+    NONE = ""
+    MEMORY = "memory"  # the kernel killed the worker, and its books say so
+    SUSPECTED = "suspected"  # SIGKILL from nobody known, where the kernel's books cannot be read
+    GPU = "gpu"  # CUDA said so to the script
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an attempt (or an `init()`) came to nothing: kind, class name, message and traceback text, all capped.
@@ -33,6 +42,7 @@ class Failure:
     traceback: str = ""
     phase: str = ""
     peak_memory: int | None = None
+    shortage: Shortage = Shortage.NONE
 
     @property
     def is_final(self) -> bool:

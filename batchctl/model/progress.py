@@ -24,7 +24,8 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One slot as the shared page shows it; `batch` is the mini-batch in run(), `since_s` how long in that state."""
+    """One slot as the shared page shows it; `batch` is the mini-batch in run(), `since_s` how long in that state.
+    `memory` and `gpu_memory` are bytes at the last look (its children included), None before there was one."""
 
     slot: int
     incarnation: int
@@ -34,6 +35,8 @@ class WorkerView:
     since_s: float
     cpus: tuple[int, ...]
     gpu: str | None
+    memory: int | None = None
+    gpu_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class Progress:
     eta_s: float | None
     workers: tuple[WorkerView, ...] = ()
     message: str = ""
+    sizing: str = ""  # how many places have a worker, and why no more, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ class CauseGroup:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt that came to nothing, a row of attempts.csv. `status`: failed, lost, timed_out."""
+    """One attempt that came to nothing, a row of attempts.csv. `status`: failed, lost, timed_out, or
+    out_of_memory where nobody was charged."""
 
     lease: Lease
     slot: int
@@ -110,3 +115,4 @@ class Summary:
     notes: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()  # sizing, in words
     next_command: str = ""
+    held_back: str = ""  # why there were no more workers, where memory, a GPU or throughput did not allow them

@@ -44,6 +44,23 @@ class Mount(NamedTuple):
     controllers: frozenset[str] | None
 
 
+class Folder(NamedTuple):
+    """A cgroup's folder, and whether its hierarchy is v1."""
+
+    path: str
+    v1: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroups:
+    """The folders of the cgroups that enclose this process, by controller, leaf first; found once, read often."""
+
+    cpu: tuple[Folder, ...] = ()
+    cpuset: tuple[Folder, ...] = ()
+    memory: tuple[Folder, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def parse_membership(text: str) -> dict[str, str]:
     """/proc/PID/cgroup -> controller to path; the v2 path under the key ""."""
     paths: dict[str, str] = {}
@@ -64,7 +81,7 @@ def parse_mounts(text: str) -> list[Mount]:
         if not dash or len(head) < 5 or len(tail) < 3 or tail[0] not in ("cgroup", "cgroup2"):
             continue
         controllers = frozenset(tail[2].split(",")) if tail[0] == "cgroup" else None
-        mounts.append(Mount(_unescape(head[3]), _unescape(head[4]), controllers))
+        mounts.append(Mount(unescape(head[3]), unescape(head[4]), controllers))
     return mounts
 
 
@@ -103,38 +120,75 @@ def parse_stat(text: str | None, key: str) -> int | None:
     return None
 
 
-def limits(read: Read) -> CgroupLimits:
-    """The limits on this process. Never raises as long as `read` does not."""
+def find_cgroups(read: Read) -> Cgroups:
+    """Where the limits on this process are written. Never raises as long as `read` does not."""
     membership, mounts = read("/proc/self/cgroup"), read("/proc/self/mountinfo")
     if membership is None or mounts is None:
-        return CgroupLimits(notes=("cgroup limits unknown: /proc/self/cgroup or mountinfo cannot be read",))
+        return Cgroups(notes=("cgroup limits unknown: /proc/self/cgroup or mountinfo cannot be read",))
     paths, all_mounts = parse_membership(membership), parse_mounts(mounts)
     notes: list[str] = []
-    quotas: list[float] = []
-    ceilings: list[int] = []
-    rooms: list[int] = []
-    for controller in ("cpu", "memory"):
+    found: dict[str, tuple[Folder, ...]] = {}
+    for controller in ("cpu", "cpuset", "memory"):
         # A controller is in one hierarchy only: v1 where the membership file names it, else v2.
         is_v1 = controller in paths
         path = paths.get(controller if is_v1 else "")
         if path is None:
             continue
         mount = next((m for m in all_mounts if (controller in m.controllers if m.controllers else not is_v1)), None)
-        if mount is None:
+        if mount is not None:
+            found[controller] = tuple(Folder(folder, is_v1) for folder in enclosing(path, mount))
+        elif controller != "cpuset":  # what that leaves us is also our affinity
             notes.append(f"cgroup limit on {controller} unknown: its hierarchy is not mounted")
-            continue
-        for folder in enclosing(path, mount):
-            if controller == "cpu":
-                quota = (_cpu_v1 if is_v1 else _cpu_v2)(read, folder)
-                quotas += [] if quota is None else [quota]
-                continue
-            ceiling, used = (_memory_v1 if is_v1 else _memory_v2)(read, folder)
-            if ceiling is not None:
-                ceilings.append(ceiling)
-                rooms.append(max(0, ceiling - (used or 0)))
-                if used is None:
-                    notes.append(f"memory in use unknown for {folder}")
+    return Cgroups(found.get("cpu", ()), found.get("cpuset", ()), found.get("memory", ()), tuple(notes))
+
+
+def limits(read: Read, cgroups: Cgroups | None = None) -> CgroupLimits:
+    """The limits on this process. Never raises as long as `read` does not."""
+    where = find_cgroups(read) if cgroups is None else cgroups
+    notes = list(where.notes)
+    quotas = [quota for at in where.cpu if (quota := (_cpu_v1 if at.v1 else _cpu_v2)(read, at.path)) is not None]
+    ceilings: list[int] = []
+    rooms: list[int] = []
+    for at in where.memory:
+        ceiling, used = (_memory_v1 if at.v1 else _memory_v2)(read, at.path)
+        if ceiling is not None:
+            ceilings.append(ceiling)
+            rooms.append(max(0, ceiling - (used or 0)))
+            if used is None:
+                notes.append(f"memory in use unknown for {at.path}")
     return CgroupLimits(min(quotas, default=None), min(ceilings, default=None), min(rooms, default=None), tuple(notes))
+
+
+def cpuset_of(read: Read, cgroups: Cgroups) -> str | None:
+    """The kernel's list of the cpus that the nearest enclosing cgroup allows, or None where none says."""
+    for at in cgroups.cpuset:
+        for name in ("cpuset.effective_cpus", "cpuset.cpus") if at.v1 else ("cpuset.cpus.effective",):
+            text = (read(f"{at.path}/{name}") or "").strip()
+            if text:
+                return text
+    return None
+
+
+def parse_pressure(text: str | None) -> tuple[float, float] | None:
+    """PSI: avg10 of "some" and of "full"; None where there is none (old kernels, psi=0) or it is not readable."""
+    found: dict[str, float] = {}
+    for line in (text or "").splitlines():
+        fields = line.split()
+        for field in fields[1:]:
+            name, _, value = field.partition("=")
+            if name == "avg10":
+                try:
+                    found[fields[0]] = float(value)
+                except ValueError:
+                    return None
+    return (found["some"], found["full"]) if {"some", "full"} <= found.keys() else None
+
+
+def memory_pressure(read: Read, cgroups: Cgroups) -> tuple[float, float] | None:
+    """The worst (some, full) of the machine and of every enclosing v2 cgroup; v1 has none of its own."""
+    paths = ["/proc/pressure/memory", *(f"{at.path}/memory.pressure" for at in cgroups.memory if not at.v1)]
+    seen = [pair for pair in map(parse_pressure, map(read, paths)) if pair is not None]
+    return (max(some for some, _ in seen), max(full for _, full in seen)) if seen else None
 
 
 def _cpu_v1(read: Read, folder: str) -> float | None:
@@ -177,7 +231,7 @@ def _int(text: str | None) -> int | None:
         return None
 
 
-def _unescape(field: str) -> str:
+def unescape(field: str) -> str:
     """mountinfo writes blank, tab, newline and backslash as octal."""
     for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         field = field.replace(code, char)

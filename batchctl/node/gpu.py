@@ -1,10 +1,13 @@
-"""The GPUs that this process may use, from the NVIDIA driver by way of NVML.
+"""The GPUs, from the NVIDIA driver by way of NVML. This is what the process behind `driver.py` runs.
 
-Lazy: no driver library, no import of pynvml. Soft: each field is asked for by itself, and an old driver, a MIG slice or
-a virtual GPU that does not answer makes it None, with a note where it matters. Nothing is left behind: nvmlInit and
-nvmlShutdown are paired here, no CUDA context is made, and no handle outlives the call. A fork after NVML was in use is
-a known hazard; there is none here, because workers are forked by the fork server, an interpreter that was exec'd afresh
-and never loads this module. (The library itself stays mapped, as ctypes never unloads.)
+Soft: each field is asked for by itself, and an old driver, a MIG slice, a virtual GPU or a missing permission makes it
+None, with a note where it matters. No CUDA context is made. NVML is never loaded in the coordinator: a driver that
+hangs (and a card that is falling off the bus does) would hang the run with it, and a fork after nvmlInit is a hazard.
+
+    coordinator  --  {"ask": "probe"}\n   ->  this process: nvmlInit, look, nvmlShutdown
+                 <-  {"cards": [[...]], "driver": "595.1", "notes": [...]}\n
+                 --  {"ask": "memory", "uuids": [...]}\n   ->  nvmlInit once, look
+                 <-  {"memory": {uuid: {"free": 1, "used": 2, "pids": {"4242": 3}}}}\n
 
 Order: NVML counts cards in PCI order, CUDA fastest first unless CUDA_DEVICE_ORDER=PCI_BUS_ID. They agree on a node
 whose cards are alike. So slots name GPUs by UUID, and an index in CUDA_VISIBLE_DEVICES is noted where cards differ.
@@ -13,51 +16,68 @@ whose cards are alike. So slots name GPUs by UUID, and an index in CUDA_VISIBLE_
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from dataclasses import replace
+import json
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from batchctl.model.node import Gpu
+from batchctl.model.node import Gpu, GpuProcess
 
-_LIBRARY = "libnvidia-ml.so.1"
+_PR_SET_PDEATHSIG = 1
+_MODES = {0: "default", 1: "exclusive_thread", 2: "prohibited", 3: "exclusive_process"}
 
 
-def probe_gpus(*, visible: str | None) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
-    """The GPUs (with MIG on: the slices) and notes. `visible`: CUDA_VISIBLE_DEVICES, None where unset. Never raises."""
-    if visible is not None and not visible.strip():
-        return (), ("CUDA_VISIBLE_DEVICES is empty: no GPU is used",)
-    try:
-        ctypes.CDLL(_LIBRARY)
-    except OSError as error:
-        # "No such file" is a machine without a driver, which is no news; anything else is a broken one, which is.
-        # In the packaged file PyInstaller lays a guess of its own over what the loader says.
-        said = str(error.__cause__ or error)
-        missing = f"{_LIBRARY}: cannot open shared object file" in said
-        return (), (() if missing else (f"the NVIDIA driver library does not load: {said}",))
-    try:
-        import pynvml as nvml
-    except ImportError as error:
-        return (), (f"an NVIDIA driver is here but nvidia-ml-py is not: {error}",)
+def serve(channel: int) -> None:
+    """Answer a line with a line until the other end closes; die with whoever started us."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with socket.socket(fileno=channel) as connection, connection.makefile("rwb") as stream:
+        import pynvml
+
+        started = False
+        for line in stream:
+            asked = json.loads(line)
+            if asked["ask"] == "probe":
+                answer = look(pynvml)
+            else:
+                try:
+                    if not started:
+                        pynvml.nvmlInit()
+                        started = True
+                    answer = {"memory": {uuid: _memory_of(pynvml, uuid) for uuid in asked["uuids"]}}
+                except pynvml.NVMLError as error:
+                    answer = {"memory": {}, "notes": [str(error)]}
+            stream.write(json.dumps(answer).encode() + b"\n")
+            stream.flush()
+
+
+def look(nvml: Any) -> dict[str, Any]:
+    """The cards (per card: itself, or its MIG slices), the driver's version and notes. Never raises an NVMLError."""
+    notes: list[str] = []
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        return (), (f"the NVIDIA driver does not answer: {error}",)
-    notes: list[str] = []
+        why = str(error)
+        if error.value == nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
+            why += ": the driver was updated and the old one is still loaded; a restart ends that"
+        return {"cards": [], "driver": None, "notes": [f"the NVIDIA driver does not answer: {why}"]}
+    driver = None
+    cards: list[tuple[Gpu, ...]] = []
     try:
-        devices = _devices(nvml, notes)
+        driver = _text(_soft(nvml, nvml.nvmlSystemGetDriverVersion)) or None
+        cards = _cards(nvml, notes)
     except nvml.NVMLError as error:
-        devices = []
         notes.append(f"the GPUs cannot be counted: {error}")
     finally:
         try:
             nvml.nvmlShutdown()
         except nvml.NVMLError:
             pass  # nothing was to be kept, and the facts are in hand
-    gpus, told = select_visible(devices, visible)
-    return gpus, (*notes, *told)
+    return {"cards": [[asdict(gpu) for gpu in card] for card in cards], "driver": driver, "notes": notes}
 
 
-def select_visible(devices: list[tuple[Gpu, ...]], visible: str | None) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
+def select_visible(devices: Sequence[tuple[Gpu, ...]], visible: str | None) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
     """What CUDA_VISIBLE_DEVICES leaves of `devices` (per card: itself, or its MIG slices), in its order, with notes.
 
     As CUDA has it: indices, or UUIDs (unambiguous beginnings are enough), of GPUs or MIG slices; the first entry that
@@ -71,7 +91,7 @@ def select_visible(devices: list[tuple[Gpu, ...]], visible: str | None) -> tuple
     for entry in (part.strip() for part in visible.split(",")):
         if entry.isdecimal():
             found = list(devices[int(entry)][:1]) if int(entry) < len(devices) else []
-            if found and len({gpu.name for gpu in everything if not gpu.uuid.startswith("MIG-")}) > 1:
+            if found and len({gpu.name for gpu in everything if not gpu.mig}) > 1:
                 notes.append(
                     f"CUDA_VISIBLE_DEVICES={visible}: the cards differ, and index {entry} was taken in PCI order; "
                     "name GPUs by UUID to be sure"
@@ -88,7 +108,7 @@ def select_visible(devices: list[tuple[Gpu, ...]], visible: str | None) -> tuple
     return tuple(chosen), tuple(dict.fromkeys(notes))
 
 
-def _devices(nvml: Any, notes: list[str]) -> list[tuple[Gpu, ...]]:
+def _cards(nvml: Any, notes: list[str]) -> list[tuple[Gpu, ...]]:
     cards: list[tuple[Gpu, ...]] = []
     for index in range(nvml.nvmlDeviceGetCount()):
         try:
@@ -97,7 +117,16 @@ def _devices(nvml: Any, notes: list[str]) -> list[tuple[Gpu, ...]]:
             notes.append(f"GPU {index} left out: {error}")  # fallen off the bus, or not permitted
             cards.append(())
             continue
-        card = _describe(nvml, handle, index)
+        refused: dict[str, Any] = {}
+        card = _describe(nvml, handle, index, refused)
+        lost = next((error for error in refused.values() if error.value == nvml.NVML_ERROR_GPU_IS_LOST), None)
+        if lost is not None:  # while we looked
+            notes.append(f"GPU {index} left out: {lost}")
+            cards.append(())
+            continue
+        for why in dict.fromkeys(map(str, refused.values())):
+            fields = [name for name, error in refused.items() if str(error) == why]
+            notes.append(f"GPU {index}: {', '.join(fields)} unknown: {why}")
         mode = _soft(nvml, nvml.nvmlDeviceGetMigMode, handle)
         if mode is not None and mode[0] == 1:
             # The card reports its whole memory, but CUDA will only ever give a process one of its slices.
@@ -113,16 +142,82 @@ def _devices(nvml: Any, notes: list[str]) -> list[tuple[Gpu, ...]]:
     return cards
 
 
-def _describe(nvml: Any, handle: Any, index: int) -> Gpu:
-    memory = _soft(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+def _describe(nvml: Any, handle: Any, index: int, refused: dict[str, Any]) -> Gpu:
+    """A card or slice; what it has but does not tell us goes to `refused`, the error by name."""
+
+    def ask(name: str, function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return function(handle, *args)
+        except nvml.NVMLError as error:
+            if error.value not in (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_FUNCTION_NOT_FOUND):
+                refused[name] = error
+            return None
+
+    memory = ask("memory", nvml.nvmlDeviceGetMemoryInfo)
+    pci = ask("PCI address", nvml.nvmlDeviceGetPciInfo)
+    volatile, uncorrected = nvml.NVML_VOLATILE_ECC, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED
+    processes = ask("processes", lambda device: _processes(nvml, device))
     return Gpu(
         index=index,
-        uuid=_text(_soft(nvml, nvml.nvmlDeviceGetUUID, handle)),
-        name=_text(_soft(nvml, nvml.nvmlDeviceGetName, handle)) or "unknown GPU",
+        uuid=_text(ask("uuid", nvml.nvmlDeviceGetUUID)),
+        name=_text(ask("name", nvml.nvmlDeviceGetName)) or "unknown GPU",
         total_bytes=None if memory is None else int(memory.total),
         free_bytes=None if memory is None else int(memory.free),
         cpus=_near_cpus(nvml, handle),
+        pci="" if pci is None else _text(pci.busId).lower(),
+        mode=_MODES.get(ask("compute mode", nvml.nvmlDeviceGetComputeMode)),
+        processes=None
+        if processes is None
+        else tuple(GpuProcess(pid, held) for pid, held in sorted(processes.items())),
+        ecc_errors=ask("ECC errors", nvml.nvmlDeviceGetTotalEccErrors, uncorrected, volatile),
+        worn=_worn(nvml, handle),
     )
+
+
+def _processes(nvml: Any, handle: Any) -> dict[int, int | None]:
+    """Bytes by pid, compute and graphics; None where the driver knows the pid and not the bytes."""
+    held: dict[int, int | None] = {}
+    for newest, older in (
+        (nvml.nvmlDeviceGetComputeRunningProcesses_v3, nvml.nvmlDeviceGetComputeRunningProcesses_v2),
+        (nvml.nvmlDeviceGetGraphicsRunningProcesses_v3, nvml.nvmlDeviceGetGraphicsRunningProcesses_v2),
+    ):
+        try:
+            found = newest(handle)
+        except nvml.NVMLError_FunctionNotFound:
+            found = older(handle)
+        for process in found:
+            # A process with both kinds of context is in both lists, each time with all that it holds.
+            if process.usedGpuMemory is not None or process.pid not in held:
+                held[int(process.pid)] = process.usedGpuMemory
+    return held
+
+
+def _worn(nvml: Any, handle: Any) -> str | None:
+    """Memory that has failed and was taken out of use: rows (Ampere and newer), pages (older); None: cannot say."""
+    rows = _soft(nvml, nvml.nvmlDeviceGetRemappedRows, handle)
+    if rows is not None:
+        corrected, uncorrected, pending, failed = rows
+        words = [f"{corrected + uncorrected} rows remapped"] * bool(corrected or uncorrected)
+        return ", ".join(words + ["a reset is due"] * bool(pending) + ["remapping has failed"] * bool(failed))
+    pages = [
+        _soft(nvml, nvml.nvmlDeviceGetRetiredPages, handle, cause)
+        for cause in range(nvml.NVML_PAGE_RETIREMENT_CAUSE_COUNT)
+    ]
+    if all(page is None for page in pages):
+        return None
+    count = sum(len(page or ()) for page in pages)
+    return f"{count} pages retired" if count else ""
+
+
+def _memory_of(nvml: Any, uuid: str) -> dict[str, Any] | None:
+    """What is free and used on one device, and by whom; None where the device does not answer (any more)."""
+    try:
+        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+    except nvml.NVMLError:
+        return None
+    held = _soft(nvml, _processes, nvml, handle)
+    return {"free": int(memory.free), "used": int(memory.used), "pids": held}
 
 
 def _mig_slices(nvml: Any, parent: Any, card: Gpu) -> tuple[Gpu, ...]:
@@ -131,9 +226,10 @@ def _mig_slices(nvml: Any, parent: Any, card: Gpu) -> tuple[Gpu, ...]:
         handle = _soft(nvml, nvml.nvmlDeviceGetMigDeviceHandleByIndex, parent, number)
         if handle is None:
             continue  # numbers have gaps: there is no slice here
-        part = _describe(nvml, handle, card.index)
-        if part.uuid:
-            slices.append(replace(part, cpus=card.cpus))  # a slice has no cpu affinity of its own
+        part = _describe(nvml, handle, card.index, {})
+        if part.uuid:  # a slice has neither cpus nor health of its own
+            like = replace(card, uuid=part.uuid, name=part.name, mig=True, processes=part.processes)
+            slices.append(replace(like, total_bytes=part.total_bytes, free_bytes=part.free_bytes))
     return tuple(slices)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from batchctl.model.node import NodeReport, Sizing
+from batchctl.model.node import DiskSpace, Gpu, NodeReport, Sizing
 
 
 def as_text(report: NodeReport, sizing: Sizing | None = None) -> str:
@@ -17,25 +17,61 @@ def as_text(report: NodeReport, sizing: Sizing | None = None) -> str:
         f"cpus     {len(report.cpus)} ({cpulist(report.cpus)}), {quota}",
     ]
     if len(report.numa_nodes) > 1:
-        lines += [f"numa {n:<3} {cpulist(cpus)}" for n, cpus in enumerate(report.numa_nodes)]
+        memory = report.numa_memory or (None,) * len(report.numa_nodes)
+        told = zip(report.numa_nodes, memory, strict=True)
+        lines += [
+            f"numa {n:<3} {cpulist(cpus)}" + ("" if bytes_ is None else f", {size(bytes_)}")
+            for n, (cpus, bytes_) in enumerate(told)
+        ]
     lines.append(
         f"memory   {size(report.memory_available)} available of {size(report.memory_limit)}"
         + ("" if report.memory_limit == report.memory_total else f" (the machine has {size(report.memory_total)})")
     )
-    lines += [
-        f"gpu {gpu.index:<4} {_plain(gpu.name)}, {size(gpu.free_bytes)} free of {size(gpu.total_bytes)}"
-        f", {_plain(gpu.uuid)}" + (f", near cpus {cpulist(gpu.cpus)}" if gpu.cpus else "")
-        for gpu in report.gpus
-    ] or ["gpus     none"]
+    if report.pressure is not None:
+        some, full = report.pressure.some, report.pressure.full
+        lines.append(f"pressure memory, last 10 s: some tasks waited {some:.1f} % of it, all {full:.1f} %")
+    lines += [f"disk     {_disk(disk)}" for disk in report.disks]
+    if report.driver is not None:
+        lines.append(f"driver   NVIDIA {_plain(report.driver)}")
+    for gpu in report.gpus:
+        lines.append(f"gpu {gpu.index:<4} {_gpu(gpu)}")
+        lines += [f"         process {process.pid}: {size(process.bytes)}" for process in gpu.processes or ()]
+    if not report.gpus:
+        lines.append("gpus     none")
     lines += [f"note     {_plain(note)}" for note in report.notes]
     if sizing is not None:
         lines += ["", *sizing.reasons, ""]
         lines += [
-            f"slot {slot.index:<3} cpus {cpulist(slot.cpus)}, threads {slot.threads}"
+            f"slot {slot.index:<3} cpus {cpulist(slot.cpus) or 'any'}, threads {slot.threads}"
             + (f", gpu {_plain(slot.gpu)}" if slot.gpu else "")
             for slot in sizing.slots
         ]
     return "\n".join(lines) + "\n"
+
+
+def _gpu(gpu: Gpu) -> str:
+    parts = [_plain(gpu.name), f"{size(gpu.free_bytes)} free of {size(gpu.total_bytes)}", _plain(gpu.uuid)]
+    if gpu.cpus:
+        parts.append(f"near cpus {cpulist(gpu.cpus)}")
+    if gpu.mode not in (None, "default"):
+        parts.append(f"compute mode {gpu.mode}")
+    if gpu.ecc_errors:
+        parts.append(f"{gpu.ecc_errors} uncorrected ECC errors")
+    if gpu.worn:
+        parts.append(gpu.worn)
+    if gpu.xid:
+        parts.append(f"last error Xid {gpu.xid}")
+    return ", ".join(parts)
+
+
+def _disk(disk: DiskSpace) -> str:
+    kind = f"{_plain(disk.kind)} at {_plain(disk.mount)}" if disk.mount else "unknown file system"
+    return f"{_plain(disk.path)}: {size(disk.free)} free of {size(disk.total)}, {kind}"
+
+
+def disk_lines(disks: Sequence[DiskSpace]) -> tuple[str, ...]:
+    """Each disk for people, as `probe` and `plan` print it."""
+    return tuple(map(_disk, disks))
 
 
 def as_dict(report: NodeReport, sizing: Sizing | None = None) -> dict[str, Any]:

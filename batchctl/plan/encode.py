@@ -251,11 +251,17 @@ class PlanBuilder:
 
 
 def build_plan(
-    request: InputRequest, *, mini_batch_size: int, partitions: Partitions | None = None, children: int | None = None
+    request: InputRequest,
+    *,
+    mini_batch_size: int,
+    max_batch_bytes: int | None = None,
+    partitions: Partitions | None = None,
+    children: int | None = None,
 ) -> PlanImage:
     """List the inputs and plan them. Raises UsageError (no items, bad INPUT, limits); see Listing and Partitions.
 
-    With `partitions` (fresh ones) each of them is a mini-batch, whatever `mini_batch_size` says.
+    With `max_batch_bytes` the request must be one that looks at all sizes. With `partitions` (fresh ones) each of them
+    is a mini-batch, whatever `mini_batch_size` and `max_batch_bytes` say.
     For a large listing child processes are forked (`children` at most; see Lookers); they are gone on return.
     """
     if mini_batch_size < 1:
@@ -272,5 +278,11 @@ def build_plan(
     if partitions is not None:
         batches = builder.gather()
     else:
-        batches = batch_firsts(builder.closed_runs(), size=mini_batch_size, grouping=request.grouping)
+        batches = batch_firsts(
+            builder.closed_runs(),
+            size=mini_batch_size,
+            grouping=request.grouping,
+            sizes=builder.sizes,
+            max_bytes=max_batch_bytes,
+        )
     return PlanImage(builder, batches=batches, findings=listing.findings, listed_ns=listed_ns)

@@ -30,6 +30,7 @@ class InputRequest:
     """What to list. `folder` is the current folder; `standard_input` is what `-` stands for (None: not given).
 
     `sizes_up_to`: sizes and times are looked at only if the folders hold no more items than this (None: always).
+    `preview`: all are looked at, and `Findings.unsized` tells that a listing without it would not have done so.
     """
 
     inputs: tuple[str, ...]
@@ -40,6 +41,7 @@ class InputRequest:
     out: Path | None = None
     standard_input: bytes | None = None
     sizes_up_to: int | None = None
+    preview: bool = False
 
 
 class Listing:
@@ -169,15 +171,20 @@ class Listing:
     def _worth_a_look(self, parts: Iterator[Part]) -> Iterator[Part]:
         """Parts as long as there are no more items than sizes are wanted of; the rest stays in `parts`."""
         limit = self.request.sizes_up_to
-        while limit is None or self._items <= limit:
+        while True:
+            beyond = limit is not None and self._items > limit
+            if beyond and not self.request.preview:
+                return
             part = next(parts, None)
             if part is None:
                 return
+            self.findings.unsized |= beyond
             self._items += len(part.names)
             yield part
 
     def _taken_as_listed(self, folder: bytes, names: list[bytes], *, source: int) -> Stretch:
         """Without a look: the listing has said that they are regular files."""
+        self.findings.unsized = True
         self._items += len(names)
         if len(folder) + 1 + max(map(len, names)) > LONGEST:
             return look(Part(folder, names), source=source, findings=self.findings)  # which refuses them by name

@@ -41,6 +41,12 @@ class FileDigest:
 Manifest = tuple[FileDigest, ...]
 
 
+def combined_digest(manifest: Manifest) -> str:
+    """One SHA-256 (hex) of names and contents; "" where there is no file. Times do not count."""
+    lines = [f"{digest.path}\0{digest.sha256}\n" for digest in manifest]
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest() if lines else ""
+
+
 def _relative(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 

@@ -96,6 +96,11 @@ class Plan:
         """First item of each mini-batch, closed by the number of items; a view, valid until `close`."""
         return self._mapped.batch_firsts
 
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Bytes of each item, empty unless `sized`; a view, valid until `close`."""
+        return self._mapped.sizes
+
     def bounds(self, batch: int) -> tuple[int, int]:
         """(first item, number of items) of a mini-batch."""
         if batch < 0:

@@ -58,6 +58,7 @@ class Findings:
     empty: Noticed = field(default_factory=Noticed)  # INPUTs that gave nothing
     filtered: int = 0  # files turned away by include and exclude
     duplicates: int = 0  # mentioned again by a later INPUT or line
+    unsized: bool = False  # there are too many to look at the size of each
 
     def warnings(self) -> tuple[str, ...]:
         """Lines for people: something that looks like data did not become an item."""

@@ -9,7 +9,7 @@
     Elapsed Seconds     from being handed out until the answer was there: waiting in the worker's hands included
     Process Seconds     what the worker spent on it: run(), rendering rows, keeping files
     Run Method Seconds  time in run()
-    Status              scored, failed, lost, timed_out
+    Status              scored, failed, lost, timed_out; out_of_memory (nobody was charged)
     Error Category, Error Message
     Mini-batch Detail   the first item's path and how many follow; empty where all succeeded in less than 10 ms
 
@@ -27,7 +27,7 @@ from batchctl.errors import NoSpaceError, StorageError
 from batchctl.files import RealDisk
 from batchctl.handles import AppendFile
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Scored
+from batchctl.model.outcome import Failure, Scored
 from batchctl.model.progress import Attempt
 from batchctl.report.wording import clipped, printable
 
@@ -132,6 +132,11 @@ class AttemptsFile:
             file.truncate(file.size)
         except StorageError:
             self.errors += 1
+
+
+def status_of(failure: Failure, *, charged: bool) -> str:
+    """The Status of an attempt that came to nothing. A want of memory that nobody was charged for has its own."""
+    return failure.kind.value if charged or not failure.shortage else "out_of_memory"
 
 
 def cell(text: str) -> str:

@@ -87,7 +87,8 @@ def _counts(summary: Summary) -> str:
     if summary.duration_s > 0 and summary.items_succeeded and summary.epochs == 1:
         # After a resume the duration is that of the last epoch alone and a rate over all items would flatter.
         rows.append(("rate", rate_text(summary.items_succeeded / summary.duration_s)))
-    rows.append(("workers", count_text(summary.workers)))
+    held_back = f" (no more: {_safe(summary.held_back)})" if summary.held_back else ""
+    rows.append(("workers", count_text(summary.workers) + held_back))
     if summary.epochs > 1:
         rows.append(("resumed", plural(summary.epochs - 1, "time")))
     return "\n".join(["| | |", "|---|---:|", *(f"| {label} | {value} |" for label, value in rows)])

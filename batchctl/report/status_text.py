@@ -12,6 +12,7 @@ from batchctl.report.status import Liveness, Snapshot
 from batchctl.report.wording import (
     count_text,
     duration_text,
+    memory_text,
     pasteable,
     percent_text,
     plural,
@@ -78,6 +79,7 @@ def _progress_rows(progress: Progress, verdict: Liveness) -> list[tuple[str, str
         if progress.state is RunState.RUNNING:
             eta = f", eta {duration_text(progress.eta_s)}" if progress.eta_s is not None else ""
             rows.append(("rate", rate_text(progress.rate) + eta))
+        rows += [("sizing", printable(progress.sizing))] if progress.sizing else []
         rows += [
             ("workers" if not number else "", _worker_text(worker)) for number, worker in enumerate(progress.workers)
         ]
@@ -87,11 +89,14 @@ def _progress_rows(progress: Progress, verdict: Liveness) -> list[tuple[str, str
 
 
 def _worker_text(worker: WorkerView) -> str:
-    text = f"{worker.slot}: pid {worker.pid}, {printable(worker.state)}"
+    pid = f"pid {worker.pid}, " if worker.pid else ""  # 0: a worker so young that its process is not known yet
+    text = f"{worker.slot}: {pid}{printable(worker.state)}"
     if worker.batch is not None:
         text += f" mini-batch {worker.batch}"
     text += f" for {duration_text(worker.since_s)}, cpus {ranges_text(worker.cpus) or '-'}"
-    return text + (f", gpu {printable(worker.gpu)}" if worker.gpu else "")
+    text += f", {memory_text(worker.memory)}" if worker.memory is not None else ""
+    text += f", gpu {printable(worker.gpu)}" if worker.gpu else ""
+    return text + (f" {memory_text(worker.gpu_memory)}" if worker.gpu_memory is not None else "")
 
 
 def next_lines(snapshot: Snapshot | None, verdict: Liveness, *, out: str, summary: Summary | None) -> list[str]:

@@ -69,6 +69,8 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     if summary.epochs > 1:
         ran += f", resumed {plural(summary.epochs - 1, 'time')}"
     facts = [("items", items), ("attempts", attempts), ("ran on", ran)]
+    if summary.held_back:
+        facts.append(("", f"no more: {printable(summary.held_back)}"))
     if summary.output:
         facts.append(("output", f"{printable(summary.output)} ({plural(summary.rows, 'row')})"))
     return facts

@@ -87,6 +87,13 @@ def size_text(size: int) -> str:
     raise AssertionError("the last unit takes everything")
 
 
+def memory_text(size: int) -> str:
+    """Bytes of memory in binary units, as sizing speaks of them: 6.4 MiB, 412 MiB, 4.1 GiB."""
+    if size >= 1 << 30:
+        return f"{size / (1 << 30):.1f} GiB"
+    return f"{size / (1 << 20):.0f} MiB" if size >= 10 << 20 else f"{size / (1 << 20):.1f} MiB"
+
+
 def rate_text(rate: float) -> str:
     """Items a second; slower than one in ten seconds is told by the minute."""
     if rate <= 0:

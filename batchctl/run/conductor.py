@@ -9,11 +9,9 @@ ways: a *drain* finishes what is leased (until `grace`), an *abort* kills the wo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.slot_health import InitDecision
-from batchctl.dispatch.threshold import Standing, judge, judge_batches
 from batchctl.engine.base import Engine
 from batchctl.errors import BatchctlError, InitFailedError
 from batchctl.model.events import (
@@ -31,10 +29,12 @@ from batchctl.model.events import (
 )
 from batchctl.model.job import JobSpec
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure, FailureKind, Scored
+from batchctl.model.outcome import Failure, FailureKind, Scored, Shortage
 from batchctl.model.progress import RunState
+from batchctl.run.columns import Columns
 from batchctl.run.crew import Crew
-from batchctl.run.ending import Conducted, Ending, init_error
+from batchctl.run.ending import Conducted, Ending, Phase, excess_so_far, init_error
+from batchctl.run.foreman import Foreman
 from batchctl.run.journal import Journal
 from batchctl.run.refusals import Refusals
 from batchctl.run.signals import StopSignals
@@ -46,15 +46,6 @@ _DISMISS_S = 30.0  # what shutdown() may take when all is done
 _SERVERS_LOST_IN_A_ROW = 3
 _MAX_WAIT_S = 0.25
 _KILL_S = 10.0  # what the kernel may take to end killed workers before they are left behind
-
-
-class Phase(StrEnum):
-    """How the loop is going."""
-
-    RUNNING = "running"
-    DRAINING = "draining"
-    ABORTING = "aborting"
-
 
 ChangedInputs = Callable[[Sequence[Lease]], BatchctlError | None]
 
@@ -69,10 +60,11 @@ class Conductor:
         engine: Engine,
         queue: FileQueue,
         crew: Crew,
+        foreman: Foreman,
         journal: Journal,
         teller: Teller,
         signals: StopSignals,
-        columns: bytes,
+        columns: Columns,
         changed: ChangedInputs | None,
         mask: Callable[[Failure], Failure],
         clock: Callable[[], float],
@@ -81,6 +73,7 @@ class Conductor:
         self._engine = engine
         self._queue = queue
         self._crew = crew
+        self._foreman = foreman
         self._journal = journal
         self._teller = teller
         self._signals = signals
@@ -91,7 +84,6 @@ class Conductor:
         self._phase = Phase.RUNNING
         self._why: Conducted | BatchctlError | None = None
         self._deadline = 0.0
-        self._slot_columns: dict[int, bytes] = {}  # by incarnation
         self._refusals = Refusals()
         self._servers_lost = 0
         self._signals_seen = 0
@@ -101,14 +93,16 @@ class Conductor:
         self._teller.state = RunState.STARTING
         self._judge()  # a resume of a run that has failed already starts nobody
         if self._phase is Phase.RUNNING and not self._queue.finished:
-            self._crew.start()
+            self._foreman.start(waiting=self._queue.counts.waiting)
         while not self._is_over():
-            for event in self._engine.poll(min(_MAX_WAIT_S, self._journal.due_in(self._clock()))):
+            now = self._clock()
+            for event in self._engine.poll(min(_MAX_WAIT_S, self._journal.due_in(now), self._foreman.due_in(now))):
                 self._take(event)
             self._pump()
             self._heed_signals()
             if self._phase is Phase.RUNNING:
                 self._grant()
+                self._foreman.look(waiting=self._queue.counts.waiting, shareable=self._queue.shareable)
             self._teller.tick()
         why = self._why or Conducted(Ending.ALL_DONE, "")  # what happens while the workers leave changes nothing
         self._dismiss()
@@ -131,6 +125,7 @@ class Conductor:
 
     def _stop(self, why: Conducted | BatchctlError, *, drain: bool) -> None:
         """Wind down. The first reason stands."""
+        self._foreman.rest()
         if self._why is None:
             self._why = why
         if not drain:
@@ -139,7 +134,6 @@ class Conductor:
             self._phase = Phase.DRAINING
             self._teller.winding_down(within_s=self._spec.grace)
             self._deadline = self._clock() + self._spec.grace
-            self._crew.replace = False
             self._crew.withdraw()  # they stay unfinished: the next epoch leases them
 
     def _abort(self) -> None:
@@ -185,19 +179,24 @@ class Conductor:
             case LeasesScored(slot, incarnation, scored):
                 self._take_scored(slot, incarnation, scored)
             case LeaseFailed(slot, incarnation, lease, failure, run_ns):
-                self._charge(slot, incarnation, lease, failure, run_ns)
+                if failure.shortage is Shortage.NONE:
+                    self._charge(slot, incarnation, lease, failure, run_ns)
+                else:
+                    self._take_shortage(slot, incarnation, lease, failure, run_ns)
             case LeasesReturned(slot, incarnation, leases, unsent):
                 self._take_returned(slot, incarnation, leases, unsent)
             case ColumnsSeen(_, incarnation, header):
-                self._slot_columns[incarnation] = header
+                self._columns.seen(incarnation, header)
             case WorkerReady():
                 self._crew.passed_init(event)
+                self._foreman.ready(event.slot)
                 self._teller.worker_ready(event)
             case InitFailed():
                 self._take_init_failed(event)
             case WorkerGone():
-                self._slot_columns.pop(event.incarnation, None)
+                self._columns.gone(event.incarnation)
                 self._teller.worker_gone(event)
+                self._foreman.gone(event)
                 self._crew.gone(event)
             case GuestWarned(slot, _, text):
                 self._teller.warn(slot, text)
@@ -208,38 +207,27 @@ class Conductor:
 
     def _take_scored(self, slot: int, incarnation: int, found: Sequence[Scored]) -> None:
         self._servers_lost = 0
-        header = self._slot_columns.get(incarnation)
-        if header is not None:
-            found = self._with_right_columns(slot, incarnation, found, header)
+        if self._columns.concern(incarnation):
+            found = self._with_right_columns(slot, incarnation, found)
         accepted = self._queue.scored
         # What is not accepted is an answer that nobody waits for any more.
         fresh = [scored for scored in found if accepted(scored.lease)]
         if fresh:
-            self._crew.scored(slot, sum(scored.run_ns for scored in fresh) // len(fresh))
+            run_ns = sum(scored.run_ns for scored in fresh)
+            self._crew.scored(slot, run_ns // len(fresh))
+            self._foreman.scored(slot, run_ns=run_ns, items=sum(scored.lease.count for scored in fresh))
             self._journal.add_scored(fresh)
             self._teller.scored(slot, incarnation, fresh)
 
-    def _with_right_columns(
-        self, slot: int, incarnation: int, found: Sequence[Scored], header: bytes
-    ) -> Sequence[Scored]:
+    def _with_right_columns(self, slot: int, incarnation: int, found: Sequence[Scored]) -> Sequence[Scored]:
         right = []
         for scored in found:
-            problem = self._check_columns(header) if scored.length else None
+            problem = self._columns.problem(incarnation) if scored.length else None
             if problem is None:
                 right.append(scored)
             else:
                 self._charge(slot, incarnation, scored.lease, problem, scored.run_ns)
         return right
-
-    def _check_columns(self, header: bytes) -> Failure | None:
-        """The first rows of a run fix its columns; others fail their mini-batch instead of shifting cells."""
-        if not self._columns:
-            self._columns = header
-            self._journal.set_columns(header)
-        if header == self._columns:
-            return None
-        told = f"the columns are {_told(header)}; those of the run are {_told(self._columns)}"
-        return Failure(FailureKind.FAILED, "ColumnsChanged", told, phase="commit")
 
     def _charge(
         self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int, *, divide: bool = True
@@ -251,6 +239,21 @@ class Conductor:
             self._journal.add_records(verdict.records)
             self._teller.charged(slot, incarnation, lease, failure, run_ns, verdict)
 
+    def _take_shortage(self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int) -> None:
+        """Memory ran out under a lease. What the kernel's kill means for the crew is told when the worker is gone."""
+        failure = self._mask(failure)
+        verdict = self._queue.starved(lease, failure, alone=self._crew.live < 2)
+        if failure.shortage is Shortage.GPU:
+            self._foreman.starved(slot, in_init=False, gpu=True)
+        if verdict is None:
+            return
+        if verdict.records:
+            self._crew.charged(slot, run_ns, died=failure.kind is not FailureKind.FAILED)
+            self._journal.add_records(verdict.records)
+            self._teller.charged(slot, incarnation, lease, verdict.records[0].failure, run_ns, verdict)
+        else:
+            self._teller.spared(slot, incarnation, lease, failure, run_ns, verdict)
+
     def _take_returned(self, slot: int, incarnation: int, leases: Sequence[Lease], unsent: bool) -> None:
         for verdict in self._queue.returned(leases, began=unsent):
             self._journal.add_records(verdict.records)
@@ -258,11 +261,18 @@ class Conductor:
             self._teller.charged(slot, incarnation, lease, failure, 0, verdict)
 
     def _take_init_failed(self, event: InitFailed) -> None:
-        decision = self._crew.failed_init(event)
         self._teller.init_failed(event)
+        shortage = event.failure.shortage
+        if shortage is Shortage.GPU:  # an exception: nobody will say so when it is gone
+            if self._foreman.starved(event.slot, in_init=True, gpu=True):
+                return  # its neighbours on the GPU go on without it
+        elif shortage is not Shortage.NONE and self._crew.live > 1:
+            return  # the foreman is told when it is gone
+        decision = self._crew.failed_init(event)
         if decision is InitDecision.END_RUN:
             self._stop(init_error(self._mask(event.failure), where=str(self._spec.script)), drain=False)
         elif decision is InitDecision.CLOSE_SLOT:
+            self._foreman.given_up(event.slot)
             self._teller.note(f"slot {event.slot} is closed: init() failed there three times in a row", level="warning")
 
     def _take_engine_lost(self, cause: str) -> None:
@@ -276,6 +286,9 @@ class Conductor:
 
     def _grant(self) -> None:
         if self._journal.is_full:
+            return
+        if self._queue.only_suspects and self._crew.live > 1:
+            self._foreman.keep_one()  # the suspect is to have the machine to itself
             return
         waiting = self._queue.counts.waiting
         for _slot, leases in self._crew.grant(self._take_leases, waiting=waiting):
@@ -331,20 +344,7 @@ class Conductor:
     def _judge(self) -> None:
         """Is a threshold exceeded by what is durable? At the end `ending` asks once more."""
         if self._phase is Phase.RUNNING and not self._queue.finished:
-            spec, counts = self._spec, self._queue.counts
-            ok, failed = counts.ok, counts.failed + self._teller.quarantined_durably
-            judgement = judge(spec.error_threshold, ok=ok, failed=failed, total=counts.items, finished=False)
-            if judgement.standing is Standing.WITHIN:
-                judgement = judge_batches(
-                    failed=self._teller.failed_batches.count(spec.error_threshold),
-                    batches=counts.batches,
-                    threshold=spec.mini_batch_error_threshold,
-                    percent=spec.allowed_failed_percent,
-                    finished=False,
-                )
-            if judgement.standing is not Standing.WITHIN:
-                self._stop(Conducted(Ending.THRESHOLD, judgement.reason), drain=False)
-
-
-def _told(header: bytes) -> str:
-    return header.decode(errors="replace").strip()
+            lost, batches = self._teller.quarantined_durably, self._teller.failed_batches
+            excess = excess_so_far(self._spec, self._queue.counts, quarantined=lost, failed_batches=batches)
+            if excess:
+                self._stop(Conducted(Ending.THRESHOLD, excess), drain=False)

@@ -18,26 +18,59 @@ Take = Callable[[int], Sequence[Lease]]
 
 
 class Crew:
-    """One worker per open slot. `replace` is switched off when the run winds down."""
+    """One worker per open slot. `slots` are the places there are; none is open at first. `replace` is switched off when
+    the run winds down."""
 
     def __init__(self, engine: Engine, slots: Sequence[Slot]) -> None:
         self._engine = engine
         self._slots = {slot.index: slot for slot in slots}
-        self._health = SlotHealth(self._slots)
+        self._health = SlotHealth(())
         self._live: set[int] = set()  # slots with a worker process, ready or not
         self._estimates: dict[int, RunEstimate] = {}  # ready workers that take leases
         self._seed_ns: int | None = None
         self._spare: list[Lease] = []  # taken back from a busy worker for an idle one
         self.replace = True
+        self.most = 0  # workers at one time, the most so far
 
-    def start(self) -> None:
-        """A worker in every slot."""
-        for index in self._slots:
-            self._start(index)
+    def open(self, index: int) -> None:
+        """Begin a worker in a place that has none; from now on the place has one until it is retired or closed."""
+        self._health.opened(index)
+        self._start(index)
 
     def _start(self, index: int) -> None:
         self._live.add(index)
+        self.most = max(self.most, len(self._live))
         self._engine.start_worker(self._slots[index])
+
+    def retire(self, index: int, *, now: bool = False) -> None:
+        """Give the place up: its worker finishes what it has begun and leaves (`now`: is killed, and what it had comes
+        back uncharged), and no other follows. What it has not started goes to others."""
+        self._health.retired(index)
+        self._withdraw_from(index)
+        if now:
+            self._engine.kill_worker(index)
+        else:
+            self._engine.stop_worker(index)
+
+    def recycle(self, index: int) -> None:
+        """A fresh worker in place of this one, which first finishes what it has begun."""
+        if self.replace:
+            self._withdraw_from(index)
+            self._engine.stop_worker(index)
+
+    def _withdraw_from(self, index: int) -> None:
+        self._estimates.pop(index, None)
+        self._spare.extend(self._engine.take_back(index))
+
+    def keep_one(self) -> list[int]:
+        """Retire all but one worker: the one that became ready last, which has had the least time to grow, or one that
+        will be. Returns the places that are retired by this: never the last, however many are on their way out."""
+        staying = sorted(self._live.intersection(self._health.open_slots))
+        keep = next(reversed(self._estimates), None) if self._estimates else min(staying, default=None)
+        leaving = [index for index in staying if index != keep]
+        for index in leaving:
+            self.retire(index)
+        return leaving
 
     @property
     def ready(self) -> int:
@@ -48,6 +81,11 @@ class Crew:
     def live(self) -> int:
         """Workers that have a process."""
         return len(self._live)
+
+    def neighbours(self, index: int) -> tuple[int, ...]:
+        """Other places with a worker that share this one's GPU."""
+        gpu = self._slots[index].gpu
+        return tuple(other for other in sorted(self._live - {index}) if gpu and self._slots[other].gpu == gpu)
 
     @property
     def in_hand(self) -> int:
@@ -76,10 +114,8 @@ class Crew:
         estimate = self._estimates.get(slot)
         if estimate is not None:
             estimate.observe(run_ns)
-        if self._health.attempt_failed(slot, died=died) and self.replace:
-            self._estimates.pop(slot, None)
-            self._spare.extend(self._engine.take_back(slot))
-            self._engine.stop_worker(slot)
+        if self._health.attempt_failed(slot, died=died):
+            self.recycle(slot)
 
     def gone(self, event: WorkerGone) -> None:
         """A worker's process has ended: its slot gets another if it is still open."""
@@ -129,7 +165,8 @@ class Crew:
             yield slot, leases
 
     def withdraw(self) -> tuple[Lease, ...]:
-        """Take back everything that was not started, for good (drain)."""
+        """Take back everything that was not started, for good (drain): nobody is replaced any more either."""
+        self.replace = False
         found = list(self._spare)
         self._spare.clear()
         for slot in self._live:

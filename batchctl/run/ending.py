@@ -8,14 +8,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from batchctl.dispatch.pending import Counts
-from batchctl.dispatch.threshold import Standing, judge, judge_batches
-from batchctl.errors import BatchctlError, ExitCode, InitFailedError, UsageError
+from batchctl.dispatch.threshold import FailedBatches, Judgement, Standing, judge, judge_batches
+from batchctl.errors import BatchctlError, ExitCode, InitFailedError, NodeTooSmallError, UsageError
 from batchctl.model.job import JobSpec
-from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.outcome import Failure, FailureKind, Shortage
 from batchctl.model.progress import RunState, Summary
 from batchctl.run.tally import Tally
 
 _SETTINGS_FILE = "parallel_run_step.settings.json"
+
+
+class Phase(StrEnum):
+    """How the loop is going."""
+
+    RUNNING = "running"
+    DRAINING = "draining"
+    ABORTING = "aborting"
 
 
 class Ending(StrEnum):
@@ -53,18 +61,31 @@ def judge_run(spec: JobSpec, conducted: Conducted, counts: Counts, *, failed_bat
     if conducted.ending is Ending.THRESHOLD:
         return Verdict(ExitCode.THRESHOLD, RunState.FAILED, conducted.reason)
     failed = counts.failed + counts.quarantined
-    judgement = judge(spec.error_threshold, ok=counts.ok, failed=failed, total=counts.items, finished=True)
-    if judgement.standing is Standing.WITHIN:
-        judgement = judge_batches(
-            failed=failed_batches,
-            batches=counts.batches,
-            threshold=spec.mini_batch_error_threshold,
-            percent=spec.allowed_failed_percent,
-            finished=True,
-        )
+    judgement = judge_so_far(spec, counts, failed=failed, failed_batches=failed_batches, finished=True)
     if judgement.standing is not Standing.WITHIN:
         return Verdict(ExitCode.THRESHOLD, RunState.FAILED, judgement.reason)
     return Verdict(ExitCode.OK, RunState.FINISHED)
+
+
+def excess_so_far(spec: JobSpec, counts: Counts, *, quarantined: int, failed_batches: FailedBatches) -> str:
+    """The threshold that is exceeded by what is durable, in words; "" while the run may go on. `quarantined`: items."""
+    failed, batches = counts.failed + quarantined, failed_batches.count(spec.error_threshold)
+    judgement = judge_so_far(spec, counts, failed=failed, failed_batches=batches, finished=False)
+    return "" if judgement.standing is Standing.WITHIN else judgement.reason
+
+
+def judge_so_far(spec: JobSpec, counts: Counts, *, failed: int, failed_batches: int, finished: bool) -> Judgement:
+    """How the run stands against all its thresholds, with this many failed items (those given up included)."""
+    judgement = judge(spec.error_threshold, ok=counts.ok, failed=failed, total=counts.items, finished=finished)
+    if judgement.standing is not Standing.WITHIN:
+        return judgement
+    return judge_batches(
+        failed=failed_batches,
+        batches=counts.batches,
+        threshold=spec.mini_batch_error_threshold,
+        percent=spec.allowed_failed_percent,
+        finished=finished,
+    )
 
 
 def summarise_run(
@@ -80,6 +101,7 @@ def summarise_run(
     workers: int,
     output: str,
     reasons: tuple[str, ...],
+    held_back: str,
     command: tuple[str, ...],
 ) -> Summary:
     """The record for the terminal and for summary.json."""
@@ -106,6 +128,7 @@ def summarise_run(
         causes=tally.failures.groups(),
         notes=(*((verdict.reason,) if verdict.reason else ()), *notes),
         reasons=reasons,
+        held_back=held_back,
         next_command=next_command(spec, verdict, command),
     )
 
@@ -121,12 +144,19 @@ def next_command(spec: JobSpec, verdict: Verdict, command: tuple[str, ...]) -> s
 
 
 def init_error(failure: Failure, *, where: str) -> BatchctlError:
-    """What ends a run whose script is no use: exit 2 where it breaks the contract, exit 4 where `init()` failed."""
+    """What ends a run whose script is no use: exit 2 where it breaks the contract, exit 5 where memory ran out
+    in it, exit 4 where it failed otherwise."""
     if failure.error == "ContractError":
         remedy = "define init() and run(mini_batch) as the README shows"
         if _SETTINGS_FILE in failure.message:
             remedy = f"mend or remove {_SETTINGS_FILE} in the code folder"
         return UsageError(failure.message, where=where, remedy=remedy)
+    if failure.shortage is Shortage.MEMORY:
+        return NodeTooSmallError(
+            f"not even one worker fits: {failure.message}",
+            where=where,
+            remedy="free memory, raise the container's limit, or use a smaller model",
+        )
     text = f"init() failed: {failure.error}: {failure.message}"
     if failure.traceback:
         text += "\n" + failure.traceback.rstrip()

@@ -6,40 +6,40 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.retry import RetryPolicy
-from batchctl.engine.base import Engine, EngineJob, LogSink
+from batchctl.engine.base import Engine
 from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, ResumeRefusedError, StoppedError, StorageError
 from batchctl.files import Disk
 from batchctl.model.job import OutputAction
 from batchctl.model.lease import Lease
-from batchctl.model.node import Sizing
-from batchctl.model.outcome import Failure
 from batchctl.model.progress import RunState, Summary
 from batchctl.model.records import Reopening
+from batchctl.node.oom import OomWatch
 from batchctl.plan.read import ChangeKind, Plan
 from batchctl.processes import child_environment
 from batchctl.report.attempts import AttemptsFile
-from batchctl.report.logs import WorkerLog
-from batchctl.report.mask import Mask, mask_of
+from batchctl.report.mask import mask_of
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile
 from batchctl.report.summary import write_summary
+from batchctl.run.columns import Columns
 from batchctl.run.conductor import ChangedInputs, Conductor
-from batchctl.run.crew import Crew
 from batchctl.run.ending import Conducted, Verdict, judge_run, summarise_run
+from batchctl.run.engine_job import engine_job, failure_mask
+from batchctl.run.foreman import Foreman
 from batchctl.run.journal import Journal
-from batchctl.run.model_folder import stage_model
 from batchctl.run.quarantine import tell_quarantine
-from batchctl.run.ready import Ready, open_plan, size_slots
+from batchctl.run.ready import Ready, open_plan
 from batchctl.run.retrying import reopened_items
+from batchctl.run.roll import Roll
+from batchctl.run.schedule import order_of
 from batchctl.run.signals import StopSignals
-from batchctl.run.surroundings import script_arguments, script_environment
+from batchctl.run.staffing import Staffing, foreman_of, remember, staff
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
 from batchctl.store.finish import finish
@@ -61,7 +61,8 @@ def run_epoch(
     those that a retry has reopened. `reopening`: ranges that a retry of this unfinished run opens again."""
     spec, layout = ready.spec, ready.layout
     notifier.starting("reading the checkpoint log" if resumed else "starting workers")
-    sizing = size_slots(spec, environ=child_environment(spec.environment))
+    staffing = staff(spec, layout, ready.fingerprint)
+    sizing = staffing.sizing
     plan = open_plan(layout, ready.plan_crc)
     settings = json.dumps({**free_part(spec), "slots": len(sizing.slots)}, separators=(",", ":"))
     recovered = recover(
@@ -77,15 +78,17 @@ def run_epoch(
     )
     clock = time.monotonic
     isolate = spec.isolate and not spec.partition_keys  # a part of a partition is not what its script was written for
-    queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, isolate))
+    order = order_of(spec, plan, reporter)
+    queue = FileQueue(plan.batch_firsts, RetryPolicy(spec.max_retries, isolate), order=order)
     attempts = AttemptsFile(layout.attempts, epoch=recovered.epoch, name_of=plan.display)
     mask = mask_of(child_environment(spec.environment), spec.environment)
+    roll = Roll(engine)
     teller = Teller(
         run_id=ready.run_id,
         epoch=recovered.epoch,
         pid=os.getpid(),
         queue=queue,
-        engine=engine,
+        roll=roll,
         reporter=reporter,
         status=StatusFile(layout.status, name=spec.name, command=ready.command, clock=clock, wall=time.time),
         notifier=notifier,
@@ -95,24 +98,32 @@ def run_epoch(
         mask=mask.text,
         wall=time.time,
     )
+    for note in (*staffing.notes, *sizing.warnings):
+        teller.note(note, level="warning")
+    foreman, crew = foreman_of(staffing, auto=spec.workers is None, engine=engine, roll=roll, teller=teller)
     journal = Journal(recovered.committer, clock=clock, wake=engine.wake, pause_max=spec.pause_max)
     clean = False
     try:
         _replay(recovered, queue=queue, teller=teller, journal=journal)
+        queue.most_items = staffing.items_fitted
         changed = _changed_inputs(plan, recovered, out=str(layout.out)) if resumed else None
         with StopSignals(engine.wake) as signals:
-            engine.configure(_engine_job(ready, epoch=recovered.epoch, sizing=sizing, mask=mask))
+            was_starved = OomWatch().was_killed  # from now on, and no worker is there yet
+            engine.configure(
+                engine_job(ready, epoch=recovered.epoch, sizing=sizing, mask=mask, was_starved=was_starved)
+            )
             conductor = Conductor(
                 spec=spec,
                 engine=engine,
                 queue=queue,
-                crew=Crew(engine, sizing.slots),
+                crew=crew,
+                foreman=foreman,
                 journal=journal,
                 teller=teller,
                 signals=signals,
-                columns=recovered.columns,
+                columns=Columns(recovered.columns, fix=journal.set_columns),
                 changed=changed,
-                mask=_masker(mask),
+                mask=failure_mask(mask),
                 clock=clock,
             )
             notifier.ready()  # not when init() is through: a model may load for longer than a start may take
@@ -121,20 +132,51 @@ def run_epoch(
             finally:
                 notifier.ending()
         clean = True
-        return _end(ready, conducted, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
+        return _end(
+            ready,
+            conducted,
+            recovered,
+            queue=queue,
+            teller=teller,
+            foreman=foreman,
+            staffing=staffing,
+            plan=plan,
+            disk=disk,
+        )
     except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals
         verdict = Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, "stopped by SIGINT")
         with contextlib.suppress(StorageError):
-            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
+            _tell_end(
+                ready,
+                verdict,
+                recovered,
+                queue=queue,
+                teller=teller,
+                foreman=foreman,
+                staffing=staffing,
+                plan=plan,
+                disk=disk,
+            )
         raise
     except BatchctlError as error:
         state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
         verdict = Verdict(error.exit_code, state, error.message.partition("\n")[0])
         with contextlib.suppress(StorageError):  # the error itself is what has to be told
-            _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
+            _tell_end(
+                ready,
+                verdict,
+                recovered,
+                queue=queue,
+                teller=teller,
+                foreman=foreman,
+                staffing=staffing,
+                plan=plan,
+                disk=disk,
+            )
         raise
     finally:
         journal.close()
+        foreman.close()
         attempts.close()
         if recovered.committer.done is None:  # else `finish` has closed it
             recovered.committer.close(clean=clean)
@@ -148,56 +190,6 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
         queue.replay(record)
         teller.replay(record)
     journal.add_records(queue.settle())
-
-
-def _engine_job(ready: Ready, *, epoch: int, sizing: Sizing, mask: Mask) -> EngineJob:
-    spec, layout = ready.spec, ready.layout
-    for folder in (layout.stage, layout.spill, layout.logs):
-        folder.mkdir(mode=0o700, exist_ok=True)
-    if spec.model is not None:
-        stage_model(layout.model, spec.model)
-    logs = layout.logs
-
-    def log_sink(slot: int, incarnation: int) -> LogSink:
-        return WorkerLog(logs, slot, incarnation=incarnation, mask=mask)
-
-    return EngineJob(
-        run_id=ready.run_id,
-        epoch=epoch,
-        plan=layout.plan,
-        script=spec.script,
-        code=spec.code,
-        out=layout.out,
-        spill=layout.spill,
-        stage=layout.stage,
-        logs=layout.logs,
-        mlruns=layout.mlruns,
-        arguments=script_arguments(spec, workers=len(sizing.slots)),
-        environment=script_environment(spec, layout, run_id=ready.run_id, sizing=sizing),
-        logging_level=spec.logging_level,
-        output_format=spec.output_format,
-        output_action=spec.output_action,
-        own_files=spec.own_files,
-        timeout=spec.timeout,
-        init_timeout=spec.init_timeout,
-        preload=spec.preload,
-        header=spec.header,
-        scorer=spec.scorer,
-        chunk_rows=spec.mlflow_chunk_rows,
-        log_sink=log_sink,
-    )
-
-
-def _masker(mask: Mask) -> Callable[[Failure], Failure]:
-    """Scripts put what they were given into their exceptions: secrets stay out of log, summary and terminal."""
-
-    def masked(failure: Failure) -> Failure:
-        if not mask.longest:
-            return failure
-        error, message, traceback = map(mask.text, (failure.error, failure.message, failure.traceback))
-        return replace(failure, error=error, message=message, traceback=traceback)
-
-    return masked
 
 
 def _changed_inputs(plan: Plan, recovered: Recovered, *, out: str) -> ChangedInputs | None:
@@ -252,7 +244,8 @@ def _end(
     *,
     queue: FileQueue,
     teller: Teller,
-    sizing: Sizing,
+    foreman: Foreman,
+    staffing: Staffing,
     plan: Plan,
     disk: Disk,
 ) -> Summary:
@@ -264,7 +257,9 @@ def _end(
         teller.tick(force=True)
         _finish(ready, recovered, teller=teller, disk=disk)
         teller.tally.rows = recovered.committer.ledger.n_rows
-    return _tell_end(ready, verdict, recovered, queue=queue, teller=teller, sizing=sizing, plan=plan, disk=disk)
+    return _tell_end(
+        ready, verdict, recovered, queue=queue, teller=teller, foreman=foreman, staffing=staffing, plan=plan, disk=disk
+    )
 
 
 def _tell_end(
@@ -274,7 +269,8 @@ def _tell_end(
     *,
     queue: FileQueue,
     teller: Teller,
-    sizing: Sizing,
+    foreman: Foreman,
+    staffing: Staffing,
     plan: Plan,
     disk: Disk,
 ) -> Summary:
@@ -289,17 +285,22 @@ def _tell_end(
         run_id=ready.run_id,
         counts=queue.counts,
         tally=teller.tally,
-        notes=teller.told_notes(),
+        notes=(*teller.told_notes(), *(foreman.warnings() if not staffing.sizing.warnings else ())),
         elapsed_s=teller.elapsed_s,
         epochs=recovered.epoch,
-        workers=len(sizing.slots),
+        workers=foreman.most,
         output=output,
-        reasons=sizing.reasons,
+        reasons=(*staffing.sizing.reasons, *foreman.reasons()),
+        held_back=foreman.held_back(),
         command=ready.command,
     )
     teller.state = verdict.state
     teller.message = verdict.reason
     teller.tick(force=True)
     write_summary(layout.summary, summary)
+    done = verdict.code is ExitCode.OK
+    forgotten = remember(staffing, layout, foreman=foreman, items_fitted=queue.most_items, done=done)
+    if forgotten:
+        teller.note(forgotten, level="warning")
     tell_quarantine(ready, plan, disk=disk, items=summary.items_quarantined)
     return summary

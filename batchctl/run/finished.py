@@ -92,5 +92,6 @@ def _from_log(ready: Ready, finished: Finished, *, plan: Plan, batches: int) -> 
         workers=0,
         output=str(layout.final) if layout.rows else "",
         reasons=(),
+        held_back="",
         command=ready.command,
     )

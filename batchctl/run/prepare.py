@@ -19,9 +19,9 @@ from batchctl.plan.fingerprint import Fingerprint, FingerprintRequest, take_fing
 from batchctl.plan.inputs import InputRequest
 from batchctl.plan.partitions import Partitions
 from batchctl.run.document import interpreter_facts
+from batchctl.run.schedule import sizes_up_to
 from batchctl.spec.identity import fixed_part
 
-_SIZES_UP_TO = 5_000
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -70,8 +70,10 @@ def _told(arity: Arity) -> str:
     return f"{arity.least} argument{'s' if arity.least != 1 else ''}"
 
 
-def input_request(spec: JobSpec, *, stdin: bytes | None, sizes_up_to: int | None = None) -> InputRequest:
-    """The listing that the spec asks for; UsageError without any INPUT. `sizes_up_to`: see InputRequest."""
+def input_request(
+    spec: JobSpec, *, stdin: bytes | None, sizes_up_to: int | None = None, preview: bool = False
+) -> InputRequest:
+    """The listing that the spec asks for; UsageError without any INPUT. `sizes_up_to`, `preview`: see InputRequest."""
     if not spec.inputs:
         raise UsageError("no INPUT was given", remedy="give a folder, a file, a glob or @list.txt after SPEC")
     return InputRequest(
@@ -83,15 +85,21 @@ def input_request(spec: JobSpec, *, stdin: bytes | None, sizes_up_to: int | None
         out=spec.out,
         standard_input=stdin,
         sizes_up_to=sizes_up_to,
+        preview=preview,
     )
 
 
-def plan_inputs(spec: JobSpec, *, stdin: bytes | None, all_sizes: bool = False) -> PlanImage:
-    """List the inputs and form the mini-batches. Sizes are looked at in small listings, or where all are wanted: a stat
-    costs three times what listing a file costs, and far more over a network."""
-    request = input_request(spec, stdin=stdin, sizes_up_to=None if all_sizes else _SIZES_UP_TO)
+def plan_inputs(spec: JobSpec, *, stdin: bytes | None, preview: bool = False) -> PlanImage:
+    """List the inputs and form the mini-batches. Sizes are looked at in small listings, or where all are wanted (by
+    the spec, or for a preview): a stat costs three times what listing a file costs, and far more over a network."""
+    request = input_request(spec, stdin=stdin, sizes_up_to=sizes_up_to(spec), preview=preview)
     partitions = Partitions(spec.partition_keys, spec.partition_format) if spec.partition_keys else None
-    return build_plan(request, mini_batch_size=spec.mini_batch_size, partitions=partitions)
+    return build_plan(
+        request,
+        mini_batch_size=spec.mini_batch_size,
+        max_batch_bytes=spec.max_batch_bytes,
+        partitions=partitions,
+    )
 
 
 def fingerprint_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -15,13 +16,16 @@ from batchctl.engine.registry import ENGINES
 from batchctl.errors import UsageError
 from batchctl.files import Disk, RealDisk
 from batchctl.model.job import JobSpec
+from batchctl.model.node import Slot
+from batchctl.node.render import cpulist, disk_lines
 from batchctl.plan.summary import added_files, summarise
-from batchctl.processes import child_environment
 from batchctl.run.existing import Existing, read_existing
 from batchctl.run.masking import masked_errors
 from batchctl.run.prepare import fingerprint_of, input_request, plan_inputs, script_problems
-from batchctl.run.ready import open_plan, size_slots
+from batchctl.run.ready import open_plan
 from batchctl.run.request import RunOptions, interpreter_for, layout_for
+from batchctl.run.schedule import told_schedule
+from batchctl.run.staffing import staff
 from batchctl.store.replay import replay
 
 
@@ -52,9 +56,12 @@ class PlanReport:
     partition_keys: tuple[str, ...]  # empty: mini-batches are formed by size
     largest_partition: str
     largest_partition_items: int
+    schedule: str  # which one applies, and why
     workers: int
+    first: int  # of them start at once
     slots: tuple[str, ...]
     reasons: tuple[str, ...]
+    disks: tuple[str, ...]
     state: str
     done_items: int
     done_batches: int
@@ -79,11 +86,18 @@ def check_job(spec: JobSpec) -> CheckReport:
 
 def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     """List the inputs, form the mini-batches, size the node, and compare with what is in OUT, if that is given."""
-    image = plan_inputs(spec, stdin=options.stdin, all_sizes=True)
-    sizing = size_slots(spec, environ=child_environment(spec.environment))
+    image = plan_inputs(spec, stdin=options.stdin, preview=True)
     disk = RealDisk()
-    existing = read_existing(disk, layout_for(spec)) if spec.out is not None else None
+    layout = layout_for(spec) if spec.out is not None else None
+    existing = read_existing(disk, layout) if layout is not None else None
+    fingerprint = existing.fingerprint if existing is not None else None
+    if fingerprint is None and spec.hint is not None:
+        interpreter = interpreter_for(spec)
+        fingerprint = fingerprint_of(spec, _facts(spec, interpreter), interpreter, stdin=options.stdin, old=None)
+    staffing = staff(spec, layout, fingerprint, paths=_places(spec))
+    sizing, report = staffing.sizing, staffing.report
     summary = summarise(image)
+    schedule = told_schedule(spec, items=image.items, sized=not image.findings.unsized, planned=False)
     state, done = "new", (0, 0)
     differing: tuple[str, ...] = ()
     most = summary.largest_partition
@@ -93,6 +107,7 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
         differing = _differing(spec, existing, stdin=options.stdin)
         with open_plan(existing.layout, existing.document.plan_crc) as planned:
             added = added_files(input_request(spec, stdin=options.stdin), planned)
+            schedule = told_schedule(spec, items=planned.items, sized=planned.sized, planned=True)
         summary = summarise(image, added=added)
     return PlanReport(
         items=summary.items,
@@ -104,20 +119,31 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
         partition_keys=spec.partition_keys,
         largest_partition=most.label if most is not None else "",
         largest_partition_items=most.items if most is not None else 0,
+        schedule=schedule,
         workers=len(sizing.slots),
-        slots=tuple(_told(slot.index, slot.cpus, slot.gpu) for slot in sizing.slots),
+        first=sizing.first,
+        slots=tuple(map(_told, sizing.slots)),
         reasons=sizing.reasons,
+        disks=disk_lines(report.disks),
         state=state,
         done_items=done[0],
         done_batches=done[1],
         differences=differing,
-        notes=(*summary.warnings, *summary.notes),
+        notes=(*summary.warnings, *summary.notes, *report.notes, *staffing.notes),
     )
 
 
-def _told(index: int, cpus: tuple[int, ...], gpu: str | None) -> str:
-    shown = ",".join(map(str, cpus))
-    return f"slot {index}: cpus {shown}" + (f", GPU {gpu}" if gpu else "")
+def _told(slot: Slot) -> str:
+    cpus = f"cpus {cpulist(slot.cpus)}" if slot.cpus else "any cpus"
+    threads = "1 thread" if slot.threads == 1 else f"{slot.threads} threads"
+    return f"slot {slot.index}: {cpus}, {threads}" + (f", GPU {slot.gpu}" if slot.gpu else "")
+
+
+def _places(spec: JobSpec) -> tuple[str, ...]:
+    """Where inputs lie and output goes; of a glob the folder that it begins in; lists name files of anywhere."""
+    inputs = [text for text in spec.inputs if text != "-" and not text.startswith("@")]
+    plain = [text if Path(text).exists() else re.split(r"[^/]*[*?\[]", text, maxsplit=1)[0] or "." for text in inputs]
+    return (*plain, *(() if spec.out is None else (str(spec.out),)))
 
 
 def _done(existing: Existing, disk: Disk) -> tuple[int, int]:

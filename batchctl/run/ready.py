@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from batchctl.errors import CorruptionError
 from batchctl.model.job import JobSpec
-from batchctl.model.node import Sizing
+from batchctl.model.node import Footprint, NodeReport, Sizing
 from batchctl.node.probe import probe
 from batchctl.node.sizing import size_node
+from batchctl.plan.fingerprint import Fingerprint
 from batchctl.plan.read import Plan
 from batchctl.store.layout import RunLayout
 
@@ -23,6 +27,7 @@ class Ready:
     run_id: str
     plan_crc: int
     command: tuple[str, ...]
+    fingerprint: Fingerprint
 
 
 def open_plan(layout: RunLayout, crc: int) -> Plan:
@@ -35,7 +40,41 @@ def open_plan(layout: RunLayout, crc: int) -> Plan:
     return plan
 
 
-def size_slots(spec: JobSpec, *, environ: Mapping[str, str]) -> Sizing:
-    """The slots of this node for this spec, and why so many. Raises NodeTooSmallError."""
-    report = probe(visible_gpus="" if spec.hide_gpus else environ.get("CUDA_VISIBLE_DEVICES"))
-    return size_node(report, workers=spec.workers, threads=spec.threads)
+def probe_node(spec: JobSpec, *, environ: Mapping[str, str], paths: Sequence[str] = ()) -> NodeReport:
+    """What this node has for this spec; `paths`: whose disks to look at."""
+    visible = "" if spec.hide_gpus else environ.get("CUDA_VISIBLE_DEVICES")
+    return probe(visible_gpus=visible, paths=paths, environ=environ)
+
+
+def size_slots(spec: JobSpec, report: NodeReport, *, footprint: Footprint | None) -> Sizing:
+    """The places on this node for workers of this spec, and why so many; `footprint` where one is remembered. Raises
+    NodeTooSmallError."""
+    return size_node(
+        report,
+        workers=spec.workers,
+        threads=spec.threads,
+        pin=spec.pin,
+        reserve=spec.mem_reserve,
+        footprint=footprint,
+        model_bytes=bytes_of(spec.model),
+    )
+
+
+def bytes_of(model: Path | None) -> int:
+    """What a model takes on disk; 0 where there is none. Links are followed, a folder that is met twice counts once."""
+    if model is None:
+        return 0
+    if not model.is_dir():
+        return model.stat().st_size if model.exists() else 0
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(model, followlinks=True):
+        here = Path(folder).stat()
+        if (here.st_dev, here.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        for name in names:
+            with contextlib.suppress(OSError):  # a dangling link: the model's own affair
+                total += Path(folder, name).stat().st_size
+    return total

@@ -10,7 +10,8 @@ from batchctl.store.inspection import inspect_log
 from batchctl.store.layout import RunLayout
 from batchctl.store.publish import digest_of
 
-_KEPT = ("lock", "guest.pyz")  # held, and in use by the fork server that is already up
+# Held; in use by the fork server that is already up; true of script and model, whatever becomes of the run.
+_KEPT = ("lock", "guest.pyz", "learned.json")
 _LAST = ("checkpoint.log", "job.json")  # deleted last, in this order
 
 

@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.retry import Decision, Verdict
 from batchctl.dispatch.threshold import FailedBatches
-from batchctl.engine.base import Engine
 from batchctl.model.events import InitFailed, WorkerForked, WorkerGone, WorkerReady
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, Scored
 from batchctl.model.progress import Attempt, Progress, RunState
 from batchctl.model.records import Charged, Quarantined, Record, Reopened
-from batchctl.report.attempts import AttemptsFile
+from batchctl.report.attempts import AttemptsFile, status_of
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Level, Reporter
 from batchctl.report.status import StatusFile
 from batchctl.report.wording import clipped
+from batchctl.run.roll import Roll
 from batchctl.run.tally import Tally
 from batchctl.store.commit import Group
 
@@ -42,7 +42,7 @@ class Teller:
         epoch: int,
         pid: int,
         queue: FileQueue,
-        engine: Engine,
+        roll: Roll,
         reporter: Reporter,
         status: StatusFile,
         attempts: AttemptsFile,
@@ -56,7 +56,7 @@ class Teller:
         self._epoch = epoch
         self._pid = pid
         self._queue = queue
-        self._engine = engine
+        self._roll = roll
         self._reporter = reporter
         self._status = status
         self._notifier = notifier or Notifier("", watchdog_s=0.0, clock=clock)
@@ -136,6 +136,15 @@ class Teller:
             text = f"mini-batch {lease.batch}, {_items(lease)}: {_told(failure)} ({verdict.reason})"
             self._reporter.note(text, level="debug")
 
+    def spared(
+        self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int, verdict: Verdict
+    ) -> None:
+        """Memory was short for an attempt, and nobody is charged for that."""
+        status = status_of(failure, charged=False)
+        attempt = Attempt(lease, slot, incarnation, run_ns / 1e9, status, failure.error, failure.message)
+        self._attempts.add(attempt, now=self._clock())
+        self._reporter.note(f"mini-batch {lease.batch}, {_items(lease)}: {verdict.reason}", level="warning")
+
     def _tell_quarantine(self, lease: Lease, failure: Failure) -> None:
         """A line each for the first few; the summary groups them all."""
         self._quarantines_told += 1
@@ -151,9 +160,8 @@ class Teller:
 
     def worker_ready(self, event: WorkerReady) -> None:
         """A worker passed init()."""
-        self._reporter.note(
-            f"worker {event.slot} is ready: pid {event.pid}, init() {event.init_s:.2f} s", level="debug"
-        )
+        pid = f"pid {event.pid}, " if event.pid else ""  # 0: it was ready before the fork server had told
+        self._reporter.note(f"worker {event.slot} is ready: {pid}init() {event.init_s:.2f} s", level="debug")
 
     def worker_gone(self, event: WorkerGone) -> None:
         """A worker's process has ended."""
@@ -231,8 +239,9 @@ class Teller:
             elapsed_s=now - self._began,
             rate=rate,
             eta_s=left / rate if rate > 0 else None,
-            workers=self._engine.workers(),
+            workers=self._roll.workers(),
             message=self.message,
+            sizing=self._roll.sizing,
         )
 
     def _rate(self, now: float, done: int) -> float:

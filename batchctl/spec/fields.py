@@ -20,6 +20,8 @@ from batchctl.model.job import (
     OutputAction,
     OutputFormat,
     OwnFiles,
+    Pin,
+    Schedule,
 )
 from batchctl.spec import values
 from batchctl.spec.values import Parser
@@ -87,6 +89,16 @@ SETTINGS: tuple[Setting, ...] = (
         field="mini_batch_size", key="mini_batch_size", parse=values.batch_size, flag="--mini-batch-size", metavar="N",
         azure="mini_batch_size", default=10,
         help="files per call of run()",
+    ),
+    Setting(
+        field="max_batch_bytes", key="max_batch_bytes", parse=values.byte_size, flag="--max-batch-bytes",
+        metavar="SIZE",
+        help="close a mini-batch before its files pass this size: 64M, 1.5G; a larger file is one by itself",
+    ),
+    Setting(
+        field="schedule", key="schedule", parse=values.choice(Schedule), flag="--schedule", metavar="RULE",
+        default=Schedule.LARGEST_FIRST, by_dialect={Dialect.AZURE: Schedule.PLAN},
+        help="plan: mini-batches are handed out as planned; largest-first: by bytes, for an even end",
     ),
     Setting(
         field="grouping", key="grouping", parse=values.choice(Grouping), default=Grouping.PATH,
@@ -186,11 +198,23 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         field="workers", key="workers", parse=values.count_or_auto(1024), flag="--workers", metavar="N|auto",
         azure="max_concurrency_per_instance",
-        help="worker processes; auto: as many as this machine bears",
+        help="worker processes; auto: as many as fit here and are of use",
     ),
     Setting(
         field="threads", key="threads", parse=values.count_or_auto(4096), flag="--threads", metavar="N|auto",
         help="cpus per worker; auto: derived from workers and machine",
+    ),
+    Setting(
+        field="pin", key="pin", parse=values.choice(Pin), flag="--pin", metavar="WAY", default=Pin.CORES,
+        help="where a worker may run: cores (its slot's), numa (its NUMA node) or none (anywhere)",
+    ),
+    Setting(
+        field="mem_reserve", key="mem_reserve", parse=values.byte_size, flag="--mem-reserve", metavar="SIZE",
+        help="memory kept free of workers: 2G, 512M (default: a twentieth of it, 256 MiB to 2 GiB)",
+    ),
+    Setting(
+        field="hint", key="hint", parse=values.existing, flag="--hint", metavar="OUT",
+        help="output folder of an earlier run, whose workers' memory is the first guess for this one's",
     ),
     Setting(
         field="hide_gpus", key="hide_gpus", parse=values.switch, flag="--hide-gpus", switch=True, default=False,

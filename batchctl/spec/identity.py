@@ -17,6 +17,7 @@ FIXED = (
     "dialect",
     "arguments",
     "mini_batch_size",
+    "max_batch_bytes",
     "grouping",
     "include",
     "exclude",
@@ -34,6 +35,10 @@ FIXED = (
 FREE = (
     "workers",
     "threads",
+    "schedule",
+    "pin",
+    "mem_reserve",
+    "hint",
     "hide_gpus",
     "timeout",
     "init_timeout",

@@ -1,4 +1,4 @@
-"""Do partition_keys, partition_format and mini_batch_size go together?"""
+"""Do partition_keys, partition_format, mini_batch_size and max_batch_bytes go together?"""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def check_partitioning(draft: Draft, dialect: Dialect) -> None:
     isolate = draft.values["isolate"]
     if isolate.value and isolate.rank is not Rank.DEFAULT:
         draft.notes.append(f"{escaped(isolate.source)}: not used: a partition is never split ({escaped(keys.source)})")
+    bound = draft.values["max_batch_bytes"]
+    if bound.value is not None:
+        what = f"max_batch_bytes and partition_keys ({keys.source}) exclude each other: a partition is never divided"
+        draft.add(Problem(bound.source, what, "Remove one of them"))
     if template.value is not None:
         named = PartitionFormat.of(str(template.value)).keys
         for key in keys.value:

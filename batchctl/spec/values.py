@@ -26,6 +26,7 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NUMBER = re.compile(r"\d+(?:\.\d*)?", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)(?:([kmgt])(?:i?b)?|b)?", re.ASCII)
 _TABULAR = re.compile(r"\d+[kmg]b", re.ASCII | re.IGNORECASE)
 _TRUE = frozenset(("true", "yes", "on", "1"))
 _FALSE = frozenset(("false", "no", "off", "0"))
@@ -128,6 +129,18 @@ def duration(minimum: float, maximum: float) -> Parser:
         return seconds
 
     return parse
+
+
+def byte_size(node: Node, base: Path) -> int:
+    """Bytes: `1048576`, `512M`, `1.5G`, `64MiB`, `2 GB`; units are powers of 1024, in any case."""
+    raw = text(node, base).strip()
+    found = _SIZE.fullmatch(raw.lower().replace(" ", "")) if len(raw) <= _LONGEST_NUMBER else None
+    if found is None:
+        raise Wrong(f"{quoted(raw)} is not a size", "Write bytes, or 512M, 1.5G (powers of 1024)")
+    size = round(float(found[1]) * (1 << 10 * " kmgt".index(found[2] or " ")))
+    if not 1 <= size < 2**63:
+        raise Wrong(f"{quoted(raw)} is out of range", "Write at least one byte")
+    return size
 
 
 def choice(kind: type[E]) -> Parser:

@@ -35,6 +35,7 @@ class RunLayout:
     quarantine: Path = field(init=False)
     summary: Path = field(init=False)
     attempts: Path = field(init=False)
+    learned: Path = field(init=False)  # what workers were seen to need; outlives the run
 
     def __post_init__(self) -> None:
         directory = self.out / RUN_DIRECTORY
@@ -58,6 +59,7 @@ class RunLayout:
             "quarantine": directory / "quarantine.jsonl",
             "summary": directory / "summary.json",
             "attempts": directory / "attempts.csv",
+            "learned": directory / "learned.json",
         }
         for name, path in paths.items():
             object.__setattr__(self, name, path)

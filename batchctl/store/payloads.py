@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure, FailureKind, StagedFile
+from batchctl.model.outcome import Failure, FailureKind, Shortage, StagedFile
 from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined, Reopened, Reopening
 from batchctl.store.frames import DONE_PAYLOAD, MAX_PAYLOAD, FrameType
 from batchctl.store.parts import Whole
@@ -64,14 +64,14 @@ def pack_commits(commits: Iterable[Committed]) -> bytes:
 
 
 def pack_failures(records: Sequence[Charged] | Sequence[Quarantined]) -> Iterator[bytes]:
-    """JSON lists of [mini-batch, first, count, attempt, kind, error, message, traceback, phase, peak memory or null],
-    each well below the cap."""
+    """JSON lists of [mini-batch, first, count, attempt, kind, error, message, traceback, phase, peak memory or null,
+    shortage], each well below the cap."""
     return _split(_told(record.lease, record.failure) for record in records)
 
 
 def _told(lease: Lease, failure: Failure) -> list[Any]:
     words = [failure.kind.value, failure.error, failure.message, failure.traceback]
-    return [*lease, *words, failure.phase, failure.peak_memory]
+    return [*lease, *words, failure.phase, failure.peak_memory, failure.shortage.value]
 
 
 def _split(rows: Iterable[list[Any]]) -> Iterator[bytes]:
@@ -89,9 +89,10 @@ def _split(rows: Iterable[list[Any]]) -> Iterator[bytes]:
 
 
 def unpack_failures(payload: bytes) -> Iterator[tuple[Lease, Failure]]:
-    # Logs of earlier versions hold neither phase nor peak memory.
+    # Logs of earlier versions hold neither phase nor peak memory, nor what memory was short.
     for batch, first, count, attempt, kind, error, message, traceback, *later in json.loads(payload):
-        yield Lease(batch, first, count, attempt), Failure(FailureKind(kind), error, message, traceback, *later)
+        found = Failure(FailureKind(kind), error, message, traceback, *later[:2], *map(Shortage, later[2:]))
+        yield Lease(batch, first, count, attempt), found
 
 
 def pack_epoch(opened: EpochOpened) -> bytes:

@@ -28,7 +28,7 @@ from batchctl.model.events import (
     WorkerReady,
 )
 from batchctl.model.job import OutputFormat, Scorer
-from batchctl.model.outcome import FailureKind
+from batchctl.model.outcome import FailureKind, Shortage
 from tests.contract.engine_bench import Bench, alive, children, descriptors, wait_for
 
 ECHO = "def run(batch):\n    return [os.path.basename(path) for path in batch]\n"
@@ -320,6 +320,90 @@ def test_a_worker_that_breaks_the_protocol_is_replaced_and_its_leases_come_back(
     assert "out of memory" not in gone.cause
     assert "broke the protocol" in bench.seen(GuestWarned)[0].text
     assert bench.outcomes() == {leases[0]: ["lost"], leases[1]: ["returned"], leases[2]: ["returned"]}
+
+
+# what the kernel's books say of a worker that somebody kills: (class, words, shortage)
+BOOKS: dict[bool | None, tuple[str, str, Shortage]] = {
+    True: ("OutOfMemory", "out of memory: the kernel killed it", Shortage.MEMORY),
+    None: ("WorkerDied", "suspected: out of memory", Shortage.SUSPECTED),
+    False: ("WorkerDied", "killed by SIGKILL from outside", Shortage.NONE),
+}
+
+
+@pytest.mark.parametrize("moment", ["run", "init", "render", "idle"])
+@pytest.mark.parametrize("says", BOOKS, ids=str)
+def test_a_sigkill_from_outside_is_called_what_the_kernels_books_say(
+    bench: Bench, says: bool | None, moment: str
+) -> None:
+    error, words, shortage = BOOKS[says]
+    asked: list[int] = []
+
+    def was_starved(pid: int) -> bool | None:
+        asked.append(pid)
+        return says
+
+    script = "class Row:\n    def __format__(self, spec):\n        mark('render')\n        gate()\n"
+    script += "def init():\n    if os.path.exists(ROOT + '/hold'):\n        mark('init')\n        gate()\n"
+    script += "def run(batch):\n    mark('run')\n    if kind(batch[0]) == 'run': gate()\n    return [Row()]\n"
+    leases = bench.configure(script, items=[moment, "ok"], was_starved=was_starved)
+    if moment == "init":
+        (bench.root / "hold").touch()
+        bench.begin(0)
+    else:
+        bench.start(0)
+        if moment != "idle":
+            bench.engine.send(0, leases)
+    bench.until(lambda: moment == "idle" or (bench.root / moment).exists())
+    os.kill(bench.pids()[0], signal.SIGKILL)
+    gone = bench.gone()
+    assert asked == bench.pids()
+    assert words in gone.cause
+    assert ("out of memory" in gone.cause) == bool(shortage)
+    assert (gone.shortage, gone.expected) == (shortage, False)
+    for event in bench.seen(LeaseFailed, InitFailed):
+        failure = event.failure
+        assert (failure.kind, failure.error, failure.shortage) == (FailureKind.LOST, error, shortage)
+        assert words in failure.message
+    blamed = moment == "run" or (moment == "render" and shortage)  # rows may be what there is no room for
+    assert len(bench.seen(LeaseFailed)) == bool(blamed)
+    assert [event.failure.phase for event in bench.seen(LeaseFailed)] == ([moment] if blamed else [])
+    assert len(bench.seen(InitFailed)) == (moment == "init")
+    if leases[0] in bench.outcomes():
+        assert bench.outcomes() == {leases[0]: ["lost" if blamed else "unsent"], leases[1]: ["returned"]}
+
+
+@pytest.mark.parametrize("act", ["kill", "timeout", "exit"])
+def test_the_kernels_books_are_not_asked_about_other_deaths(bench: Bench, act: str) -> None:
+    asked: list[int] = []
+
+    def was_starved(pid: int) -> bool | None:
+        asked.append(pid)
+        return True
+
+    body = "os._exit(1)" if act == "exit" else "gate()"
+    script = f"def run(batch):\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    mark('ran')\n    {body}\n"
+    timeout = {"timeout": 0.3} if act == "timeout" else {}
+    leases = bench.configure(script, was_starved=was_starved, **timeout)
+    bench.start(0)
+    bench.engine.send(0, leases[:1])
+    bench.until(lambda: (bench.root / "ran").exists())
+    if act == "kill":
+        bench.engine.kill_worker(0)
+    assert bench.gone().shortage is Shortage.NONE
+    assert asked == []
+    assert all(event.failure.shortage is Shortage.NONE for event in bench.seen(LeaseFailed))
+
+
+def test_a_script_that_was_refused_gpu_memory_says_so(bench: Bench) -> None:
+    script = "class OutOfMemoryError(RuntimeError): pass\nOutOfMemoryError.__module__ = 'torch'\n"
+    script += "def run(batch):\n    raise OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')\n"
+    leases = bench.configure(script)
+    bench.start(0)
+    bench.engine.send(0, leases[:1])
+    bench.settled(leases[:1])
+    (failed,) = bench.seen(LeaseFailed)
+    assert (failed.failure.error, failed.failure.shortage) == ("torch.OutOfMemoryError", Shortage.GPU)
+    assert not bench.seen(WorkerGone)
 
 
 @pytest.mark.parametrize("moment", ["run", "init", "idle"])

@@ -1,4 +1,4 @@
-"""The fork server's life: its end, its parent's end, what it refuses, preloading and facts."""
+"""The fork server's life: its end, its parent's end, what it refuses, and facts."""
 
 from __future__ import annotations
 
@@ -142,34 +142,6 @@ def run(b):
         assert not mine & sockets
         sockets |= mine
         assert sum(kind.startswith("pipe:") for kind in kinds) == 1
-
-
-def test_preload_is_shared_and_refuses_threads(own_server: Server) -> None:
-    site = own_server.root / "site"
-    site.mkdir()
-    (site / "quiet.py").write_text(
-        "import os\npid = os.getpid()\nthreads = os.environ['OMP_NUM_THREADS']\nprint('x')\n"
-    )
-    (site / "threaded.py").write_text(
-        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
-    )
-    (site / "broken.py").write_text("1 / 0\n")
-    script = """
-import os, quiet
-def run(b): return [quiet.pid == os.getppid(), quiet.threads, os.environ["OMP_NUM_THREADS"]]
-"""
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    server = Server(own_server.process.args[0], Path(own_server.process.args[1]), environment=environment)
-    server.enter(own_server.root)
-    server.job(script, preload=["quiet", "threaded", "broken", "no_such_module_here"])
-    worker = server.fork(threads=2)
-    worker.ready()
-    refused = [frame.json() for frame in server.frames if frame.kind == wire.PRELOAD_REFUSED]
-    assert [found["module"] for found in refused] == ["threaded", "broken", "no_such_module_here"]
-    assert "starts 1 threads" in refused[0]["reason"]
-    assert "ZeroDivisionError" in refused[1]["reason"]
-    assert worker.one() == b"True\n1\n2\n"
-    server.close()
 
 
 FACTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from typing import Any
 
@@ -11,15 +12,24 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from batchctl.dispatch.file_queue import FileQueue
-from batchctl.dispatch.retry import Decision, RetryPolicy
+from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.outcome import Failure, FailureKind, Shortage
 from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record
+from batchctl.plan.largest import largest_first
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=6)
 POLICIES = st.builds(RetryPolicy, max_retries=st.integers(0, 3), isolate=st.booleans())
 FAILURES = st.builds(
     Failure, st.sampled_from(FailureKind), st.sampled_from(["ValueError", "OSError"]), st.sampled_from(["a", "b"])
+)
+GPU_SHORT = Failure(FailureKind.FAILED, "torch.OutOfMemoryError", "CUDA", shortage=Shortage.GPU)
+SHORT = st.sampled_from(
+    [
+        Failure(FailureKind.LOST, "OutOfMemory", "killed", shortage=Shortage.MEMORY),
+        Failure(FailureKind.LOST, "WorkerDied", "suspected", shortage=Shortage.SUSPECTED),
+        GPU_SHORT,
+    ]
 )
 
 
@@ -38,8 +48,10 @@ def opened(number: int, boot: str = "boot-1") -> EpochOpened:
     return EpochOpened(number, boot, "0", "{}")
 
 
-def replayed(bounds: list[int], policy: RetryPolicy, log: list[Record]) -> tuple[FileQueue, list[Quarantined]]:
-    queue = FileQueue(bounds, policy)
+def replayed(
+    bounds: list[int], policy: RetryPolicy, log: list[Record], *, order: array[int] | None = None
+) -> tuple[FileQueue, list[Quarantined]]:
+    queue = FileQueue(bounds, policy, order=order)
     for record in log:
         queue.replay(record)
     return queue, list(queue.settle())
@@ -56,20 +68,31 @@ class Machine(RuleBasedStateMachine):
         self.old: list[Lease] = []
         self.epoch = 1
         self.boot = 1
+        self.repeats: Counter[tuple[int, int]] = Counter()  # uncharged returns in this epoch, by range
+        self.divided: set[int] = set()  # mini-batches of which parts were cut in this epoch, uncharged
+        self.blurred: set[int] = set()  # those of which such a part had charges
 
-    @initialize(sizes=SIZES, policy=POLICIES)
-    def begin(self, sizes: list[int], policy: RetryPolicy) -> None:
+    @initialize(sizes=SIZES, policy=POLICIES, data=st.data())
+    def begin(self, sizes: list[int], policy: RetryPolicy, data: Any) -> None:
         self.bounds = bounds_of(sizes)
+        self.order = self._any_order(data)
         self.policy = policy
         self.patience = policy.max_retries
         self.log.append(opened(1))
-        self.queue, decided = replayed(self.bounds, policy, self.log)
+        self.queue, decided = replayed(self.bounds, policy, self.log, order=self.order)
         assert not decided
 
     @rule(n=st.integers(1, 4))
     def take(self, n: int) -> None:
-        for lease in self.queue.take(n):
+        alone = self.queue.only_suspects
+        held = {part.lease for part in self.queue.pending().parts if part.suspect}
+        leases = self.queue.take(n)
+        assert not alone or len(leases) == 1
+        for lease in leases:
             assert self.queue.is_current(lease)
+            assert lease not in held or (alone and len(self.out) + len(self.accepted) == 0)
+            if self.queue.most_items and self.policy.isolate:
+                self.divided.add(lease.batch)
             self.out.append(lease)
             self.log.append(Claimed(lease))
 
@@ -108,15 +131,46 @@ class Machine(RuleBasedStateMachine):
         assert verdict is not None
         assert verdict.records[0] == Charged(lease, failure)
         assert (len(verdict.records) == 2) == (verdict.decision is Decision.QUARANTINE)
-        self.log.extend(verdict.records)
+        self._charged(verdict)
         self.old.append(lease)
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data(), failure=SHORT, alone=st.booleans())
+    def starve(self, data: Any, failure: Failure, alone: bool) -> None:
+        lease = self._pick(data, self.out)
+        had = any(part.charges for part in self.queue.pending().parts if part.lease == lease)
+        verdict = self.queue.starved(lease, failure, alone=alone)
+        assert verdict is not None
+        assert not self.queue.is_current(lease)
+        if verdict.records:
+            assert verdict.records[0].lease == lease
+            assert verdict.records[0].failure.shortage is failure.shortage
+            assert failure.shortage is Shortage.GPU or verdict.decision is not Decision.RETRY
+            self._charged(verdict)
+        elif verdict.decision is Decision.SPLIT:
+            assert self.policy.isolate and lease.count > 1
+            self.divided.add(lease.batch)
+            if had:
+                self.blurred.add(lease.batch)
+        else:
+            assert verdict.decision in (Decision.RETURNED, Decision.ALONE)
+            held = {part.suspect for part in self.queue.pending().parts if part.lease.batch == lease.batch}
+            assert held == {True} or verdict.decision is Decision.RETURNED
+            self.repeats[lease[1:3]] += 1
+        self.old.append(lease)
+
+    @precondition(lambda self: len(self.log) > 12)  # most stories are about the plain queue
+    @rule(most=st.sampled_from([0, 0, 0, 1, 3]))
+    def remember(self, most: int) -> None:
+        self.queue.most_items = most
 
     @precondition(lambda self: self.out)
     @rule(data=st.data(), began=st.booleans(), times=st.integers(1, 2))
     def give_back(self, data: Any, began: bool, times: int) -> None:
         leases = [self._pick(data, self.out) for _ in range(min(times, len(self.out)))]
+        self.repeats.update(lease[1:3] for lease in leases)
         for verdict in self.queue.returned(leases, began=began):
-            self.log.extend(verdict.records)
+            self._charged(verdict)
 
     @precondition(lambda self: self.old)
     @rule(data=st.data())
@@ -132,9 +186,10 @@ class Machine(RuleBasedStateMachine):
         assert self.queue.returned([lease]) == ()
         assert self.queue.counts == before
 
-    @rule(policy=POLICIES, machine=st.booleans(), cut=st.integers(0, 2), drained=st.booleans())
-    def crash(self, policy: RetryPolicy, machine: bool, cut: int, drained: bool) -> None:
-        """`cut`: records that were not synced are lost; what was charged or done by them has not happened."""
+    @rule(policy=POLICIES, machine=st.booleans(), cut=st.integers(0, 2), drained=st.booleans(), data=st.data())
+    def crash(self, policy: RetryPolicy, machine: bool, cut: int, drained: bool, data: Any) -> None:
+        """`cut`: records that were not synced are lost; what was charged or done by them has not happened. The next
+        epoch may have another order."""
         if drained:
             self.log.append(EpochClosed(self.epoch))
         else:
@@ -146,9 +201,13 @@ class Machine(RuleBasedStateMachine):
         self.log.append(opened(self.epoch, f"boot-{self.boot}"))
         self.policy = policy
         self.patience = max(self.patience, policy.max_retries)
-        self.queue, decided = replayed(self.bounds, policy, self.log)
+        self.order = self._any_order(data)
+        self.queue, decided = replayed(self.bounds, policy, self.log, order=self.order)
         self.log.extend(decided)
         self.out, self.accepted, self.old = [], [], []
+        self.repeats.clear()
+        self.divided.clear()
+        self.blurred.clear()
 
     @invariant()
     def the_log_says_the_same(self) -> None:
@@ -175,6 +234,17 @@ class Machine(RuleBasedStateMachine):
         again, decided = replayed(self.bounds, self.policy, self.log)
         assert not decided
         assert self._shape(again) == self._shape(self.queue)
+        ends = self._ends().keys()
+        for queue in (self.queue, again):
+            covered: dict[int, list[int]] = {}
+            for part in queue.pending().parts:
+                covered.setdefault(part.lease.batch, []).extend(range(part.lease.first, sum(part.lease[1:3])))
+            for batch, items in covered.items():
+                assert items == [item for item in range(*self.bounds[batch : batch + 2]) if item not in ends]
+
+    @invariant()
+    def uncharged_repeats_are_bounded(self) -> None:
+        assert not self.log or all(times <= self.policy.max_repeats for times in self.repeats.values())
 
     @invariant()
     def attempts_are_bounded(self) -> None:
@@ -201,6 +271,10 @@ class Machine(RuleBasedStateMachine):
                 assert self.queue.committed(lease, lease.count, 0)
         assert self._ends() == Counter(range(self.bounds[-1]))
 
+    def _charged(self, verdict: Verdict) -> None:
+        self.log.extend(verdict.records)
+        self.repeats.pop(verdict.records[0].lease[1:3], None)
+
     def _ends(self) -> Counter[int]:
         ends: Counter[int] = Counter()
         for record in self.log:
@@ -214,18 +288,25 @@ class Machine(RuleBasedStateMachine):
     def _pick(data: Any, leases: list[Lease]) -> Lease:
         return leases.pop(data.draw(st.integers(0, len(leases) - 1)))
 
+    def _any_order(self, data: Any) -> array[int] | None:
+        orders = st.none() | st.permutations(range(len(self.bounds) - 1)).map(lambda order: array("I", order))
+        found: array[int] | None = data.draw(orders)
+        return found
+
     def _shape(self, queue: FileQueue) -> set[tuple[Any, ...]]:
-        """Outstanding ranges with their charges; a whole mini-batch without any is as good as fresh."""
+        """Outstanding ranges with their charges; a whole mini-batch without any is as good as fresh. What nobody was
+        charged for is not in the log: of mini-batches divided so, only the parts with charges are the same."""
         sizes = [self.bounds[i + 1] - self.bounds[i] for i in range(len(self.bounds) - 1)]
         shape: set[tuple[Any, ...]] = {
             (p.lease.first, p.lease.count, p.charges, p.cause)
             for p in queue.pending().parts
-            if p.charges or p.lease.count < sizes[p.lease.batch]
+            if (p.charges and p.lease.batch not in self.blurred)
+            or (p.lease.count < sizes[p.lease.batch] and p.lease.batch not in self.divided)
         }
         return shape
 
 
-Machine.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestFileQueue = Machine.TestCase
 
 
@@ -269,3 +350,111 @@ def test_isolation_finds_exactly_the_guilty(
     lost = {i for r in log if isinstance(r, Quarantined) for i in range(r.lease.first, r.lease.first + r.lease.count)}
     assert lost == {item for item in guilty if item < bounds[-1]}
     assert queue.counts.ok == bounds[-1] - len(lost)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    sizes=SIZES,
+    policy=POLICIES,
+    most=st.integers(0, 4),
+    data=st.data(),
+)
+def test_where_memory_never_suffices_all_is_given_up_in_bounded_rounds(
+    sizes: list[int], policy: RetryPolicy, most: int, data: Any
+) -> None:
+    """Whatever is short, and whether or not the caller keeps its word and leases suspects alone."""
+    bounds = bounds_of(sizes)
+    queue, _ = replayed(bounds, policy, [opened(1)])
+    queue.most_items = most
+    log: list[Record] = []
+    per_item = (policy.max_retries + 2 + 4) * (policy.max_repeats + 1) + 4  # charges, repeats before each, divisions
+    for _ in range(bounds[-1] * per_item):
+        if queue.finished:
+            break
+        for lease in queue.take(data.draw(st.integers(1, 3))):
+            verdict = queue.starved(lease, data.draw(SHORT), alone=data.draw(st.booleans()))
+            assert verdict is not None
+            log.extend(verdict.records)
+    assert queue.finished
+    assert queue.counts.quarantined == bounds[-1]
+    again, decided = replayed(bounds, policy, [opened(1), *log])
+    assert again.finished
+    assert not decided
+
+
+@settings(max_examples=100, deadline=None)
+@given(sizes=SIZES, room=st.integers(1, 9), ahead=st.integers(1, 4), max_retries=st.integers(0, 3))
+def test_what_fits_into_the_gpu_is_found_and_nothing_is_charged(
+    sizes: list[int], room: int, ahead: int, max_retries: int
+) -> None:
+    """A GPU that bears `room` items at once: all are scored, none is charged, and soon no more than that is leased."""
+    bounds = bounds_of(sizes)
+    queue, _ = replayed(bounds, RetryPolicy(max_retries=max_retries), [opened(1)])
+    refusals = 0
+    while not queue.finished:
+        for lease in queue.take(ahead):
+            if lease.count <= room:
+                assert queue.committed(lease, lease.count, 0)
+                continue
+            known = queue.most_items
+            verdict = queue.starved(lease, GPU_SHORT, alone=True)
+            assert verdict is not None
+            assert not verdict.records
+            assert not 0 < known < lease.count or verdict.decision is Decision.SPLIT
+            refusals += 1
+    assert queue.counts.ok == bounds[-1]
+    assert queue.most_items <= room
+    assert refusals <= 5 * len(sizes) + sum(sizes)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    batches=st.lists(st.tuples(st.integers(1, 3), st.integers(0, 4) | st.integers(0, 1 << 40)), max_size=12),
+    ahead=st.integers(1, 4),
+    failing=st.sets(st.integers(0, 11)),
+    crash_after=st.integers(0, 12),
+    again=st.booleans(),
+)
+def test_largest_first_hands_out_each_mini_batch_once(
+    batches: list[tuple[int, int]], ahead: int, failing: set[int], crash_after: int, again: bool
+) -> None:
+    """By bytes that never rise, failures and their retries aside; a resume at any point, in the same order or in plan
+    order, hands out what was not committed, and nothing else."""
+    bounds = bounds_of([items for items, _ in batches])
+    sizes = [size for _, size in batches]
+    order = largest_first(bounds, [size * (item == 0) for items, size in batches for item in range(items)])
+    policy = RetryPolicy(max_retries=1, isolate=False)
+    log: list[Record] = [opened(1)]
+    queue, _ = replayed(bounds, policy, log, order=order)
+    fresh = _drive(queue, log, ahead=ahead, failing=failing, commits=crash_after)
+    assert len(set(fresh)) == len(fresh)
+    assert [sizes[batch] for batch in fresh] == sorted((sizes[batch] for batch in fresh), reverse=True)
+    done = {record.batch for record in log if isinstance(record, Committed)}
+    log.append(opened(2))
+    queue, _ = replayed(bounds, policy, log, order=order if again else None)
+    charged = {record.lease.batch for record in log if isinstance(record, Charged)}
+    rest = _drive(queue, log, ahead=ahead, failing=set(), commits=len(batches))
+    assert queue.finished
+    assert set(rest) == set(range(len(batches))) - done - charged
+    if again:
+        assert rest == [batch for batch in order if batch not in done | charged]
+    else:
+        assert rest == sorted(rest)
+
+
+def _drive(queue: FileQueue, log: list[Record], *, ahead: int, failing: set[int], commits: int) -> list[int]:
+    """Up to so many commits; mini-batches of `failing` fail once. Returns those that had no history, as they came."""
+    fresh: list[int] = []
+    while commits > 0 and (leases := queue.take(ahead)):
+        for lease in leases:
+            if lease.attempt == 1:
+                fresh.append(lease.batch)
+            if lease.batch in failing and lease.attempt == 1:
+                verdict = queue.failed(lease, Failure(FailureKind.FAILED, "ValueError", "once"))
+                assert verdict is not None
+                log.extend(verdict.records)
+            elif commits > 0:
+                commits -= 1
+                log.append(committed(lease))
+                assert queue.committed(lease, lease.count, 0)
+    return fresh

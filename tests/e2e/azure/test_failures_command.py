@@ -87,7 +87,8 @@ def test_a_run_that_goes_on_or_was_killed_is_asked_without_its_lock(job: Job) ->
     job.items(80, stem="later")  # parts go before what nobody has touched
     (job.inputs / "later079.txt").write_text("gated")
     with job.start(
-        "run", "code/score.py", "in", "-o", "out", *FLAGS, "--workers", "1", env={"GATE": str(gate)}
+        *("run", "code/score.py", "in", "-o", "out", *FLAGS, "--workers", "1", "--schedule", "plan"),
+        env={"GATE": str(gate)},
     ) as started:
         wait_for((gate / "reached").exists, "the gate")
         wait_for(lambda: job.batchctl("failures", "out", "--json").expect(0).json["quarantined"], "an item given up")

@@ -6,9 +6,7 @@ Each script tells what it finds in its rows, or in a file that TOLD names.
 from __future__ import annotations
 
 import json
-import shutil
 import signal
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -16,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.driver import REPO, Job, wait_for
+from tests.e2e.driver import Job, wait_for
 
 # One line of a file per call, whoever writes at the same time.
 TELL = """
@@ -485,19 +483,6 @@ GPUS = """
         return mini_batch
 """
 CARD_0, CARD_1 = "GPU-01111111-aaaa", "GPU-11111111-aaaa"
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Variables with which a machine has two GPUs."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler (cc): the fake driver library cannot be built")
-    folder = tmp_path_factory.mktemp("driver")
-    source = REPO / "tests/doubles/libnvidia-ml.c"
-    words = [compiler, "-shared", "-fPIC", "-o", str(folder / "libnvidia-ml.so.1"), str(source)]
-    subprocess.run(words, check=True, timeout=60)
-    return {"LD_LIBRARY_PATH": str(folder)}
 
 
 def test_g1_four_workers_share_two_gpus_in_turn(job: Job, driver: dict[str, str]) -> None:

@@ -26,8 +26,10 @@ SUMMARY = Summary(
 STARTED = "OUT       out: started: 20 items in 2 mini-batches done"
 PLAN = PlanReport(
     items=50, bytes=1500, batches=5, folders=2, largest_path="in/a\x1b", largest_bytes=141,
-    partition_keys=(), largest_partition="", largest_partition_items=0, workers=2,
-    slots=("slot 0",), reasons=("2 by cpus",), state="started", done_items=20, done_batches=2, differences=(),
+    partition_keys=(), largest_partition="", largest_partition_items=0,
+    schedule="largest-first: sizes of 50 files known", workers=2,
+    first=1, slots=("slot 0",), reasons=("2 by cpus",), disks=("out: 1 GiB free",),
+    state="started", done_items=20, done_batches=2, differences=(),
     notes=("mind the gap",),
 )  # fmt: skip
 CHECK = CheckReport(
@@ -143,9 +145,11 @@ def test_plan_for_people(changes: dict[str, Any], out: str | None, lines: list[s
         "items     50 in 2 folders, 1.5 kB",
         "largest   in/a\\x1b, 141 B",
         "batches   5 mini-batches",
-        "workers   2",
+        "schedule  largest-first: sizes of 50 files known",
+        "workers   2, 1 of them at once",
         "          2 by cpus",
         "          slot 0",
+        "disk      out: 1 GiB free",
         *lines,
         "note      mind the gap",
     ]

@@ -218,6 +218,10 @@ REPLAYS: dict[str, tuple[list[Record], int, bool, list[Lease], list[Lease]]] = {
         [Charged(WHOLE[0], failure()), Charged(PART, failure()), Quarantined(PART, failure())],
         3, True, [Lease(0, 0, 1, 2), Lease(0, 2, 2, 2), *WHOLE[1:]], [],
     ),
+    "a part has one attempt": (
+        [Charged(WHOLE[0], failure()), Charged(Lease(0, 0, 2, 2), failure())],
+        3, True, [Lease(0, 0, 1, 3), Lease(0, 1, 1, 3), Lease(0, 2, 2, 2), *WHOLE[1:]], [],
+    ),
     "isolation was on and is off: failed parts are given up": (
         [Charged(WHOLE[0], failure()), Charged(Lease(0, 0, 2, 2), failure())],
         0, False, [Lease(0, 2, 2, 2), *WHOLE[1:]], [Lease(0, 0, 2, 2)],

@@ -14,7 +14,7 @@ from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind
 from batchctl.model.records import Committed, Quarantined
 
-RETRY, SPLIT, QUARANTINE = Decision
+RETRY, SPLIT, QUARANTINE, RETURNED, ALONE = Decision
 
 # name: max_retries, isolate, charges, repeated, items, is_part -> decision
 DECISIONS = {
@@ -39,6 +39,21 @@ def test_decide(case: str) -> None:
     decision, reason = decide(policy, charges=charges, repeated=repeated, items=items, is_part=is_part)
     assert decision is expected
     assert reason
+
+
+# name: isolate, items -> decision, with retries left
+STARVED = {
+    "killed for memory: halved at once": (True, 10, SPLIT),
+    "killed for memory, one item": (True, 1, QUARANTINE),
+    "killed for memory, never split": (False, 10, QUARANTINE),
+}
+
+
+@pytest.mark.parametrize("case", STARVED)
+def test_a_charged_kill_for_memory_has_no_retries(case: str) -> None:
+    isolate, items, expected = STARVED[case]
+    policy = RetryPolicy(max_retries=3, isolate=isolate)
+    assert decide(policy, charges=1, repeated=False, items=items, is_part=False, starved=True)[0] is expected
 
 
 @pytest.mark.parametrize(

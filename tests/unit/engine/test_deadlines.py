@@ -15,6 +15,7 @@ from batchctl import processes
 from batchctl.engine.deadlines import Deadlines
 from batchctl.engine.worker import Phase, Worker
 from batchctl.guest import page, wire
+from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
 from tests.contract.engine_bench import Sink
 
@@ -169,3 +170,23 @@ def test_reasons(target: Target, case: str) -> None:
     target.worker.ready, state, words = REASONS[case]
     target.page.put(state, 1, START)
     assert Deadlines(1.5, 60).reason(target.worker) == words
+
+
+def test_an_idle_worker_that_does_not_heed_an_order_to_leave(target: Target) -> None:
+    deadlines, worker = Deadlines(0, 0), target.worker
+    lease = Lease(0, 0, 1, 1)
+    worker.outstanding[1] = lease
+    target.page.put(page.IDLE, 0, page.now_ns())
+    worker.tell_to_stop()
+    told = worker.told_ns
+    deadlines.check(worker, told + 100 * S)  # it has something in hand, and no timeout is set
+    assert worker.phase is Phase.STOPPING
+    del worker.outstanding[1]
+    deadlines.check(worker, told + 30 * S)
+    assert worker.phase is Phase.STOPPING
+    os.kill(target.process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, target.process.pid, os.WSTOPPED | os.WNOWAIT)
+    deadlines.check(worker, told + 30 * S + 1)
+    assert worker.phase is Phase.LATE
+    assert "did not leave within 30 s" in deadlines.reason(worker)
+    assert target.process.wait(10) == -signal.SIGKILL

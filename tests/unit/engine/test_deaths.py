@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from batchctl.engine.deaths import describe_status, without_our_frames
+from batchctl.engine.deaths import describe_status, shortage_of, was_sigkill, without_our_frames
 
 # name: (what the child does, ours, words)
 DEATHS = {
@@ -18,11 +18,31 @@ DEATHS = {
     "SIGKILL": (
         lambda: os.kill(os.getpid(), signal.SIGKILL),
         "",
-        "killed by SIGKILL from outside (suspected: out of memory, see the kernel log)",
+        "killed by SIGKILL from outside",
     ),
     "SIGKILL by us": (lambda: os.kill(os.getpid(), signal.SIGKILL), "an order", "killed by SIGKILL (an order)"),
     "a real-time signal": (lambda: os.kill(os.getpid(), 50), "", "killed by signal 50"),
 }
+
+
+# wait status of the fork server's report, what the kernel's books say -> words
+KILLS = {
+    "the kernel's doing": (signal.SIGKILL, True, "", "out of memory: the kernel killed it (SIGKILL)"),
+    "nobody can tell": (
+        signal.SIGKILL, None, "", "killed by SIGKILL from outside (suspected: out of memory, see the kernel log)",
+    ),
+    "somebody else's": (signal.SIGKILL, False, "", "killed by SIGKILL from outside"),
+    "ours": (signal.SIGKILL, None, "an order", "killed by SIGKILL (an order)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", KILLS)
+def test_a_kill_is_called_by_what_the_books_say(case: str) -> None:
+    status, starved, ours, words = KILLS[case]
+    assert was_sigkill(status)
+    assert describe_status(status, ours=ours, shortage=shortage_of(starved)) == words
+    assert not was_sigkill(signal.SIGTERM)
+    assert not was_sigkill(signal.SIGKILL << 8)  # an exit code
 
 
 @pytest.mark.parametrize("case", DEATHS)

@@ -13,7 +13,7 @@ from batchctl.engine.replies import Replies, init_seconds
 from batchctl.guest import wire
 from batchctl.model.events import ColumnsSeen, Event, GuestWarned, LeaseFailed, LeasesReturned, LeasesScored
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import StagedFile
+from batchctl.model.outcome import Shortage, StagedFile
 
 LEASES = {1: Lease(0, 0, 10, 1), 2: Lease(1, 10, 10, 1), 3: Lease(2, 20, 5, 2)}
 
@@ -176,3 +176,13 @@ def test_what_is_rare() -> None:
 def test_ready_without_its_time(head: bytes) -> None:
     with pytest.raises(wire.ProtocolError):
         init_seconds(frame(wire.READY, head))
+
+
+def test_a_failure_says_whether_a_gpu_was_full() -> None:
+    for error, message, shortage in (
+        ("torch.OutOfMemoryError", "CUDA out of memory. Tried to allocate 2.00 GiB.", Shortage.GPU),
+        ("ValueError", "no", Shortage.NONE),
+    ):
+        (event,), _ = taken(frame(wire.FAILED, failed_head(error=error, message=message)))
+        assert isinstance(event, LeaseFailed)
+        assert event.failure.shortage is shortage

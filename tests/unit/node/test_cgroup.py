@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import pytest
 
 from batchctl.node.cgroup import (
     CgroupLimits,
     Mount,
+    cpuset_of,
     enclosing,
+    find_cgroups,
     limits,
+    memory_pressure,
     parse_cfs,
     parse_cpu_max,
     parse_limit,
     parse_membership,
     parse_mounts,
+    parse_pressure,
     parse_stat,
 )
+from tests.unit.node.real_cgroups import real_group, run_in
 
 GIB = 1 << 30
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -187,3 +195,59 @@ MACHINES: dict[str, tuple[dict[str, str], CgroupLimits]] = {
 def test_limits(case: str) -> None:
     files, expected = MACHINES[case]
     assert limits(files.get) == expected
+
+
+CPUSETS: dict[str, tuple[dict[str, str], str | None]] = {
+    "v2, the nearest that says": (V2 | {f"{C}/a/cpuset.cpus.effective": "0-3\n"}, "0-3"),
+    "v1, as it is in force": (
+        V1 | {
+            "/proc/self/cgroup": "3:cpuset:/job\n",
+            "/proc/self/mountinfo": "1 2 0:3 / /c rw - cgroup cgroup rw,cpuset\n",
+            "/c/job/cpuset.effective_cpus": "4\n", "/c/job/cpuset.cpus": "4-7\n",
+        }, "4",
+    ),
+    "not mounted": (V2 | {"/proc/self/cgroup": "3:cpuset:/job\n0::/a\n"}, None),
+    "nothing can be read": ({}, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CPUSETS)
+def test_cpuset(case: str) -> None:
+    files, expected = CPUSETS[case]
+    assert cpuset_of(files.get, find_cgroups(files.get)) == expected
+
+
+PSI = "some avg10={} avg60=0.00 avg300=0.00 total=5\nfull avg10={} avg60=0.00 avg300=0.00 total=3\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (PSI.format("2.50", "1.00"), (2.5, 1.0)),
+        ("some avg10=1.00 total=0\n", None),
+        ("some avg10=x", None),
+        (None, None),
+    ],
+)
+def test_parse_pressure(text: str | None, expected: tuple[float, float] | None) -> None:
+    assert parse_pressure(text) == expected
+
+
+def test_pressure_is_the_worst_of_the_machine_and_the_enclosing_groups() -> None:
+    files = V2 | {"/proc/pressure/memory": PSI.format(1, 1), f"{C}/a/memory.pressure": PSI.format(9, 0.5)}
+    assert memory_pressure(files.get, find_cgroups(files.get)) == (9.0, 1.0)
+    assert memory_pressure(V1.get, find_cgroups(V1.get)) is None
+
+
+def test_half_a_cpu_is_seen_as_such() -> None:
+    """A real v1 group with a quota, and the real command in it."""
+    with real_group("cpu", {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000"}) as group:
+        node = json.loads(run_in(group, [sys.executable, "-m", "batchctl", "probe", "--json"]))["node"]
+    assert node["cpu_quota"] == 0.5
+
+
+def test_a_memory_limit_is_seen_as_such() -> None:
+    with real_group("memory", {"memory.limit_in_bytes": str(GIB)}) as group:
+        node = json.loads(run_in(group, [sys.executable, "-m", "batchctl", "probe", "--json"]))["node"]
+    assert node["memory_limit"] == GIB
+    assert 0.8 * GIB < node["memory_available"] < GIB

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,71 +12,129 @@ from typing import Any
 import pytest
 
 from batchctl.model.node import Gpu
-from batchctl.node.gpu import probe_gpus, select_visible
+from batchctl.node.driver import START_LIMIT_S, probe_gpus
+from batchctl.node.gpu import select_visible
 
 ROOT = Path(__file__).parents[3]
-SOURCE = ROOT / "tests/doubles/libnvidia-ml.c"
-COMPILER = shutil.which("cc") or shutil.which("gcc")
 CHILD = """
 import json, sys
 from dataclasses import asdict
-from batchctl.node.gpu import probe_gpus
-visible = json.loads(sys.argv[1])
-gpus, notes = probe_gpus(visible=visible)
-print(json.dumps({"gpus": [asdict(g) for g in gpus], "notes": notes, "pynvml": "pynvml" in sys.modules}))
+from batchctl.node.driver import probe_gpus
+visible, limit_s = json.loads(sys.argv[1]), float(sys.argv[2])
+gpus, driver, notes = probe_gpus(visible=visible, limit_s=limit_s)
+loaded = "pynvml" in sys.modules
+print(json.dumps({"gpus": [asdict(g) for g in gpus], "notes": notes, "driver": driver, "pynvml": loaded}))
 """
 GIB = 1 << 30
 CARD_0, CARD_1 = "GPU-01111111-aaaa", "GPU-11111111-aaaa"
 SLICE_0, SLICE_2 = "MIG-02222222-bbbb", "MIG-22222222-bbbb"
 
 
-@pytest.fixture(scope="module")
-def drivers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    if COMPILER is None:
-        pytest.skip("no C compiler (cc): the fake driver library cannot be built")
-    folders = {}
-    for name, flags in {"new": [], "old": ["-DOLD_DRIVER"], "broken": None}.items():
-        folder = folders[name] = tmp_path_factory.mktemp(name)
-        library = folder / "libnvidia-ml.so.1"
-        if flags is None:
-            library.write_bytes(b"not a library")
-            continue
-        subprocess.run([COMPILER, "-shared", "-fPIC", *flags, "-o", library, SOURCE], check=True, timeout=60)
-    return folders
-
-
 def ask(
-    folder: Path, *, visible: str | None = None, mode: str = "", log: Path | None = None, before: str = ""
+    folder: Path,
+    *,
+    visible: str | None = None,
+    mode: str = "",
+    log: Path | None = None,
+    limit_s: float = START_LIMIT_S,
+    before: str = "",
 ) -> dict[str, Any]:
     env = {**os.environ, "LD_LIBRARY_PATH": str(folder), "FAKE_NVML": mode, "PYTHONPATH": str(ROOT)}
     if log is not None:
         env["FAKE_NVML_LOG"] = str(log)
-    done = subprocess.run(
-        [sys.executable, "-c", before + CHILD, json.dumps(visible)],
-        env=env,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    argv = [sys.executable, "-c", before + CHILD, json.dumps(visible), str(limit_s)]
+    done = subprocess.run(argv, env=env, check=True, capture_output=True, timeout=60)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
+def card(index: int, **changes: Any) -> dict[str, Any]:
+    """What the fake says of card 0 or 1 unless it is told otherwise."""
+    told = {
+        "index": index,
+        "uuid": (CARD_0, CARD_1)[index],
+        "name": "Fake A100",
+        "total_bytes": 40 * GIB,
+        "free_bytes": (39 - index) * GIB,
+        "cpus": ([0, 1], [2, 3, 64])[index],
+        "pci": ("00000000:3b:00.0", "00000000:3c:00.0")[index],
+        "mig": False,
+        "mode": "default",
+        "processes": [],
+        "ecc_errors": 0,
+        "worn": "",
+    }
+    return told | changes
+
+
+def without_xid(gpus: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Whether the kernel's log can be read is this machine's business."""
+    return [{name: value for name, value in gpu.items() if name != "xid"} for gpu in gpus]
+
+
 def test_two_gpus_with_all_fields_and_nothing_left_behind(drivers: dict[str, Path], tmp_path: Path) -> None:
     answer = ask(drivers["new"], log=tmp_path / "log")
-    assert answer["gpus"] == [
-        {
-            "index": index,
-            "uuid": uuid,
-            "name": "Fake A100",
-            "total_bytes": 40 * GIB,
-            "free_bytes": (39 - index) * GIB,
-            "cpus": cpus,
-        }
-        for index, uuid, cpus in [(0, CARD_0, [0, 1]), (1, CARD_1, [2, 3, 64])]
-    ]
-    assert answer["notes"] == []
+    assert without_xid(answer["gpus"]) == [card(0), card(1)]
+    assert (answer["notes"], answer["driver"], answer["pynvml"]) == ([], "595.10", False)
     assert (tmp_path / "log").read_text().split() == ["init", "shutdown"]
+
+
+BLIND: dict[str, Any] = dict.fromkeys(["total_bytes", "free_bytes", "mode", "processes", "ecc_errors", "worn"])
+# name: words of FAKE_NVML -> cards, what the notes say
+STATES: dict[str, tuple[str, list[dict[str, Any]], list[str]]] = {
+    "one GPU": ("one", [card(0)], []),
+    "no permission for anything but the count": (
+        "denied", [], [f"GPU {n} left out: Insufficient Permissions" for n in (0, 1)]
+    ),
+    "a card may be named and not looked at": (
+        "blind one", [card(0, **BLIND, cpus=[], pci="")],
+        ["GPU 0: memory, PCI address, processes, compute mode, ECC errors unknown: Insufficient Permissions"],
+    ),
+    "driver and library differ": (
+        "mismatch", [], ["the driver was updated and the old one is still loaded"]
+    ),
+    "a card that falls off while it is looked at": ("falls", [card(0)], ["GPU 1 left out: GPU is lost"]),
+    "processes with bytes, and without": (
+        "busy",
+        [card(0, processes=[{"pid": 4242, "bytes": 512 << 20}]), card(1, processes=[{"pid": 4243, "bytes": None}])],
+        [],
+    ),
+    "a card that wears out": (
+        "worn", [card(0, ecc_errors=3, worn="2 rows remapped, a reset is due"), card(1)], []
+    ),
+    "compute mode": ("exclusive", [card(0), card(1, mode="exclusive_process")], []),
+    "memory is not supported": ("memory one", [card(0, total_bytes=None, free_bytes=None)], []),
+    "a slice has its own memory, and cpus and health of its card": (
+        "mig",
+        [card(0)] + [
+            card(
+                1, uuid=uuid, name="Fake A100 MIG 1g.5gb", mig=True, total_bytes=5 * GIB, free_bytes=3 * GIB
+            ) for uuid in (SLICE_0, SLICE_2)
+        ],
+        [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STATES)
+def test_recorded_states(drivers: dict[str, Path], case: str) -> None:
+    mode, cards, notes = STATES[case]
+    answer = ask(drivers["new"], mode=mode)
+    assert without_xid(answer["gpus"]) == cards
+    assert len(answer["notes"]) == len(notes)
+    assert all(note in said for note, said in zip(notes, answer["notes"], strict=True))
+
+
+def test_eight_gpus_on_two_numa_nodes(drivers: dict[str, Path]) -> None:
+    gpus = ask(drivers["new"], mode="eight")["gpus"]
+    assert [gpu["cpus"] for gpu in gpus] == [list(range(16))] * 4 + [list(range(16, 32))] * 4
+    assert len({gpu["uuid"] for gpu in gpus}) == 8
+
+
+def test_a_driver_that_hangs_is_given_up_on(drivers: dict[str, Path]) -> None:
+    answer = ask(drivers["new"], mode="hang", limit_s=0.3)
+    assert answer["gpus"] == []
+    assert answer["notes"] == ["the NVIDIA driver has not answered for 0.3 s: no GPU is used"]
 
 
 CASES: dict[str, tuple[str, str, str | None, list[str], str]] = {
@@ -114,16 +171,6 @@ def test_what_is_visible(drivers: dict[str, Path], case: str) -> None:
     assert bool(answer["notes"]) == bool(word)
 
 
-def test_fields_are_soft_one_by_one(drivers: dict[str, Path]) -> None:
-    gpu = ask(drivers["new"], mode="memory,affinity")["gpus"][1]
-    assert gpu == {"index": 1, "uuid": CARD_1, "name": "Fake A100", "total_bytes": None, "free_bytes": None, "cpus": []}
-
-
-def test_a_slice_has_its_own_memory_and_the_cpus_of_its_card(drivers: dict[str, Path]) -> None:
-    part = ask(drivers["new"], mode="mig")["gpus"][1]
-    assert (part["uuid"], part["total_bytes"], part["cpus"]) == (SLICE_0, 5 * GIB, [2, 3, 64])
-
-
 def test_shutdown_follows_init_on_every_path(drivers: dict[str, Path], tmp_path: Path) -> None:
     for number, mode in enumerate(["count", "lost", "mig", "memory"]):
         log = tmp_path / str(number)
@@ -131,10 +178,10 @@ def test_shutdown_follows_init_on_every_path(drivers: dict[str, Path], tmp_path:
         assert log.read_text().split() == ["init", "shutdown"]
 
 
-def test_without_a_driver_pynvml_is_not_even_imported(tmp_path: Path) -> None:
-    if probe_gpus(visible=None) != ((), ()):
+def test_without_a_driver_there_is_nothing_to_say(tmp_path: Path) -> None:
+    if probe_gpus(visible=None) != ((), None, ()):
         pytest.skip("this machine has an NVIDIA driver")
-    assert ask(tmp_path) == {"gpus": [], "notes": [], "pynvml": False}
+    assert ask(tmp_path) == {"gpus": [], "notes": [], "driver": None, "pynvml": False}
 
 
 # What PyInstaller's loader does to ctypes in the packaged file: a guess in place of what the system said.
@@ -153,7 +200,7 @@ ctypes.CDLL = CDLL
 
 
 def test_in_the_packaged_file_a_missing_driver_is_no_news_either(drivers: dict[str, Path], tmp_path: Path) -> None:
-    if probe_gpus(visible=None) != ((), ()):
+    if probe_gpus(visible=None) != ((), None, ()):
         pytest.skip("this machine has an NVIDIA driver")
     assert ask(tmp_path, before=PACKAGED)["notes"] == []
     (note,) = ask(drivers["broken"], before=PACKAGED)["notes"]

@@ -10,6 +10,8 @@ import pytest
 from batchctl.errors import UsageError
 from batchctl.model.job import Grouping
 from batchctl.plan.batches import batch_firsts
+from batchctl.plan.encode import build_plan
+from batchctl.plan.inputs import InputRequest
 from tests.unit.plan.trees import DIRECTORY, PATH, grow, image_of, written
 
 CASES = {
@@ -28,6 +30,46 @@ CASES = {
 def test_bounds(case: str) -> None:
     runs, size, grouping, expected = CASES[case]
     assert batch_firsts(array("I", runs), size=size, grouping=grouping).tolist() == expected
+
+
+# name: run firsts, sizes, mini-batch size, most bytes, grouping -> bounds
+BY_BYTES = {
+    "the size is not reached": ([0, 5], [1] * 5, 2, 100, PATH, [0, 2, 4, 5]),
+    "closed before it is passed": ([0, 5], [4, 4, 3, 4, 8], 10, 8, PATH, [0, 2, 4, 5]),
+    "exactly full": ([0, 4], [4, 4, 4, 4], 10, 8, PATH, [0, 2, 4]),
+    "a larger item is one by itself": ([0, 5], [1, 1, 9, 1, 1], 10, 8, PATH, [0, 2, 3, 5]),
+    "larger ones follow each other": ([0, 3], [9, 9, 9], 10, 8, PATH, [0, 1, 2, 3]),
+    "empty items cost nothing": ([0, 4], [0, 8, 0, 1], 10, 8, PATH, [0, 3, 4]),
+    "the count still bounds": ([0, 5], [1, 1, 1, 9, 1], 2, 8, PATH, [0, 2, 3, 4, 5]),
+    "runs do not matter in path grouping": ([0, 2, 4], [3, 3, 2, 3], 10, 8, PATH, [0, 3, 4]),
+    "runs close in directory grouping": ([0, 2, 4], [3, 3, 2, 3], 10, 8, DIRECTORY, [0, 2, 4]),
+    "bytes and runs": ([0, 3, 4], [5, 5, 1, 1], 10, 8, DIRECTORY, [0, 1, 3, 4]),
+    "no bytes at all": ([0, 3], [0, 1, 0], 10, 0, PATH, [0, 1, 2, 3]),
+    "no items": ([0], [], 10, 8, PATH, [0]),
+}
+
+
+@pytest.mark.parametrize("case", BY_BYTES)
+def test_bounds_by_bytes(case: str) -> None:
+    runs, sizes, size, most, grouping, expected = BY_BYTES[case]
+    found = batch_firsts(array("I", runs), size=size, grouping=grouping, sizes=array("Q", sizes), max_bytes=most)
+    assert found.tolist() == expected
+
+
+def test_bytes_without_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="sizes of 1 items: there are 2"):
+        batch_firsts([0, 2], size=1, grouping=PATH, sizes=[1], max_bytes=8)
+
+
+@pytest.mark.parametrize("grouping", list(Grouping))
+def test_bytes_of_real_files(tmp_path: Path, grouping: Grouping) -> None:
+    for name, size in (("a/1", 3), ("a/2", 6), ("b/1", 2), ("b/2", 20), ("b/3", 1)):
+        grow(tmp_path / "in", name, content=b"x" * size)
+    asked = InputRequest(("in",), folder=tmp_path, grouping=grouping)
+    with written(build_plan(asked, mini_batch_size=10, max_batch_bytes=8), tmp_path / "plan") as plan:
+        names = [[path[-3:] for path in plan.paths(*plan.bounds(batch))] for batch in range(plan.batches)]
+    together = [["a/2", "b/1"]] if grouping is PATH else [["a/2"], ["b/1"]]
+    assert names == [["a/1"], *together, ["b/2"], ["b/3"]]
 
 
 def test_size_zero_is_refused(tmp_path: Path) -> None:

@@ -295,3 +295,23 @@ def test_a_link_into_a_circle_of_two_is_named(tmp_path: Path) -> None:
         os.fsencode(root / "one"),
         os.fsencode(root / "two"),
     ]
+
+
+# name: how many sizes without being asked, a preview, files of two folders -> recorded, would not be
+SIZED = {
+    "few enough": (5, False, (2, 3), True, False),
+    "too many": (2, False, (3, 2), False, True),
+    "too many, but shown": (2, True, (3, 2), True, True),
+    "few, and shown": (5, True, (2, 3), True, False),
+    "no limit": (None, False, (3, 2), True, False),
+}
+
+
+@pytest.mark.parametrize("case", SIZED)
+def test_sizes_are_looked_at_up_to_a_number(tmp_path: Path, case: str) -> None:
+    limit, preview, counts, sized, unsized = SIZED[case]
+    for folder, count in zip("ab", counts, strict=True):
+        grow(tmp_path / "in", *(f"{folder}/{n}" for n in range(count)), content=b"xy")
+    image = image_of(tmp_path, "in", sizes_up_to=limit, preview=preview)
+    assert (image.sized, image.findings.unsized) == (sized, unsized)
+    assert image.total_bytes == (2 * sum(counts) if sized else 0)

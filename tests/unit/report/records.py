@@ -23,7 +23,8 @@ PROGRESS = Progress(
     elapsed_s=12.5,
     rate=456.0,
     eta_s=83.0,
-    workers=(WORKER, replace(WORKER, slot=1, pid=78, state="init", batch=None, gpu="GPU-1")),
+    workers=(replace(WORKER, memory=6_700_000), replace(WORKER, slot=1, pid=78, state="init", batch=None, gpu="GPU-1")),
+    sizing="2 of 4 places: none had finished a mini-batch yet",
 )
 
 CAUSE = CauseGroup(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Scored
+from batchctl.model.outcome import Failure, FailureKind, Scored, Shortage
 from batchctl.model.progress import Attempt
-from batchctl.report.attempts import HEADER, NAMED_FROM_NS, ROWS_BUFFERED, AttemptsFile, cell
+from batchctl.report.attempts import HEADER, NAMED_FROM_NS, ROWS_BUFFERED, AttemptsFile, cell, status_of
 
 FAILED = Attempt(Lease(4, 40, 5, 2), 1, 7, 0.25, "failed", "ValueError", 'bad "x", really\nnot good')
 
@@ -28,6 +28,24 @@ def scored(*numbers: int) -> Scored:
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("kind", "shortage", "charged", "status"),
+    [
+        ("failed", Shortage.NONE, True, "failed"),
+        ("lost", Shortage.MEMORY, True, "lost"),
+        ("lost", Shortage.MEMORY, False, "out_of_memory"),
+        ("lost", Shortage.SUSPECTED, False, "out_of_memory"),
+        ("failed", Shortage.GPU, True, "failed"),
+        ("failed", Shortage.GPU, False, "out_of_memory"),
+        ("timed_out", Shortage.NONE, True, "timed_out"),
+    ],
+)
+def test_what_nobody_is_charged_for_has_a_status_of_its_own(
+    kind: str, shortage: Shortage, charged: bool, status: str
+) -> None:
+    assert status_of(Failure(FailureKind(kind), "E", "m", shortage=shortage), charged=charged) == status
 
 
 def test_one_row_per_attempt(tmp_path: Path) -> None:

@@ -148,11 +148,18 @@ def test_the_text_of_a_running_run() -> None:
         "  batches   123 of 1,000 mini-batches done",
         "  rows      1,231",
         "  rate      456/s, eta 1m23s",
-        "  workers   0: pid 77, run mini-batch 12 for 1.5s, cpus 0-1",
+        "  sizing    2 of 4 places: none had finished a mini-batch yet",
+        "  workers   0: pid 77, run mini-batch 12 for 1.5s, cpus 0-1, 6.4 MiB",
         "            1: pid 78, init for 1.5s, cpus 0-1, gpu GPU-1",
         "  as of     0.40s ago",
         "  next      batchctl status out --watch",
     ]
+
+
+def test_a_worker_so_young_that_its_pid_is_not_known_yet_has_none() -> None:
+    young = snapshot(progress(workers=(replace(progress().workers[1], pid=0),)))
+    text = status_text(young, Liveness.RUNNING, out="out", summary=None, now=1000.4)
+    assert "  workers   1: init for 1.5s, cpus 0-1, gpu GPU-1" in text.split("\n")
 
 
 RESUME = "batchctl run score.py 'in put/' -o out   (in /work)"

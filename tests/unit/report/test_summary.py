@@ -49,6 +49,13 @@ def test_cases(changes: dict[str, object], said: str, unsaid: str) -> None:
     assert unsaid not in text.replace("next", "") or unsaid == "x"
 
 
+def test_what_kept_workers_away_is_told_without_being_asked() -> None:
+    lines = summary_text(summary(held_back="memory 1.0 GiB free for them / 900 MiB each")).split("\n")
+    at = lines.index("  ran on     2 workers")
+    assert lines[at + 1] == "             no more: memory 1.0 GiB free for them / 900 MiB each"
+    assert not any(line.startswith("  sizing") for line in lines)
+
+
 def test_many_causes_and_long_tracebacks_are_cut() -> None:
     long = replace(CAUSE, example_traceback="Traceback\n" + "  line\n" * 500 + "ValueError: end", message="m" * 5000)
     text = summary_text(summary(causes=(long,) * 40))

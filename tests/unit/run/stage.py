@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,22 @@ from batchctl.model.events import (
 )
 from batchctl.model.job import Dialect, JobSpec
 from batchctl.model.lease import Lease
-from batchctl.model.node import Slot
+from batchctl.model.node import Footprint, Reading, Sizing, Slot
 from batchctl.model.outcome import Failure, FailureKind, Scored
 from batchctl.model.progress import Progress, WorkerView
+from batchctl.node.growth import Growth
 from batchctl.report.attempts import AttemptsFile
 from batchctl.report.status import StatusFile
+from batchctl.run.columns import Columns
 from batchctl.run.conductor import Conducted, Conductor
 from batchctl.run.crew import Crew
+from batchctl.run.foreman import Foreman
 from batchctl.run.journal import Journal
+from batchctl.run.roll import Roll
 from batchctl.run.telling import Teller
 from batchctl.store.commit import Group
 
+GIB = 1 << 30
 FAILURE = Failure(FailureKind.FAILED, "ValueError", "bad")
 
 
@@ -79,6 +84,19 @@ class Reporter:
 
     def progress(self, progress: Progress) -> None:
         self.shown.append(progress)
+
+
+class Meter:
+    """Sees what it is told to see: first `readings`, then plenty."""
+
+    def __init__(self) -> None:
+        self.readings: list[Reading] = []
+
+    def read(self, workers: Iterable[WorkerView]) -> Reading:
+        return self.readings.pop(0) if self.readings else Reading(64 * GIB)
+
+    def close(self) -> None:
+        self.readings.clear()
 
 
 class Signals:
@@ -248,16 +266,28 @@ class Stage:
             pause_max=self.spec.pause_max,
         )
         self.attempts = AttemptsFile(folder / "attempts.csv", epoch=1, name_of=lambda item: f"item {item}")
-        self.teller = teller(folder, self.queue, self.engine, self.reporter, self.attempts, self.clock)
+        self.roll = Roll(self.engine)
+        self.teller = teller(folder, self.queue, self.roll, self.reporter, self.attempts, self.clock)
+        sizing = Sizing(tuple(Slot(index, (), 1) for index in range(slots)), ())
+        self.meter = Meter()
+        self.foreman = Foreman(
+            crew=self.crew,
+            growth=Growth(sizing, auto=False, reserve=GIB, assumed=Footprint(GIB, source="assumed")),
+            meter=self.meter,
+            roll=self.roll,
+            teller=self.teller,
+            clock=self.clock,
+        )
         self.conductor = Conductor(
             spec=self.spec,
             engine=self.engine,
             queue=self.queue,
             crew=self.crew,
+            foreman=self.foreman,
             journal=self.journal,
             teller=self.teller,
             signals=self.signals,  # type: ignore[arg-type]
-            columns=columns,
+            columns=Columns(columns, fix=self.journal.set_columns),
             changed=changed,
             mask=lambda failure: failure,
             clock=self.clock,
@@ -278,14 +308,14 @@ class Stage:
 
 
 def teller(
-    folder: Path, queue: FileQueue, engine: Engine, reporter: Reporter, attempts: AttemptsFile, clock: Clock
+    folder: Path, queue: FileQueue, roll: Roll, reporter: Reporter, attempts: AttemptsFile, clock: Clock
 ) -> Teller:
     return Teller(
         run_id="r",
         epoch=1,
         pid=1,
         queue=queue,
-        engine=engine,
+        roll=roll,
         reporter=reporter,  # type: ignore[arg-type]
         status=StatusFile(folder / "status.json", name="n", command=(), clock=clock, wall=clock),
         attempts=attempts,

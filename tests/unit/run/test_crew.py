@@ -24,8 +24,8 @@ class Bench:
         self.engine.answers = lambda slot, lease: None
         self.crew = Crew(self.engine, [Slot(index, (), 1) for index in range(slots)])
         self.waiting = [Lease(number, number, 1, 1) for number in range(waiting)]
-        self.crew.start()
         for slot in range(slots):
+            self.crew.open(slot)
             self.ready(slot)
 
     def ready(self, slot: int) -> None:
@@ -177,7 +177,8 @@ def test_three_failed_inits_close_a_slot_and_the_last_slot_ends_the_run() -> Non
 
 def test_before_anybody_passed_init_the_first_failure_decides() -> None:
     crew = Crew(Engine(Clock()), [Slot(0, (), 1), Slot(1, (), 1)])
-    crew.start()
+    crew.open(0)
+    crew.open(1)
     assert crew.failed_init(InitFailed(1, 1, FAILURE)) is InitDecision.END_RUN
 
 
@@ -191,3 +192,52 @@ def test_the_end(how: str) -> None:
         bench.crew.gone(WorkerGone(slot, 1, True, ""))
     assert bench.crew.live == 0
     assert len(bench.engine.did) == 4  # nobody was replaced
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_a_retired_place_stays_empty_until_it_is_opened_again(now: bool) -> None:
+    bench = Bench()
+    bench.grant()
+    bench.engine.hands[1] = [Lease(90 + number, 90, 1, 1) for number in range(3)]
+    bench.crew.retire(1, now=now)
+    assert bench.engine.did[-1] == ("kill" if now else "stop", 1)
+    bench.crew.gone(WorkerGone(1, 1, True, ""))
+    assert (bench.crew.live, bench.crew.ready) == (1, 1)
+    bench.score(0, MS)
+    bench.grant()
+    assert [lease.batch for lease in bench.engine.hands[0]][:2] == [91, 92]  # what it had not started
+    bench.crew.open(1)
+    assert bench.engine.did[-1] == ("start", 1)
+    assert (bench.crew.live, bench.crew.most) == (2, 2)
+
+
+def test_one_is_kept_and_it_is_the_last_that_became_ready() -> None:
+    bench = Bench(slots=3)
+    bench.engine.die(0)
+    bench.crew.gone(WorkerGone(0, 1, False, ""))  # its successor is in init()
+    assert bench.crew.keep_one() == [0, 1]
+    assert bench.engine.did[-2:] == [("stop", 0), ("stop", 1)]
+    for slot in (0, 1):
+        bench.crew.gone(WorkerGone(slot, 1, True, ""))
+    assert bench.crew.keep_one() == []
+    assert (bench.crew.live, bench.crew.ready) == (1, 1)
+    assert bench.grant() == {2: 1}
+
+
+def test_who_is_on_his_way_out_is_not_the_one_that_is_kept() -> None:
+    bench = Bench(slots=2)
+    bench.engine.immortal = True  # takes his time
+    assert bench.crew.keep_one() == [0]
+    bench.engine.die(1)
+    bench.crew.gone(WorkerGone(1, 1, False, "exited with code 1"))
+    assert bench.engine.did[-1] == ("start", 1)
+    assert bench.crew.keep_one() == []  # its successor, in init(), is the last
+    assert (bench.crew.live, bench.crew.ready) == (2, 0)
+
+
+def test_neighbours_share_a_gpu() -> None:
+    engine = Engine(Clock())
+    crew = Crew(engine, [Slot(index, (), 1, gpu) for index, gpu in enumerate(("a", "b", "a", "a", None))])
+    for index in (0, 1, 2, 4):
+        crew.open(index)
+    assert (crew.neighbours(0), crew.neighbours(1), crew.neighbours(4)) == ((2,), (), ())

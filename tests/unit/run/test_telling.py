@@ -15,6 +15,7 @@ from batchctl.model.progress import RunState
 from batchctl.model.records import Charged, Claimed, Committed, EpochOpened, Quarantined
 from batchctl.report.attempts import AttemptsFile
 from batchctl.report.status import read_status
+from batchctl.run.roll import Roll
 from batchctl.run.telling import Teller
 from batchctl.store.commit import Group
 from tests.unit.run.stage import FAILURE, Clock, Engine, Reporter, result, teller
@@ -29,7 +30,9 @@ class Bench:
         self.queue = FileQueue(range(0, 50, 10), RetryPolicy())
         self.reporter = Reporter()
         self.attempts = AttemptsFile(folder / "attempts.csv", epoch=2, name_of=lambda item: f"item {item}")
-        self.teller: Teller = teller(folder, self.queue, Engine(self.clock), self.reporter, self.attempts, self.clock)
+        self.teller: Teller = teller(
+            folder, self.queue, Roll(Engine(self.clock)), self.reporter, self.attempts, self.clock
+        )
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from batchctl.model.job import (
     OutputAction,
     OutputFormat,
     OwnFiles,
+    Pin,
+    Schedule,
 )
 from batchctl.spec.native import KEYS
 from tests.unit.spec.conftest import Folder
@@ -51,6 +53,11 @@ pause_max = "1h"
 hide_gpus = true
 on_collision = "append"
 own_files = "staged"
+max_batch_bytes = "64M"
+schedule = "plan"
+pin = "numa"
+mem_reserve = "1.5G"
+hint = "model"
 
 [env]
 A = 1
@@ -78,9 +85,11 @@ def test_every_key(folder: Folder) -> None:
     assert spec.mlflow_chunk_rows == 500
     assert (spec.workers, spec.threads, spec.logging_level) == (None, 2, "debug")
     assert spec.hide_gpus
+    assert (spec.max_batch_bytes, spec.schedule) == (64 << 20, Schedule.PLAN)
+    assert (spec.pin, spec.mem_reserve, spec.hint) == (Pin.NUMA, 3 << 29, folder.root / "model")
     assert spec.environment == {"A": "1", "B": "1.10", "C": "true", "D": "x"}
     assert spec.sources["timeout"] == "batchctl.toml:19 timeout"
-    assert spec.sources["environment.B"] == "batchctl.toml:37 env.B"
+    assert spec.sources["environment.B"] == "batchctl.toml:42 env.B"
     assert set(KEYS) - {"partition_keys", "partition_format"} <= {
         line.split(" ")[0].strip("[]") for line in FULL.splitlines()
     }

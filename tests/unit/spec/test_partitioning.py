@@ -39,6 +39,10 @@ REFUSED = {
         'mini_batch_size = 10\npartition_keys = ["a"]\n',
         "batchctl.toml:2 mini_batch_size: mini_batch_size and partition_keys (batchctl.toml:3 partition_keys) exclude",
     ),
+    "keys and a size in bytes": (
+        'max_batch_bytes = "64M"\npartition_keys = ["a"]\n',
+        "batchctl.toml:2 max_batch_bytes: max_batch_bytes and partition_keys (batchctl.toml:3 partition_keys) exclude",
+    ),
     "a template without keys": ('partition_format = "{a}/*"\n', "of no use without partition_keys"),
     "a template without the key": (
         'partition_keys = ["a", "b"]\npartition_format = "{a}/*"\n',
@@ -74,6 +78,7 @@ def test_in_an_azure_file_the_keys_win_over_a_size() -> None:
     draft.put("partition_keys", Value(("user",), "job.yml:5 partition_keys", Rank.FILE))
     draft.put("partition_format", Value(None, "default", Rank.DEFAULT))
     draft.put("isolate", Value(True, "default", Rank.DEFAULT))
+    draft.put("max_batch_bytes", Value(None, "default", Rank.DEFAULT))
     check_partitioning(draft, Dialect.AZURE)
     assert draft.settle() == ()
     assert draft.notes == ["job.yml:4 mini_batch_size: not used: job.yml:5 partition_keys decides the mini-batches"]

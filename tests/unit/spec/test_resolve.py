@@ -45,6 +45,11 @@ VARIABLES = {
     "BATCHCTL_GRACE": "1",
     "BATCHCTL_PAUSE_MAX": "0",
     "BATCHCTL_HIDE_GPUS": "1",
+    "BATCHCTL_MAX_BATCH_BYTES": "1M",
+    "BATCHCTL_SCHEDULE": "largest-first",
+    "BATCHCTL_PIN": "numa",
+    "BATCHCTL_MEM_RESERVE": "64MiB",
+    "BATCHCTL_HINT": "model",
 }
 
 
@@ -89,6 +94,11 @@ FLAG_VALUES: dict[str, object] = {
     "grace": "0",
     "pause_max": "0",
     "hide_gpus": True,
+    "max_batch_bytes": "1M",
+    "schedule": "plan",
+    "pin": "none",
+    "mem_reserve": "2G",
+    "hint": "model",
 }
 
 

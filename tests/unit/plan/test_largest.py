@@ -1,0 +1,43 @@
+"""The mini-batches by size: named cases, then any sizes beside a plain sort."""
+
+from __future__ import annotations
+
+from array import array
+from itertools import accumulate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchctl.plan.largest import largest_first
+
+# name: items of each mini-batch, by size
+CASES: dict[str, tuple[list[list[int]], list[int]]] = {
+    "largest first": ([[1], [3], [2]], [1, 2, 0]),
+    "ties in plan order": ([[2], [1, 1], [3], [0, 2]], [2, 0, 1, 3]),
+    "all alike": ([[0], [0], [0]], [0, 1, 2]),
+    "by the sum, not by the count": ([[1, 1, 1], [4], [2, 2, 2]], [2, 1, 0]),
+    "one": ([[7]], [0]),
+    "none": ([], []),
+    "differences beyond 16, 32 and 48 bits": (
+        [[0], [1 << 16], [(1 << 32) + 1], [1 << 32], [1 << 50], [1]],
+        [4, 2, 3, 1, 5, 0],
+    ),
+    "the largest sums": ([[(1 << 63) - 1, 1 << 63], [0], [(1 << 64) - 1]], [0, 2, 1]),
+}
+
+
+def order_of(batches: list[list[int]]) -> list[int]:
+    bounds = array("I", accumulate(map(len, batches), initial=0))
+    return largest_first(bounds, array("Q", [size for batch in batches for size in batch])).tolist()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_order(case: str) -> None:
+    batches, expected = CASES[case]
+    assert order_of(batches) == expected
+
+
+@given(st.lists(st.lists(st.integers(0, 1 << 40) | st.integers(0, 3), min_size=1, max_size=4), max_size=40))
+def test_as_a_stable_sort_has_it(batches: list[list[int]]) -> None:
+    assert order_of(batches) == sorted(range(len(batches)), key=lambda batch: -sum(batches[batch]))
