@@ -14,6 +14,7 @@ from typing import Container, List, MutableMapping, Optional, Sequence
 from . import wire
 
 _PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 # A script that closes descriptors 0-20, as daemons do, must not close ours.
 HIGH_FD = 200
 THREAD_VARIABLES = (
@@ -38,6 +39,20 @@ def die_with(parent: int) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(wire.EXIT_NO_POOL)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what a script gives back, up to 64 MiB, instead of returning it to the kernel each time.
+
+    A script reads file after file into buffers of the same size. Whether glibc unmaps such a buffer, or trims the heap,
+    at every free depends on what happened to be freed first, and then every page of the next one is a fault again
+    (measured: six times as many faults, twice the system time). What the user's environment says of malloc stands.
+    """
+    mallopt = getattr(_libc, "mallopt", None)
+    if mallopt is None or any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        return
+    mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that it allows; larger ones are mapped and unmapped as before
+    mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
 def own_group() -> None:

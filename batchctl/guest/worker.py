@@ -70,6 +70,7 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int, preloaded
         linger_ms=job.linger_ms,
         linger_bytes=job.linger_bytes,
     )
+    limits.keep_freed_memory()
     trouble = limits.pin(fork.cpus) + limits.prefer_for_oom(fork.oom_score_adj)
     direct = job.own_files == "direct"
     work, out = os.path.join(fork.home, "cwd"), job.out if direct else os.path.join(fork.home, "out")

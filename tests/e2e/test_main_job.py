@@ -265,7 +265,8 @@ def test_a_failure_that_passes_is_retried_and_costs_nothing(job: Job) -> None:
     names = [f"{'flaky' if number == 5 else 'item'}{number:03d}" for number in range(12)]
     for name in names:
         (job.inputs / name).touch()
-    job.run("--mini-batch-size", "3", "--error-threshold", "0").expect(0)
+    # One worker: of two, an idle one may be given what the other begins at that moment, and so runs once in vain.
+    job.run("--mini-batch-size", "3", "--error-threshold", "0", "--workers", "1").expect(0)
     assert sorted(job.out.rows) == sorted(names)
     first = sorted(names).index("flaky005") // 3 * 3
     story = [(a["Status"], a["Picked Count"]) for a in job.out.attempts if int(a["First Item"]) == first]

@@ -64,9 +64,9 @@ def test_a_leak_is_recycled_and_named(job: Job) -> None:
 
 @pytest.mark.parametrize("workers", ["auto", "2"])
 def test_a_script_that_takes_most_of_memory_in_init(job: Job, workers: str) -> None:
-    job.script("memory", MEMORY_INIT=480)
+    job.script("memory", MEMORY_INIT=820)
     names = inputs(job, 12)
-    with memory_cgroup(640 * MIB) as group:
+    with memory_cgroup(1024 * MIB) as group:
         flags = ("--mini-batch-size", "1", "--workers", workers, "--mem-reserve", "32M")
         job.run(*flags, prefix=group.prefix).expect(0)
         assert workers != "auto" or group.oom_kills == 0
