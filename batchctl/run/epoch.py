@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
@@ -45,6 +46,20 @@ from batchctl.spec.identity import free_part
 from batchctl.store.finish import finish
 from batchctl.store.lock import this_process
 from batchctl.store.recover import Recovered, recover
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What is known of an epoch when it ends, however it does."""
+
+    ready: Ready
+    recovered: Recovered
+    queue: FileQueue
+    teller: Teller
+    foreman: Foreman
+    staffing: Staffing
+    plan: Plan
+    disk: Disk
 
 
 def run_epoch(
@@ -101,6 +116,7 @@ def run_epoch(
     for note in (*staffing.notes, *sizing.warnings):
         teller.note(note, level="warning")
     foreman, crew = foreman_of(staffing, auto=spec.workers is None, engine=engine, roll=roll, teller=teller)
+    books = _Books(ready, recovered, queue, teller, foreman, staffing, plan, disk)
     journal = Journal(recovered.committer, clock=clock, wake=engine.wake, pause_max=spec.pause_max)
     clean = False
     try:
@@ -132,47 +148,17 @@ def run_epoch(
             finally:
                 notifier.ending()
         clean = True
-        return _end(
-            ready,
-            conducted,
-            recovered,
-            queue=queue,
-            teller=teller,
-            foreman=foreman,
-            staffing=staffing,
-            plan=plan,
-            disk=disk,
-        )
+        return _end(books, conducted)
     except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals
         verdict = Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, "stopped by SIGINT")
         with contextlib.suppress(StorageError):
-            _tell_end(
-                ready,
-                verdict,
-                recovered,
-                queue=queue,
-                teller=teller,
-                foreman=foreman,
-                staffing=staffing,
-                plan=plan,
-                disk=disk,
-            )
+            _tell_end(books, verdict)
         raise
     except BatchctlError as error:
         state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
         verdict = Verdict(error.exit_code, state, error.message.partition("\n")[0])
         with contextlib.suppress(StorageError):  # the error itself is what has to be told
-            _tell_end(
-                ready,
-                verdict,
-                recovered,
-                queue=queue,
-                teller=teller,
-                foreman=foreman,
-                staffing=staffing,
-                plan=plan,
-                disk=disk,
-            )
+            _tell_end(books, verdict)
         raise
     finally:
         journal.close()
@@ -237,44 +223,23 @@ def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk) -
             time.sleep(1.0)
 
 
-def _end(
-    ready: Ready,
-    conducted: Conducted,
-    recovered: Recovered,
-    *,
-    queue: FileQueue,
-    teller: Teller,
-    foreman: Foreman,
-    staffing: Staffing,
-    plan: Plan,
-    disk: Disk,
-) -> Summary:
+def _end(books: _Books, conducted: Conducted) -> Summary:
+    ready, recovered, teller, queue = books.ready, books.recovered, books.teller, books.queue
     spec = ready.spec
     failed_batches = teller.failed_batches.count(spec.error_threshold)
     verdict = judge_run(spec, conducted, queue.counts, failed_batches=failed_batches)
     if verdict.code is ExitCode.OK:
         teller.state = RunState.FINISHING
         teller.tick(force=True)
-        _finish(ready, recovered, teller=teller, disk=disk)
+        _finish(ready, recovered, teller=teller, disk=books.disk)
         teller.tally.rows = recovered.committer.ledger.n_rows
-    return _tell_end(
-        ready, verdict, recovered, queue=queue, teller=teller, foreman=foreman, staffing=staffing, plan=plan, disk=disk
-    )
+    return _tell_end(books, verdict)
 
 
-def _tell_end(
-    ready: Ready,
-    verdict: Verdict,
-    recovered: Recovered,
-    *,
-    queue: FileQueue,
-    teller: Teller,
-    foreman: Foreman,
-    staffing: Staffing,
-    plan: Plan,
-    disk: Disk,
-) -> Summary:
+def _tell_end(books: _Books, verdict: Verdict) -> Summary:
     """summary.json, quarantine.jsonl and the last status.json, however the epoch ended."""
+    ready, teller, queue = books.ready, books.teller, books.queue
+    foreman, staffing = books.foreman, books.staffing
     spec, layout = ready.spec, ready.layout
     output = ""
     if spec.output_action is OutputAction.APPEND_ROW:
@@ -287,7 +252,7 @@ def _tell_end(
         tally=teller.tally,
         notes=(*teller.told_notes(), *(foreman.warnings() if not staffing.sizing.warnings else ())),
         elapsed_s=teller.elapsed_s,
-        epochs=recovered.epoch,
+        epochs=books.recovered.epoch,
         workers=foreman.most,
         output=output,
         reasons=(*staffing.sizing.reasons, *foreman.reasons()),
@@ -302,5 +267,5 @@ def _tell_end(
     forgotten = remember(staffing, layout, foreman=foreman, items_fitted=queue.most_items, done=done)
     if forgotten:
         teller.note(forgotten, level="warning")
-    tell_quarantine(ready, plan, disk=disk, items=summary.items_quarantined)
+    tell_quarantine(ready, books.plan, disk=books.disk, items=summary.items_quarantined)
     return summary
