@@ -145,7 +145,7 @@ def _campaigns(columns: Sequence[Mapping[str, Any]]) -> str:
 
 def filled(page: str, made: Mapping[str, str]) -> str:
     """The page with the tables between its marks written anew."""
-    return _BETWEEN.sub(lambda match: match[1] + made[match[2]] + match[3], page)
+    return _BETWEEN.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n{match[3]}", page)
 
 
 def write_tables() -> None:
