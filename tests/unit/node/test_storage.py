@@ -121,3 +121,13 @@ def test_real_mounts(tmp_path: Path, kind: str) -> None:
         assert magic_of(points["at"]) == kind
     finally:
         assert libc.umount(bytes(points["at"])) == 0
+
+
+def test_the_docs_have_a_row_for_every_family() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "running.md").read_text(encoding="utf-8")
+    rows = {cells[1].strip(): cells for line in text.splitlines() if len(cells := line.split("|")) == 6}
+    for family in {*KINDS.values(), *FUSE_NAMES.values(), PROGRAM, UNKNOWN}:
+        _, _, kinds, lacks, verdict, _ = rows[family.where]
+        assert family.verdict in verdict or (family.verdict is FINE and "taken" in verdict)
+        assert kinds.strip()
+        assert bool(lacks.strip()) == bool(family.lacks)
