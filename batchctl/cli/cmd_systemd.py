@@ -150,7 +150,8 @@ def _flag(flag: Flag, value: object) -> Iterator[str]:
         if flag.dest == SET_DEST and _is_hidden(text):
             continue
         # One word: a value that begins with a dash would be taken for a flag.
-        yield f"{flag.flag}={_setting_path(text) if flag.dest in _PATHS else text}"
+        path = _absolute(str(Path(text).expanduser())) if flag.dest == "state_dir" else _setting_path(text)
+        yield f"{flag.flag}={path if flag.dest in _PATHS else text}"
 
 
 def _is_hidden(assignment: str) -> bool:

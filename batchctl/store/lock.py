@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from batchctl.errors import BatchctlError, RunLockedError, StorageError, UsageEr
 from batchctl.files import Disk
 from batchctl.store.creation import make_run_directory
 from batchctl.store.layout import RunLayout
+
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
+_OTHER_FOLDER = "choose a folder on a local disk, or mount this one with locks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,13 @@ def held_state(disk: Disk, layout: RunLayout, *, holder: Holder) -> Iterator[Non
 
 @contextmanager
 def _held(disk: Disk, path: Path, *, place: Path, holder: Holder) -> Iterator[None]:
-    lock = disk.lock(path)
+    try:
+        lock = disk.lock(path)
+    except StorageError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_LOCKS:
+            what = f"the file system of {place} has no locks: {error.__cause__.strerror}"
+            raise UsageError(what, where=str(path), remedy=_OTHER_FOLDER) from error
+        raise
     if lock is None:
         other = _holder(disk, path)
         who = f"process {other.pid} on {other.host}" if other else "another process"
@@ -84,7 +94,7 @@ def _check_exclusive(disk: Disk, path: Path, *, place: Path) -> None:
         raise UsageError(
             f"the file system of {place} gives one lock to two: nothing would keep two coordinators apart",
             where=str(path),
-            remedy="choose a folder on a local disk, or mount this one with locks",
+            remedy=_OTHER_FOLDER,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import pytest
 
 from batchctl.errors import BatchctlError, CorruptionError, ResumeRefusedError, RunLockedError, UsageError
 from batchctl.files import RealDisk
-from batchctl.handles import FileLock
+from batchctl.handles import FileLock, storage_error
 from batchctl.store.creation import RunState, create_run, run_state
 from batchctl.store.layout import RunLayout
 from batchctl.store.lock import held_lock, held_state, this_process
@@ -220,6 +221,21 @@ class GivesToAll(RealDisk):
     def lock(self, path: Path) -> FileLock | None:
         own = path.with_name(f"{path.name}.{os.urandom(4).hex()}")
         return super().lock(own)
+
+
+class GivesToNobody(RealDisk):
+    """A file system without locks."""
+
+    def lock(self, path: Path) -> FileLock | None:
+        raise storage_error("lock", path, cause=OSError(errno.ENOLCK, "No locks available"))
+
+
+def test_no_locks_at_all_are_refused(place: Place) -> None:
+    with (
+        pytest.raises(UsageError, match="has no locks: No locks available"),
+        held_lock(GivesToNobody(), place.asked(None), holder=this_process()),
+    ):
+        pass
 
 
 def test_a_lock_that_two_get_is_refused(place: Place) -> None:
