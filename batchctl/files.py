@@ -236,7 +236,7 @@ class RealDisk:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as cause:
             os.close(fd)
-            if isinstance(cause, BlockingIOError):
+            if isinstance(cause, BlockingIOError | PermissionError):  # SMB says EACCES where another machine has it
                 return None
             raise storage_error("lock", path, cause=cause) from cause
         return RealFileLock(fd)

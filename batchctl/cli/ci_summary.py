@@ -18,13 +18,15 @@ from types import TracebackType
 from typing import Self
 
 from batchctl.errors import BatchctlError, ExitCode, ResumeRefusedError, RunLockedError, StorageError, UsageError
+from batchctl.files import RealDisk
 from batchctl.model.progress import Summary
 from batchctl.processes import child_environment
 from batchctl.report.atomic import replace_file
 from batchctl.report.markdown import error_markdown, summary_markdown
 from batchctl.report.summary import read_summary
 from batchctl.report.wording import printable
-from batchctl.store.layout import RUN_DIRECTORY
+from batchctl.store.layout import RunLayout
+from batchctl.store.state_directory import find
 
 STEP_LIMIT = 1 << 20  # GitHub drops a step's summary that is larger
 
@@ -39,7 +41,7 @@ class CiSummary:
         environ = child_environment({}) if environ is None else environ
         self._step = environ.get("GITHUB_STEP_SUMMARY", "")
         self._wanted = bool(self._step or environ.get("GITLAB_CI"))
-        self._directory = Path(out) / RUN_DIRECTORY
+        self._out = Path(out).absolute()
         self._before = self._stamp() if self._wanted else None
         self._summary: Summary | None = None
 
@@ -63,17 +65,26 @@ class CiSummary:
         if self._step:
             _attempt(self._step, lambda: _append(Path(self._step), text))
         if self._is_ours(error):
-            path = self._directory / "summary.md"
+            path = self._layout.directory / "summary.md"
             _attempt(str(path), lambda: replace_file(path, _bytes(text)))
+
+    @property
+    def _layout(self) -> RunLayout:
+        """Where the run lies by now; in OUT, where its state directory cannot be told."""
+        bare = RunLayout(self._out)
+        try:
+            return find(RealDisk(), bare)
+        except BatchctlError:
+            return bare
 
     def _is_ours(self, error: BaseException | None) -> bool:
         """May OUT be written to? A refusal (exit 2) may be about OUT itself, a locked run is somebody else's."""
         refused = isinstance(error, UsageError | RunLockedError) and self._stamp() == self._before
-        return not refused and self._directory.is_dir()
+        return not refused and self._layout.directory.is_dir()
 
     def _of_error(self, error: BaseException) -> str:
         code, words = _told(error)
-        summary = read_summary(self._directory / "summary.json") if self._stamp() != self._before else None
+        summary = read_summary(self._layout.summary) if self._stamp() != self._before else None
         if summary is not None and summary.exit_code == code:
             return summary_markdown(summary, error=words)
         return error_markdown(words, code)
@@ -81,7 +92,7 @@ class CiSummary:
     def _stamp(self) -> tuple[int, int] | None:
         """What changes when summary.json is replaced."""
         try:
-            found = (self._directory / "summary.json").lstat()
+            found = self._layout.summary.lstat()
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns

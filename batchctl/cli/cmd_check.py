@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from batchctl.cli.job_arguments import add_job_arguments, add_voice_arguments, loaded_job
+from batchctl.cli.job_arguments import add_job_arguments, add_storage_argument, add_voice_arguments, loaded_job
 from batchctl.cli.output import emit, emit_json
 from batchctl.errors import ExitCode
 from batchctl.report.wording import printable
@@ -27,19 +27,22 @@ EXAMPLES = (
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--out", metavar="OUT", help="taken and not looked at, so that `run` can become `check`")
+    parser.add_argument(
+        "-o", "--out", metavar="OUT", help="output folder: may a run lie there? What is in it is not looked at"
+    )
     parser.add_argument(
         "--strict-azure",
         action="store_true",
         help="what az ml would refuse is a problem too, so that what passes here passes there",
     )
+    add_storage_argument(parser)
     add_voice_arguments(parser, json_help="print one JSON object", voices=False)
     add_job_arguments(parser, usage="SPEC [INPUT ...] [options] [settings]")
 
 
 def run(args: argparse.Namespace) -> int:
     loaded, switches = loaded_job(args)
-    report = check_job(loaded.spec) if loaded.spec is not None else None
+    report = check_job(loaded.spec, accept_storage=args.accept_storage) if loaded.spec is not None else None
     if switches["json"]:
         emit_json(as_dict(loaded, report))
     else:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from batchctl.cli.job_arguments import add_job_arguments, add_voice_arguments, loaded_job, standard_input
+from batchctl.cli.job_arguments import (
+    add_job_arguments,
+    add_storage_argument,
+    add_voice_arguments,
+    loaded_job,
+    standard_input,
+)
 from batchctl.cli.output import emit, emit_json
 from batchctl.cli.typed import shareable
 from batchctl.errors import ExitCode
@@ -22,6 +28,7 @@ EXAMPLES = ("batchctl plan score.py images/", "batchctl plan deployment.yml imag
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="OUT", help="output folder of the run, to see what a resume would skip")
+    add_storage_argument(parser)
     add_voice_arguments(parser, json_help="print one JSON object", voices=False)
     add_job_arguments(parser, usage="SPEC INPUT ... [-o OUT] [options] [settings]")
 
@@ -32,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     options = RunOptions(
         fresh=False,
         accept_changes=False,
+        accept_storage=args.accept_storage,
         command=("batchctl", *shareable(args.typed)),
         stdin=standard_input(args.inputs),
     )

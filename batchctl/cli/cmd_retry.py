@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from batchctl.cli.job_arguments import add_setting_flags, add_voice_arguments, loaded_job
+from batchctl.cli.job_arguments import add_setting_flags, add_storage_argument, add_voice_arguments, loaded_job
 from batchctl.cli.recorded import recorded_job
 from batchctl.cli.run_directory import existing_run
 from batchctl.cli.scoring import Asked, render, score
@@ -45,6 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on although spec, script or model changed; what is done stays as it is",
     )
+    add_storage_argument(parser)
     add_voice_arguments(parser, json_help="print the summary as one JSON object on standard output")
     add_setting_flags(parser)
 
@@ -63,9 +64,11 @@ def _asked(args: argparse.Namespace) -> Asked:
             remedy="score the files with `batchctl run` into another OUT",
         )
     out = str(Path(args.out).absolute())
-    loaded, switches = loaded_job(recorded_job(request, vars(args), out=out), folder=Path(request.folder))
+    recorded = recorded_job(request, vars(args), out=out)
+    loaded, switches = loaded_job(recorded, folder=Path(request.folder))
     options = RunOptions(
         accept_changes=args.accept_changes,
+        accept_storage=args.accept_storage or recorded.accept_storage,
         command=("batchctl", *shareable(args.typed)),
         retry=Retry(args.only, args.short),
     )

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from batchctl.cli.job_arguments import add_job_arguments, add_voice_arguments, loaded_job, standard_input
+from batchctl.cli.job_arguments import (
+    add_job_arguments,
+    add_storage_argument,
+    add_voice_arguments,
+    loaded_job,
+    standard_input,
+)
 from batchctl.cli.scoring import Asked, render, score
 from batchctl.cli.typed import shareable
 from batchctl.run.request import RunOptions
@@ -30,6 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="resume although spec, script, model or inputs changed; what is done stays as it is",
     )
+    add_storage_argument(parser)
     add_voice_arguments(parser, json_help="print the summary as one JSON object on standard output")
     add_job_arguments(parser, usage="SPEC [INPUT ...] -o OUT [options] [settings]")
 
@@ -44,6 +51,7 @@ def _asked(args: argparse.Namespace) -> Asked:
     options = RunOptions(
         fresh=args.fresh,
         accept_changes=args.accept_changes,
+        accept_storage=args.accept_storage,
         command=("batchctl", *shareable(args.typed)),
         stdin=standard_input(args.inputs),
     )

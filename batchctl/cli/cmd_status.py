@@ -12,10 +12,13 @@ from pathlib import Path
 
 from batchctl.cli.output import emit, emit_json
 from batchctl.errors import ExitCode, UsageError
+from batchctl.files import RealDisk
 from batchctl.model.progress import Summary
 from batchctl.report.status import Liveness, Snapshot, liveness, lock_held, pid_alive, read_status
 from batchctl.report.status_text import status_dict, status_line, status_text
 from batchctl.report.summary import read_summary
+from batchctl.store.layout import RunLayout
+from batchctl.store.state_directory import find
 
 DESCRIPTION = """\
 Says how far the run in OUT is, whether it is running, finished, stopped or crashed, and what to type next. Works on a
@@ -47,15 +50,16 @@ class Look:
 
 def look(out: str) -> Look:
     """Raises UsageError where OUT holds no run."""
-    folder = Path(out) / ".batchctl"
-    if not folder.is_dir():
+    bare = RunLayout(Path(out).absolute())
+    if not bare.home.is_dir():
         what = "holds no run" if Path(out).is_dir() else "is no folder"
-        raise UsageError(f"{out} {what}", where=str(folder), remedy="give the OUT of a `batchctl run ... -o OUT`")
+        raise UsageError(f"{out} {what}", where=str(bare.home), remedy="give the OUT of a `batchctl run ... -o OUT`")
+    layout = find(RealDisk(), bare)
     # The lock before the file: a run that ends in between is then called running once more, never crashed.
-    held = lock_held(folder / "lock")
-    snapshot = read_status(folder / "status.json")
+    held = lock_held(layout.lock)
+    snapshot = read_status(layout.status)
     verdict = liveness(snapshot, lock_held=held, pid_alive=pid_alive(snapshot))
-    return Look(snapshot, read_summary(folder / "summary.json"), verdict)
+    return Look(snapshot, read_summary(layout.summary), verdict)
 
 
 def show(out: str, *, as_json: bool, watch: bool, sleep: Callable[[float], None]) -> int:

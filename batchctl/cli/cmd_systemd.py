@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from batchctl.cli.job_arguments import add_job_arguments, add_voice_arguments, loaded_job
+from batchctl.cli.job_arguments import add_job_arguments, add_storage_argument, add_voice_arguments, loaded_job
 from batchctl.cli.output import emit
 from batchctl.cli.typed import shareable
 from batchctl.errors import ExitCode, SpecError, UsageError
@@ -46,7 +46,7 @@ EXAMPLES = (
 )
 
 _MODE = 0o644
-_PATHS = ("model", "python")  # settings whose value is a path
+_PATHS = ("model", "python", "state_dir")  # settings whose value is a path
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +58,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     when.add_argument("--on-calendar", metavar="WHEN", default="", help="also a timer: at these times (daily, 02:30)")
     parser.add_argument("--user", action="store_true", help="for your own service manager instead of the system's")
     parser.add_argument("--write", metavar="DIR", default="", help="write the files into DIR instead of printing them")
+    add_storage_argument(parser)
     add_voice_arguments(parser, json_help="not for this command")
     add_job_arguments(parser, usage="SPEC INPUT ... -o OUT [--every SPAN | --on-calendar WHEN] [options] [settings]")
 
@@ -96,7 +97,7 @@ def _refuse(args: argparse.Namespace, spec: JobSpec) -> None:
         raise UsageError("no INPUT was given", remedy="give a folder, a file, a glob or @list.txt after SPEC")
     if "-" in args.inputs or "@-" in args.inputs:
         raise UsageError("a service has no standard input", where="INPUT -", remedy="save the list and give @list.txt")
-    problems = check_job(spec).problems
+    problems = check_job(spec, accept_storage=args.accept_storage).problems
     if problems:
         raise SpecError(problems, where=str(spec.script))
 
@@ -113,6 +114,7 @@ def _unit(args: argparse.Namespace, loaded: Loaded, spec: JobSpec) -> JobUnit:
         command=(*_program(), "run", *flags, "-o", str(spec.out), "--", _absolute(args.spec), *inputs),
         folder=str(Path.cwd()),
         out=str(spec.out),
+        state=str(spec.state_dir or ""),
         needs=tuple(dict.fromkeys((str(spec.script), *plain))),
         grace=spec.grace,
         account=own,
@@ -133,6 +135,8 @@ def _flags(args: argparse.Namespace) -> Iterator[str]:
     """The flags as they were typed, in the settings' order; paths absolute, variables of the script left out."""
     given = vars(args)
     yield from (f"--{voice}" for voice in ("quiet", "verbose") if given[voice])
+    if given["accept_storage"]:
+        yield "--accept-storage"
     for flag in FLAGS:
         if flag.dest in given and flag.dest != "environment":
             yield from _flag(flag, given[flag.dest])
@@ -146,7 +150,8 @@ def _flag(flag: Flag, value: object) -> Iterator[str]:
         if flag.dest == SET_DEST and _is_hidden(text):
             continue
         # One word: a value that begins with a dash would be taken for a flag.
-        yield f"{flag.flag}={_setting_path(text) if flag.dest in _PATHS else text}"
+        path = _absolute(str(Path(text).expanduser())) if flag.dest == "state_dir" else _setting_path(text)
+        yield f"{flag.flag}={path if flag.dest in _PATHS else text}"
 
 
 def _is_hidden(assignment: str) -> bool:

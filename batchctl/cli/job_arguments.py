@@ -41,6 +41,15 @@ def add_setting_flags(parser: argparse.ArgumentParser) -> None:
         _add_flag(group, flag)
 
 
+def add_storage_argument(parser: argparse.ArgumentParser) -> None:
+    """--accept-storage, which has to be typed: neither a key of a spec nor a variable."""
+    parser.add_argument(
+        "--accept-storage",
+        action="store_true",
+        help="go on where the file system of OUT or of the state directory is refused",
+    )
+
+
 def add_voice_arguments(parser: argparse.ArgumentParser, *, json_help: str, voices: bool = True) -> None:
     """--json and, with `voices`, -q and -v; BATCHCTL_JSON, _QUIET and _VERBOSE say the same."""
     parser.add_argument("--json", action="store_true", help=json_help)

@@ -31,6 +31,7 @@ def recorded_job(request: RecordedRequest, given: Mapping[str, object], *, out: 
     parser = _Parser(prog="batchctl run", allow_abbrev=False)
     commands.load("run").arguments(parser)
     recorded = vars(parser.parse_intermixed_args(list(request.command[2:])))
+    recorded.pop("state_dir", None)  # OUT says where it is by now
     missing = []
     for flag in FLAGS:
         typed = given.get(flag.dest)
@@ -58,7 +59,11 @@ def recorded_job(request: RecordedRequest, given: Mapping[str, object], *, out: 
 def _typed_here(flag: Flag, typed: object) -> object:
     """A path that is typed now is meant from here, not from where the run was begun. A bare name may be a command's."""
     text = str(typed)
-    if flag.metavar != "PATH" or text.startswith("~") or (flag.dest == "python" and "/" not in text):
+    if (
+        flag.metavar not in ("PATH", "DIR", "OUT")
+        or text.startswith("~")
+        or (flag.dest == "python" and "/" not in text)
+    ):
         return typed
     return str(Path.cwd() / text)
 

@@ -160,6 +160,7 @@ class JobSpec:
     mem_reserve: int | None = None  # bytes kept free of workers; None: derived from the machine
     hint: Path | None = None  # OUT of an earlier run, whose footprint is the first guess
     hide_gpus: bool = False
+    state_dir: Path | None = None  # where the run directory lies, absolute; None: in OUT, or where OUT says
     logging_level: str = "info"
     grace: float = 60.0
     pause_max: float = 3600.0

@@ -39,6 +39,7 @@ class InputRequest:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     out: Path | None = None
+    state: Path | None = None  # the state directory, no input either
     standard_input: bytes | None = None
     sizes_up_to: int | None = None
     preview: bool = False
@@ -60,7 +61,7 @@ class Listing:
         self._filters = Filters(request.include, request.exclude)
         self._filtering = bool(request.include or request.exclude)
         self._folder = os.fsencode(request.folder)
-        self._out = OutGuard.of(request.out)
+        self._out = OutGuard.of(request.out, request.state)
         self._items = 0
         self._allowed: set[bytes] = set()  # folders known to lie outside OUT
         self._lookers = Lookers(children=children)
@@ -131,9 +132,9 @@ class Listing:
             return
         if self._out.holds(folder):
             raise UsageError(
-                "INPUT lies in the output folder: results would become inputs",
+                "INPUT lies in the output folder or the state directory: results would become inputs",
                 where=display_name(given),
-                remedy="choose another folder with -o",
+                remedy="choose another folder with -o, or with --state-dir",
             )
         self._allowed.add(folder)
 

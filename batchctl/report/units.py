@@ -83,6 +83,12 @@ class JobUnit:
     user: bool
     environment_file: str
     left_out: tuple[str, ...] = ()
+    state: str = ""  # the state directory, "" where it is in OUT
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The folders that the job writes to."""
+        return (self.out, self.state) if self.state else (self.out,)
 
 
 def service_text(unit: JobUnit) -> str:
@@ -94,7 +100,7 @@ def service_text(unit: JobUnit) -> str:
         f"Description={line_text(f'batchctl: {unit.title} (scoring)')}",
         "Documentation=man:batchctl(1)",
         *([] if unit.user else ["Wants=network-online.target", "After=network-online.target"]),
-        "RequiresMountsFor=" + " ".join(path_word(path) for path in (unit.folder, *unit.needs, unit.out)),
+        "RequiresMountsFor=" + " ".join(path_word(path) for path in (unit.folder, *unit.needs, *unit.written)),
         *LIMITS,
         "",
         "[Service]",
@@ -133,15 +139,15 @@ def _confinement(unit: JobUnit) -> list[str]:
         # Two accounts cannot share one: systemd gives it to whoever starts last, and the launcher wants its own.
         f"CacheDirectory=batchctl{'-' + unit.account if unit.account else ''}",
         "CacheDirectoryMode=0700",
-        "# The only place that the job may write to; a script that writes elsewhere needs a line of its own here.",
-        f"ReadWritePaths={path_word(unit.out)}",
+        "# All that the job may write to; a script that writes elsewhere needs a line of its own here.",
+        "ReadWritePaths=" + " ".join(map(path_word, unit.written)),
         *_hardening(unit),
     ]
 
 
 def _hardening(unit: JobUnit) -> list[str]:
     """PrivateTmp would hide a job that lies in /tmp from itself."""
-    if any(path.startswith(("/tmp/", "/var/tmp/")) for path in (unit.folder, unit.out, *unit.needs)):
+    if any(path.startswith(("/tmp/", "/var/tmp/")) for path in (unit.folder, *unit.written, *unit.needs)):
         return ["# No PrivateTmp=yes: the job itself lies below /tmp.", *(line for line in HARDENING if line != _TMP)]
     return list(HARDENING)
 
@@ -208,8 +214,10 @@ def install_lines(unit: JobUnit, files: Sequence[str]) -> list[str]:
     manager = "systemctl --user" if unit.user else "systemctl"
     started = files[-1]
     owned = f"install -d -o {shlex.quote(unit.account)}" if unit.account else "mkdir -p"
+    state = [f"{owned} -m 700 {shlex.quote(unit.state)}"] if unit.state else []
     return [
         f"{owned} {shlex.quote(unit.out)}",
+        *state,
         f"{manager} daemon-reload",
         f"{manager} enable --now {shlex.quote(started)}",
         f"{manager} status {shlex.quote(files[0])}",

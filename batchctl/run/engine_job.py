@@ -23,7 +23,7 @@ def engine_job(
     for folder in (layout.stage, layout.spill, layout.logs):
         folder.mkdir(mode=0o700, exist_ok=True)
     if spec.model is not None:
-        stage_model(layout.model, spec.model)
+        stage_model(layout.model, spec.model, outside=(layout.out, *layout.folders))
     logs = layout.logs
 
     def log_sink(slot: int, incarnation: int) -> LogSink:

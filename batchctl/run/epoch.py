@@ -113,7 +113,7 @@ def run_epoch(
         mask=mask.text,
         wall=time.time,
     )
-    for note in (*staffing.notes, *sizing.warnings):
+    for note in (*ready.notes, *staffing.notes, *sizing.warnings):
         teller.note(note, level="warning")
     foreman, crew = foreman_of(staffing, auto=spec.workers is None, engine=engine, roll=roll, teller=teller)
     books = _Books(ready, recovered, queue, teller, foreman, staffing, plan, disk)

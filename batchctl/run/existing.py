@@ -10,9 +10,10 @@ from batchctl.files import Disk
 from batchctl.model.job import JobSpec, OutputAction
 from batchctl.plan.fingerprint import Fingerprint, differences
 from batchctl.run.document import JobDocument, RecordedRequest, parse_document, parse_request
-from batchctl.store.creation import RunState, check_directory, run_state
+from batchctl.store.creation import RunState, run_state
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.layout import RunLayout
+from batchctl.store.state_directory import check_directory, find
 
 _REMEDY = "choose another OUT, or --accept-changes to go on all the same, or --fresh to start over"
 _HARD_REMEDY = "choose another OUT, or --fresh to start over"
@@ -59,17 +60,22 @@ def accepted_path(layout: RunLayout) -> Path:
 
 
 def read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
-    """The run in OUT; None where there is none, or a half-created one, which holds nothing of worth.
+    """The run in OUT, wherever its state directory is; None where there is none, or a half-created one, which holds
+    nothing of worth.
 
-    Raises CorruptionError and ResumeRefusedError (another format) from its documents.
+    Raises CorruptionError and ResumeRefusedError (another format) from its documents, UsageError where `layout` asks
+    for another state directory than OUT has.
     """
     try:
         return _read_existing(disk, layout)
     except CorruptionError as error:
-        raise CorruptionError(error.message, where=error.where, remedy=_DAMAGED_REMEDY) from error
+        raise CorruptionError(error.message, where=error.where, remedy=error.remedy or _DAMAGED_REMEDY) from error
 
 
 def _read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
+    if disk.stat(layout.home) is None:
+        return None
+    layout = find(disk, layout)
     if disk.stat(layout.directory) is None:
         return None
     check_directory(disk, layout)
@@ -78,7 +84,7 @@ def _read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
         return None
     document = parse_document(read_document(disk, layout.job), where=str(layout.job))
     rows = document.output_action == OutputAction.APPEND_ROW
-    layout = RunLayout(layout.out, document.output_file_name, rows=rows)
+    layout = RunLayout(layout.out, document.output_file_name, rows=rows, state=layout.state)
     fingerprint, request = document.fingerprint, document.request
     accepted = accepted_path(layout)
     if disk.stat(accepted) is not None:

@@ -83,6 +83,7 @@ def input_request(
         include=spec.include,
         exclude=spec.exclude,
         out=spec.out,
+        state=spec.state_dir,
         standard_input=stdin,
         sizes_up_to=sizes_up_to,
         preview=preview,
@@ -116,7 +117,7 @@ def fingerprint_of(
         raise UsageError(what, where=str(spec.out), remedy="choose another folder with -o")
     inputs = tuple(_absolute(given) for given in spec.inputs)
     folders = tuple(Path(given) for given in inputs if not _GLOB.search(given) and not given.startswith(("@", "-")))
-    out = (spec.out,) if spec.out is not None else ()
+    own = tuple(path for path in (spec.out, spec.state_dir) if path is not None)
     scripted = spec.scorer is Scorer.SCRIPT  # else the model is all there is
     request = FingerprintRequest(
         script=spec.script if scripted else None,
@@ -126,7 +127,7 @@ def fingerprint_of(
         fields=fixed_part(spec),
         interpreter=interpreter_facts(facts, interpreter),
         inputs=tuple(_with_digest(given, stdin) for given in inputs),
-        skip=(*folders, *out),
+        skip=(*folders, *own),
         modules_only=spec.dialect is Dialect.SCRIPT,
     )
     return take_fingerprint(request, old=old)

@@ -26,7 +26,9 @@ from batchctl.run.ready import open_plan
 from batchctl.run.request import RunOptions, interpreter_for, layout_for
 from batchctl.run.schedule import told_schedule
 from batchctl.run.staffing import staff
+from batchctl.run.storage import problem_text, where_it_lies
 from batchctl.store.replay import replay
+from batchctl.store.state_directory import find
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +71,18 @@ class PlanReport:
     notes: tuple[str, ...]
 
 
-def check_job(spec: JobSpec) -> CheckReport:
-    """Ask the interpreter that would run the script. Problems are reported, not raised."""
+def check_job(spec: JobSpec, *, accept_storage: bool = False) -> CheckReport:
+    """Ask the interpreter that would run the script, and whether a run may lie where it is to. Problems are reported,
+    not raised."""
+    problems, notes = where_it_lies(spec, accepted=accept_storage)
     try:
         interpreter = interpreter_for(spec)
         facts = _facts(spec, interpreter)
     except UsageError as error:
-        text = ". ".join(part for part in (f"{error.where}: {error.message}", error.remedy) if part)
-        return CheckReport(spec.python or "", "", "", "", "", (), (text,), ())
-    problems = script_problems(facts, spec, interpreter=interpreter)
-    notes = ("the script may get its functions from elsewhere: what reading cannot tell, a run will",) * facts.dynamic
+        return CheckReport(spec.python or "", "", "", "", "", (), (*problems, problem_text(error)), notes)
+    problems = (*problems, *script_problems(facts, spec, interpreter=interpreter))
+    if facts.dynamic:
+        notes = (*notes, "the script may get its functions from elsewhere: what reading cannot tell, a run will")
     return CheckReport(
         interpreter.shown, interpreter.reason, facts.python, facts.pandas, facts.numpy, facts.missing, problems, notes
     )
@@ -88,7 +92,9 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     """List the inputs, form the mini-batches, size the node, and compare with what is in OUT, if that is given."""
     image = plan_inputs(spec, stdin=options.stdin, preview=True)
     disk = RealDisk()
-    layout = layout_for(spec) if spec.out is not None else None
+    problems, lies = where_it_lies(spec, accepted=options.accept_storage)
+    refused = tuple(f"a run would be refused: {problem}" for problem in problems)
+    layout = find(disk, layout_for(spec)) if spec.out is not None else None
     existing = read_existing(disk, layout) if layout is not None else None
     fingerprint = existing.fingerprint if existing is not None else None
     if fingerprint is None and spec.hint is not None:
@@ -129,7 +135,14 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
         done_items=done[0],
         done_batches=done[1],
         differences=differing,
-        notes=(*summary.warnings, *summary.notes, *report.notes, *staffing.notes),
+        notes=(
+            *refused,
+            *lies,
+            *summary.warnings,
+            *summary.notes,
+            *report.notes,
+            *staffing.notes,
+        ),
     )
 
 
@@ -143,7 +156,7 @@ def _places(spec: JobSpec) -> tuple[str, ...]:
     """Where inputs lie and output goes; of a glob the folder that it begins in; lists name files of anywhere."""
     inputs = [text for text in spec.inputs if text != "-" and not text.startswith("@")]
     plain = [text if Path(text).exists() else re.split(r"[^/]*[*?\[]", text, maxsplit=1)[0] or "." for text in inputs]
-    return (*plain, *(() if spec.out is None else (str(spec.out),)))
+    return (*plain, *(str(path) for path in (spec.out, spec.state_dir) if path is not None))
 
 
 def _done(existing: Existing, disk: Disk) -> tuple[int, int]:

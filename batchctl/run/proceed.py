@@ -39,7 +39,7 @@ def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str)
     document = new_document(spec, fingerprint, run_id=run_id, plan=plan, request=_request(call))
     create_run(disk, call.layout, job_document=document, plan_chunks=plan.chunks())
     _tell_findings(plan, call.reporter)
-    ready = Ready(spec, call.layout, run_id, plan.crc, call.options.command, fingerprint)
+    ready = Ready(spec, call.layout, run_id, plan.crc, call.options.command, fingerprint, call.notes)
     del plan  # its columns are in the plan file now
     return run_epoch(ready, engine, call.reporter, notifier=call.notifier, disk=disk, resumed=False)
 
@@ -56,7 +56,9 @@ def resume(call: Call, engine: Engine, existing: Existing) -> Summary:
         accept(call.disk, existing, fingerprint, lines=lines, allowed=options.accept_changes, request=request)
         for line in lines:
             reporter.note(f"accepted: {line}", level="warning")
-    ready = Ready(call.spec, existing.layout, document.run_id, document.plan_crc, options.command, fingerprint)
+    ready = Ready(
+        call.spec, existing.layout, document.run_id, document.plan_crc, options.command, fingerprint, call.notes
+    )
     reopening: tuple[Reopening, ...] = ()
     finished = existing.finished
     if options.retry is not None:

@@ -28,6 +28,7 @@ class Ready:
     plan_crc: int
     command: tuple[str, ...]
     fingerprint: Fingerprint
+    notes: tuple[str, ...] = ()  # warnings for the user, known before the epoch
 
 
 def open_plan(layout: RunLayout, crc: int) -> Plan:

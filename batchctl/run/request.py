@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from batchctl import processes
@@ -30,6 +31,7 @@ class RunOptions:
 
     fresh: bool = False
     accept_changes: bool = False
+    accept_storage: bool = False
     command: tuple[str, ...] = ()
     stdin: bytes | None = None
     retry: Retry | None = None
@@ -45,14 +47,16 @@ class Call(NamedTuple):
     disk: Disk
     layout: RunLayout
     interpreter: Interpreter
+    notes: tuple[str, ...] = ()  # warnings about where it lies
+    made: tuple[Path, ...] = ()  # folders of the user's naming that were not there before
 
 
 def layout_for(spec: JobSpec) -> RunLayout:
-    """Where the run of this spec lies."""
+    """Where the run of this spec lies, as far as the spec knows: OUT may name a state directory that it does not."""
     if spec.out is None:
         raise AssertionError("a run needs OUT")
     rows = spec.output_action is OutputAction.APPEND_ROW
-    return RunLayout(spec.out, spec.output_file_name, rows=rows)
+    return RunLayout(spec.out, spec.output_file_name, rows=rows, state=spec.state_dir)
 
 
 def interpreter_for(spec: JobSpec) -> Interpreter:

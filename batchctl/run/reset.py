@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from pathlib import Path
 
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
 from batchctl.store.inspection import inspect_log
 from batchctl.store.layout import RunLayout
 from batchctl.store.publish import digest_of
+from batchctl.store.state_directory import is_own
 
-# Held; in use by the fork server that is already up; true of script and model, whatever becomes of the run.
-_KEPT = ("lock", "guest.pyz", "learned.json")
+# Held; the way to the rest, which is written anew before it; in use by the fork server that is already up; true of
+# script and model, whatever becomes of the run.
+_KEPT = ("lock", "state.json", "guest.pyz", "learned.json")
 _LAST = ("checkpoint.log", "job.json")  # deleted last, in this order
 
 
@@ -28,10 +32,12 @@ def start_over(disk: Disk, layout: RunLayout, *, run_id: str) -> None:
         for path in (layout.final, layout.partial, layout.sorting):
             disk.remove(path)
     disk.sync_dir(layout.out)
-    for name in sorted(disk.listdir(layout.directory), key=_rank):
-        if name not in _KEPT:
-            disk.remove_tree(layout.directory / name)
-    disk.sync_dir(layout.directory)
+    for folder in layout.folders:
+        for name in sorted(disk.listdir(folder), key=_rank):
+            # A state directory is a folder that the user named: what others have put there since is theirs.
+            if name not in _KEPT and (folder != layout.state or is_own(name)):
+                disk.remove_tree(folder / name)
+        disk.sync_dir(folder)
 
 
 def _rank(name: str) -> int:
@@ -60,11 +66,17 @@ def _is_ours(disk: Disk, layout: RunLayout, name: str, *, sha256: str) -> bool:
     return digest_of(disk, path)[1].hex() == sha256
 
 
-def remove_unborn(disk: Disk, layout: RunLayout, *, out_was_there: bool) -> None:
-    """Remove what a run that was refused before it existed has made: its run directory, and OUT if that is new."""
-    if disk.stat(layout.job) is not None:
+def remove_unborn(disk: Disk, layout: RunLayout, *, made: Sequence[Path]) -> None:
+    """Remove what a run that was refused before it existed has made: its run directory, what it has put into its state
+    directory, and those folders that are new (`made`) and hold nothing else."""
+    if disk.stat(layout.job) is not None or disk.stat(layout.log) is not None:
         return
-    disk.remove_tree(layout.directory)
-    if not out_was_there:
+    if layout.state is None and disk.stat(layout.pointer) is not None:
+        return
+    disk.remove_tree(layout.home)
+    if layout.state is not None:
+        for name in filter(is_own, disk.listdir(layout.state)):
+            disk.remove_tree(layout.state / name)
+    for folder in made:
         with contextlib.suppress(OSError):  # somebody put something there meanwhile
-            layout.out.rmdir()
+            folder.rmdir()

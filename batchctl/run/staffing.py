@@ -8,8 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from batchctl.engine.base import Engine
+from batchctl.errors import BatchctlError
+from batchctl.files import RealDisk
 from batchctl.model.job import JobSpec
 from batchctl.model.node import Footprint, NodeReport, Sizing
 from batchctl.node.gauge import Gauge
@@ -24,6 +27,7 @@ from batchctl.run.ready import bytes_of, probe_node, size_slots
 from batchctl.run.roll import Roll
 from batchctl.run.telling import Teller
 from batchctl.store.layout import RunLayout
+from batchctl.store.state_directory import find
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,22 @@ def _recall(spec: JobSpec, layout: RunLayout | None, key: LearnedKey) -> tuple[L
     notes = [found.note]
     hint = spec.hint
     if found.learned is None and hint is not None:
-        path = RunLayout(hint).learned if hint.is_dir() else hint
+        path = _learned_in(hint) if hint.is_dir() else hint
         found = read_learned(path, key)
         notes.append(found.note)
         if found.learned is None and not found.note:
             why = "knows nothing of this script and model" if path.exists() else "is missing: nothing was learned there"
             notes.append(f"--hint: {path} {why}")
     return found.learned, tuple(note for note in notes if note)
+
+
+def _learned_in(out: Path) -> Path:
+    """Where the run in that folder keeps it; below it where that cannot be told."""
+    bare = RunLayout(out)
+    try:
+        return find(RealDisk(), bare).learned
+    except BatchctlError:
+        return bare.learned
 
 
 def foreman_of(staffing: Staffing, *, auto: bool, engine: Engine, roll: Roll, teller: Teller) -> tuple[Foreman, Crew]:

@@ -1,6 +1,7 @@
 """`batchctl run`: from a job spec to a summary.
 
-    lock -> fork server starts | proceed.py: inputs are listed -> facts about the script -> fingerprint -> epoch
+    storage judged -> locks -> fork server starts | proceed.py: inputs are listed
+        -> facts about the script -> fingerprint -> epoch
 
 Running the same command again resumes, or says that the run is complete. Nothing is deleted without `fresh`, and with
 it only when the new request has been found right, as far as that can be told without running the script.
@@ -13,8 +14,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from batchctl import processes
@@ -27,11 +29,15 @@ from batchctl.report.progress import Reporter
 from batchctl.run.masking import masked_errors
 from batchctl.run.request import Call, RunOptions, interpreter_for, layout_for
 from batchctl.run.signals import term_raises
+from batchctl.run.storage import check_apart, out_storage, state_storage
 from batchctl.run.surroundings import server_environment
 from batchctl.store.layout import RunLayout
-from batchctl.store.lock import held_lock, this_process
+from batchctl.store.lock import held_lock, held_state, this_process
+from batchctl.store.state_directory import settle
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from batchctl.engine.base import Engine
     from batchctl.model.progress import Summary
     from batchctl.run.existing import Existing
@@ -51,29 +57,55 @@ def run_job(spec: JobSpec, options: RunOptions, reporter: Reporter) -> Summary:
 
 
 def _run_locked(call: Call) -> Summary:
+    notes = out_storage(call.layout.out, accepted=call.options.accept_storage)
+    made = () if call.disk.stat(call.layout.out) is not None else (call.layout.out,)
+    with (
+        term_raises(),
+        held_lock(call.disk, call.layout, holder=this_process()),
+        _in_place(call._replace(notes=notes, made=made)) as placed,
+    ):
+        return _run_placed(placed)
+
+
+@contextmanager
+def _in_place(call: Call) -> Iterator[Call]:
+    """The call with the layout as OUT has it, and with the state directory's lock held."""
+    disk, holder, made = call.disk, this_process(), call.made
+    with ExitStack() as held:
+        with _tidy(disk, call.layout.at(None), unborn=True, made=made):
+            check_apart(call.layout)
+            layout = settle(disk, call.layout)
+            check_apart(layout)
+            if layout.state is not None and disk.stat(layout.state) is None:
+                made = (*made, layout.state)
+            notes = state_storage(layout.state, accepted=call.options.accept_storage)
+            held.enter_context(held_state(disk, layout, holder=holder))
+        spec = replace(call.spec, state_dir=layout.state)
+        yield call._replace(spec=spec, layout=layout, notes=(*call.notes, *notes), made=made)
+
+
+def _run_placed(call: Call) -> Summary:
     disk, layout = call.disk, call.layout
-    out_was_there = disk.stat(layout.out) is not None
-    with term_raises(), held_lock(disk, layout, holder=this_process()):
-        existing = _existing(disk, layout)
-        if existing is not None:
-            run_id = existing.document.run_id
-            processes.end_leftovers(run_id)  # of a coordinator that was killed
-            if not call.options.fresh:
-                existing.refuse_other_output(call.spec)
-                with _engine(call, run_id=run_id) as engine:
-                    from batchctl.run.proceed import resume  # see the module's docstring
+    existing = _existing(disk, layout)
+    if existing is not None:
+        run_id = existing.document.run_id
+        processes.end_leftovers(run_id)  # of a coordinator that was killed
+        if not call.options.fresh:
+            existing.refuse_other_output(call.spec)
+            with _engine(call, run_id=run_id) as engine:
+                from batchctl.run.proceed import resume  # see the module's docstring
 
-                    return resume(call, engine, existing)
-        if call.options.retry is not None:
-            raise UsageError(f"{layout.out} holds no run any more", where=str(layout.directory), remedy="run it anew")
-        run_id = os.urandom(16).hex()  # `secrets` would load 15 ms of others
-        with (
-            _tidy(disk, layout, unborn=existing is None, out_was_there=out_was_there),
-            _engine(call, run_id=run_id) as engine,
-        ):
-            from batchctl.run.proceed import begin
+                return resume(call, engine, existing)
+    if call.options.retry is not None:
+        raise UsageError(f"{layout.out} holds no run any more", where=str(layout.directory), remedy="run it anew")
+    run_id = os.urandom(16).hex()  # `secrets` would load 15 ms of others
+    with (
+        _tidy(disk, layout, unborn=existing is None, made=call.made),
+        _engine(call, run_id=run_id) as engine,
+    ):
+        from batchctl.run.proceed import begin
 
-            return begin(call, engine, existing, run_id=run_id)
+        return begin(call, engine, existing, run_id=run_id)
 
 
 def _existing(disk: Disk, layout: RunLayout) -> Existing | None:
@@ -107,7 +139,7 @@ def _engine(call: Call, *, run_id: str) -> Iterator[Engine]:
 
 
 @contextmanager
-def _tidy(disk: Disk, layout: RunLayout, *, unborn: bool, out_was_there: bool) -> Iterator[None]:
+def _tidy(disk: Disk, layout: RunLayout, *, unborn: bool, made: Sequence[Path]) -> Iterator[None]:
     """A run that never came to be leaves nothing behind."""
     try:
         yield
@@ -115,5 +147,5 @@ def _tidy(disk: Disk, layout: RunLayout, *, unborn: bool, out_was_there: bool) -
         if unborn:
             from batchctl.run.reset import remove_unborn
 
-            remove_unborn(disk, layout, out_was_there=out_was_there)
+            remove_unborn(disk, layout, made=made)
         raise

@@ -20,7 +20,7 @@ _ORDER = (
     *(setting.field for setting in SETTINGS if setting.field != "environment"),
 )
 # What a None means, in words.
-_ABSENT = {"workers": "auto", "threads": "auto", "model": "none", "python": "found by rule"}
+_ABSENT = {"workers": "auto", "threads": "auto", "model": "none", "python": "found by rule", "state_dir": "in OUT"}
 HIDDEN = "(set)"
 SEE_PROBLEMS = "see problems"
 

@@ -221,6 +221,10 @@ SETTINGS: tuple[Setting, ...] = (
         help="let the script see no GPU",
     ),
     Setting(
+        field="state_dir", key="state_dir", parse=values.folder, flag="--state-dir", metavar="DIR",
+        help="folder for the run directory, where OUT's file system should not hold it (default: OUT/.batchctl)",
+    ),
+    Setting(
         field="logging_level", key="logging_level", parse=values.logging_level, flag="--logging-level", metavar="LEVEL",
         azure="logging_level", default="info",
         help="given to the script as --logging_level",

@@ -62,6 +62,7 @@ NEITHER = (
     "scorer",
     "inputs",
     "out",
+    "state_dir",
     "model",
     "python",
     "environment",

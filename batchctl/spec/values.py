@@ -273,6 +273,16 @@ def existing(node: Node, base: Path) -> Path:
     return path
 
 
+def folder(node: Node, base: Path) -> Path:
+    """A folder, which need not be there yet. A link to one is followed once, here, because the user named it."""
+    raw = text(node, base)
+    path = anchored(base, raw)
+    what = found(path)
+    if what not in (Found.FOLDER, Found.MISSING):
+        raise Wrong(f"{quoted(raw)} is {what.value}", "Name a folder, or one that is not there yet")
+    return path.resolve() if what is Found.FOLDER else path
+
+
 def interpreter(node: Node, base: Path) -> str:
     """A command to be found on PATH, or a path; a path is made absolute and links are kept (a venv's python is one)."""
     raw = word(node, base)

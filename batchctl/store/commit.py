@@ -154,9 +154,14 @@ class Committer:
         except NoSpaceError:
             self._cut_back()
             raise
+        except StorageError as error:
+            self._dead = error.message
+            raise
 
     def sync_rows(self) -> None:
         """Rows as they stand are durable on return (a cut after a full disk included)."""
+        if self._dead:
+            self._refuse_if_over()
         if self._rows:
             self._rows.sync()
 

@@ -3,18 +3,18 @@ nothing of worth."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
 from batchctl.errors import CorruptionError, UsageError
-from batchctl.files import Disk, FileKind, make_dirs, write_whole
+from batchctl.files import Disk, make_dirs, write_whole
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.frames import HEADER_SIZE, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
 from batchctl.store.payloads import Done, unpack_done
 from batchctl.store.publish import digest_of
+from batchctl.store.state_directory import check_directory, write_pointer
 
 
 class RunState(StrEnum):
@@ -30,7 +30,7 @@ class RunState(StrEnum):
 def run_state(disk: Disk, layout: RunLayout) -> RunState:
     """Writes nothing, needs no lock. `UsageError` for a run directory that is not ours, `CorruptionError` for a log
     without job.json. With `layout.rows` False it reads the log, seeded by the `run_id` of job.json's document."""
-    if disk.stat(layout.directory) is None:
+    if any(disk.stat(folder) is None for folder in layout.folders):
         return RunState.ABSENT
     check_directory(disk, layout)
     if disk.stat(layout.job) is None:
@@ -84,16 +84,19 @@ def _scan(disk: Disk, layout: RunLayout) -> Scan | None:
 
 
 def make_run_directory(disk: Disk, layout: RunLayout) -> None:
-    """OUT (with parents) and the run directory (0700) exist on return, not yet durably: enough for the lock."""
-    for folder in (*reversed(layout.out.parents), layout.out):
-        if disk.stat(folder) is None:
-            disk.mkdir(folder)
-    disk.mkdir(layout.directory, mode=0o700)
+    """OUT (with parents), the run directory (0700) and the state directory exist on return, not yet durably: enough for
+    the lock."""
+    for own in layout.folders:
+        for folder in reversed(own.parents):
+            if disk.stat(folder) is None:
+                disk.mkdir(folder)
+        disk.mkdir(own, mode=0o700)
     check_directory(disk, layout)
 
 
 def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any], plan_chunks: Iterable[bytes]) -> None:
-    """A new run: OUT with its parents, the run directory, the plan and job.json are durable on return.
+    """A new run: OUT with its parents, the run directory, the plan and job.json are durable on return; before these
+    two the state directory, and then the pointer to it, where there is one.
 
     The caller holds the lock. What a half-created run left is replaced. `UsageError` where OUT holds a result already,
     or rows of a run whose directory is gone: whose they are is not ours to decide.
@@ -108,23 +111,8 @@ def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any]
     make_run_directory(disk, layout)
     make_dirs(disk, layout.out)
     disk.sync_dir(layout.out)
+    if layout.state is not None:
+        make_dirs(disk, layout.state)
+        write_pointer(disk, layout, run_id=str(job_document["run_id"]))
     write_whole(disk, layout.plan, chunks=plan_chunks)
     write_document(disk, layout.job, document=job_document)
-
-
-def check_directory(disk: Disk, layout: RunLayout) -> None:
-    """Refuse a run directory that another user could have planted or can change."""
-    found = disk.stat(layout.directory)
-    if found is None or found.kind is not FileKind.DIRECTORY:
-        problem = "is not a directory"
-    elif found.uid != os.geteuid():
-        problem = f"belongs to user {found.uid}, not to {os.geteuid()}"
-    elif found.mode & 0o077:
-        problem = f"has mode {found.mode:o}, others may enter"
-    else:
-        return
-    raise UsageError(
-        f"{layout.directory} {problem}",
-        where=str(layout.directory),
-        remedy="if it is yours: chmod 700; else choose another output folder",
-    )

@@ -1,7 +1,8 @@
-"""One coordinator per run: an flock on the run directory's lock file, which says in JSON who holds it."""
+"""One coordinator per OUT, and per state directory: an flock on a lock file, which says in JSON who holds it."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -9,10 +10,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from batchctl.errors import BatchctlError, RunLockedError
+from batchctl.errors import BatchctlError, RunLockedError, StorageError, UsageError
 from batchctl.files import Disk
 from batchctl.store.creation import make_run_directory
 from batchctl.store.layout import RunLayout
+
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
+_OTHER_FOLDER = "choose a folder on a local disk, or mount this one with locks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +39,43 @@ def this_process() -> Holder:
 
 @contextmanager
 def held_lock(disk: Disk, layout: RunLayout, *, holder: Holder) -> Iterator[None]:
-    """Hold the run's lock, creating its directory where there is none; `RunLockedError` names who has it."""
+    """Hold OUT's lock, creating the run directory where there is none; `RunLockedError` names who has it, UsageError
+    where the file system gives a lock to two."""
+    make_run_directory(disk, layout.at(None))
+    with _held(disk, layout.lock, place=layout.out, holder=holder):
+        yield
+
+
+@contextmanager
+def held_state(disk: Disk, layout: RunLayout, *, holder: Holder) -> Iterator[None]:
+    """Hold the state directory's lock as well, as `held_lock` does; nothing to do where there is none."""
+    if layout.state is None:
+        yield
+        return
     make_run_directory(disk, layout)
-    lock = disk.lock(layout.lock)
+    with _held(disk, layout.state_lock, place=layout.state, holder=holder):
+        yield
+
+
+@contextmanager
+def _held(disk: Disk, path: Path, *, place: Path, holder: Holder) -> Iterator[None]:
+    try:
+        lock = disk.lock(path)
+    except StorageError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_LOCKS:
+            what = f"the file system of {place} has no locks: {error.__cause__.strerror}"
+            raise UsageError(what, where=str(path), remedy=_OTHER_FOLDER) from error
+        raise
     if lock is None:
-        other = lock_holder(disk, layout)
+        other = _holder(disk, path)
         who = f"process {other.pid} on {other.host}" if other else "another process"
         raise RunLockedError(
-            f"{layout.out} is held by {who}",
-            where=str(layout.lock),
+            f"{place} is held by {who}",
+            where=str(path),
             remedy="wait for it, stop it, or choose another output folder",
         )
     try:
+        _check_exclusive(disk, path, place=place)
         lock.write(json.dumps(asdict(holder)).encode("ascii") + b"\n")
         yield
         lock.write(b"")  # free: a name left behind would mislead
@@ -54,10 +83,29 @@ def held_lock(disk: Disk, layout: RunLayout, *, holder: Holder) -> Iterator[None
         lock.release()
 
 
-def lock_holder(disk: Disk, layout: RunLayout) -> Holder | None:
-    """Who says to hold the lock; hearsay, for messages. None where nobody does."""
+def _check_exclusive(disk: Disk, path: Path, *, place: Path) -> None:
+    """Where this process gets the lock twice, so does everybody."""
     try:
-        said = json.loads(disk.read(layout.lock))
+        second = disk.lock(path)
+    except StorageError:  # refused in other words: not given
+        return
+    if second is not None:
+        second.release()
+        raise UsageError(
+            f"the file system of {place} gives one lock to two: nothing would keep two coordinators apart",
+            where=str(path),
+            remedy=_OTHER_FOLDER,
+        )
+
+
+def lock_holder(disk: Disk, layout: RunLayout) -> Holder | None:
+    """Who says to hold OUT's lock; hearsay, for messages. None where nobody does."""
+    return _holder(disk, layout.lock)
+
+
+def _holder(disk: Disk, path: Path) -> Holder | None:
+    try:
+        said = json.loads(disk.read(path))
         return Holder(int(said["pid"]), str(said["host"]), str(said["boot_id"]))
     except (BatchctlError, ValueError, KeyError, TypeError):
         return None

@@ -93,7 +93,7 @@ def digests_of(disk: Disk, layout: RunLayout, *, scored: Scored) -> tuple[str, .
     by no power cut. FilesChangedError where one is no longer what was staged."""
     folder = layout.stage / scored.staged
     digests = []
-    folders = {layout.stage, layout.directory}
+    folders = {layout.stage, layout.home}
     for file in scored.files:
         if not _is_staged(disk, folder, file):
             raise _left_behind(scored.lease, file.path)

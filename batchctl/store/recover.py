@@ -197,8 +197,8 @@ def make_durable(
     if rows:
         rows.datasync()
     log.datasync()
-    disk.sync_dir(layout.directory)
-    disk.sync_dir(layout.out)
+    for folder in (*layout.folders, layout.out):
+        disk.sync_dir(folder)
 
 
 def settle_files(disk: Disk, layout: RunLayout, *, found: Replay) -> None:

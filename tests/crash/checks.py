@@ -50,8 +50,16 @@ def results_of(out: Path, batchctl: str) -> Results:
         name = path.relative_to(out).as_posix()
         if path.is_file() and not name.startswith(STATE + "/") and name != RESULT:
             published[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    summary = json.loads((out / STATE / "summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((run_directory(out) / "summary.json").read_text(encoding="utf-8"))
     return Results((out / RESULT).read_bytes(), published, quarantined(out, batchctl), summary["items_succeeded"])
+
+
+def run_directory(out: Path) -> Path:
+    """Where what the run knows lies: elsewhere, if OUT says so."""
+    try:
+        return Path(json.loads((out / STATE / "state.json").read_bytes())["document"]["directory"])
+    except FileNotFoundError:
+        return out / STATE
 
 
 def quarantined(out: Path, batchctl: str) -> tuple[tuple[object, ...], ...]:
@@ -124,10 +132,9 @@ def _orphans(run_id: str, problems: list[str]) -> int:
 def _leftovers(out: Path, problems: list[str]) -> int:
     """Files that belong to a run under way only. Empty folders may stay."""
     left = []
-    for name in ("stage", "spill", "parts"):
-        folder = out / STATE / name
+    for folder in (out / STATE / "stage", run_directory(out) / "spill", out / STATE / "parts"):
         if folder.is_dir():
-            left += [path.relative_to(out).as_posix() for path in sorted(folder.rglob("*"))]
+            left += [path.relative_to(folder.parent).as_posix() for path in sorted(folder.rglob("*"))]
     left += [path.relative_to(out).as_posix() for path in out.rglob("*") if path.suffix in (".partial", ".tmp")]
     if left:
         problems.append(f"left behind: {left[:10]}{' ...' if len(left) > 10 else ''}")
@@ -151,7 +158,7 @@ def run_id_of(out: Path) -> str:
     """The run's id, "" before there is one."""
     for name in ("job.json", "status.json"):
         try:
-            found = json.loads((out / STATE / name).read_text(encoding="utf-8"))
+            found = json.loads((run_directory(out) / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         run_id = _find(found, "run_id")

@@ -22,6 +22,14 @@ def test_thirty_random_kills_lose_nothing_and_leave_nothing(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_a_run_directory_elsewhere_is_found_again(tmp_path: Path) -> None:
+    found = campaign(kills=6, seed=6, workers=2, batchctl=beside_python(), work=tmp_path, job_name="state")
+    assert found["violations"] == [], render(found)
+    assert found["kills"] == 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("job", ["parquet", "appending"])
 def test_every_file_of_the_script_is_there_once_and_whole(job: str, tmp_path: Path) -> None:
     found = campaign(kills=12, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, job_name=job)

@@ -169,8 +169,16 @@ class Out:
     path: Path
 
     @property
-    def run_directory(self) -> Path:
+    def home(self) -> Path:
+        """OUT's part of the run directory: all of it, unless there is a state directory."""
         return self.path / ".batchctl"
+
+    @property
+    def run_directory(self) -> Path:
+        try:
+            return Path(json.loads((self.home / "state.json").read_bytes())["document"]["directory"])
+        except FileNotFoundError:
+            return self.home
 
     @property
     def predictions(self) -> bytes:
@@ -206,8 +214,8 @@ class Out:
 
     def leftovers(self) -> list[str]:
         """What is left in stage and spill, which a run that has ended leaves empty."""
-        folders = [self.run_directory / name for name in ("stage", "spill")]
-        return sorted(str(path.relative_to(self.path)) for folder in folders for path in folder.rglob("*"))
+        folders = [self.home / "stage", self.run_directory / "spill"]
+        return sorted(str(path) for folder in folders for path in folder.rglob("*"))
 
     def picture(self, *, beside: Iterable[str] = ()) -> dict[str, tuple[int, bytes]]:
         """(mtime_ns, bytes) of every file of the run but those named, to see that nothing was touched."""

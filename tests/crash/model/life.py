@@ -15,6 +15,7 @@ from batchctl.store.ledger import Ledger
 from batchctl.store.recover import Recovered, recover
 from batchctl.store.reopen import reopen_finished
 from batchctl.store.replay import read_records
+from batchctl.store.state_directory import find, settle
 from batchctl.store.verify import verify
 from tests.crash.model.workload import (
     BOUNDS,
@@ -70,10 +71,12 @@ class Life:
 
     def run(self, *, thorough: bool) -> Result:
         """To the end of the job. Raises whatever the store raises."""
+        self.promise(settle(self.disk, self.layout) == self.layout, "the run lies elsewhere")
         state = run_state(self.disk, self.layout)
         if state in {RunState.ABSENT, RunState.HALF_CREATED}:
             self.promise(not self.acked.committed, "the run vanished")
             create_run(self.disk, self.layout, job_document=JOB, plan_chunks=[PLAN])
+        self.promise(find(self.disk, self.layout.at(None)) == self.layout, "the way to the state directory is lost")
         self.promise(read_document(self.disk, self.layout.job) == JOB, "job.json is another one")
         self.promise(self.disk.read(self.layout.plan) == PLAN, "the plan is another one")
         if self.acked.old:
@@ -226,7 +229,7 @@ class Life:
             found = verify(self.disk, self.layout, run_id=RUN_ID, bounds=BOUNDS)
             self.promise(found.sound and found.finished and not found.open_items, f"verify: {found.problems}")
         view = {name: self.disk.files[ino].view for name, ino in self.disk.names.items() if ino != DIR}
-        run_directory, final = f"{self.layout.directory}/", str(self.layout.final)
+        own, final = tuple(f"{folder}/" for folder in self.layout.folders), str(self.layout.final)
         leftover = [
             name
             for name in view
@@ -239,16 +242,16 @@ class Life:
         rows = view.pop(final, b"")
         if self.scenario.order == "completion":
             rows = b"".join(sorted(rows.splitlines(keepends=True)))
-        published = sorted((name, data) for name, data in view.items() if not name.startswith(run_directory))
+        published = sorted((name, data) for name, data in view.items() if not name.startswith(own))
         extents = tuple((e.first, e.items, e.length, e.crc) for e in ledger.extents())
         counts = (ledger.committed, ledger.quarantined, ledger.ok, ledger.failed, ledger.n_rows)
         return Result(rows, tuple(published), counts, tuple(sorted(charges)), extents)
 
     def _survives(self) -> None:
         """Exit 0 was said: a power cut that loses all it can must change nothing that matters."""
-        disk, run_directory = self.disk, f"{self.layout.directory}/"
+        disk, locks = self.disk, {str(self.layout.lock), str(self.layout.state_lock)}
         for name, ino in disk.names.items():
-            if ino == DIR or name in {f"{run_directory}lock"}:
+            if ino == DIR or name in locks:
                 continue
             state = disk.files[ino]
             self.promise(disk.durable_names.get(name) == ino and state.durable == state.view, f"{name} is not durable")

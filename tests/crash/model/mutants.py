@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from batchctl import files
 from batchctl.errors import StorageError
 from batchctl.store import (
     assemble,
     checkpoint_log,
     commit,
     creation,
+    documents,
     finish,
     frames,
     ledger,
@@ -20,7 +23,9 @@ from batchctl.store import (
     payloads,
     publish,
     recover,
+    state_directory,
 )
+from batchctl.store import layout as layouts
 from batchctl.store.frames import FrameType
 from tests.doubles import disk as modelled
 
@@ -247,6 +252,13 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "retry: torn REOPEN not cut": lambda: [(finish, "cut_tail", lambda file, *, good_end: 0)],
     "retry: old rows looked for where they were committed": lambda: [(ledger.Ledger, "place", nothing)],
     "retry: not all that is reopened is written": lambda: [(recover, "pack_reopened", half_a_reopening)],
+    "state.json not synced": lambda: [within(creation, "write_pointer", *SYNC_FILE, nothing)],
+    "state.json: its name not synced": lambda: [within(creation, "write_pointer", *SYNC_DIR, nothing)],
+    "state directory: its name not synced": lambda: [(creation, "make_dirs", all_but_the_state_directory)],
+    "job.json before state.json": lambda: [
+        (creation, "write_pointer", nothing),
+        (creation, "write_document", job_before_pointer),
+    ],
     "finished run not synced when opened": lambda: [("life", "open_finished", open_without_sync)],
 }
 
@@ -260,6 +272,18 @@ def within_life(name: str, target: Any, attribute: str, replacement: Any) -> Pat
 
 def half_a_reopening(reopened: Any) -> bytes:
     return payloads.pack_reopened(type(reopened)(reopened.generation, reopened.ranges[:1]))
+
+
+def all_but_the_state_directory(disk: Any, path: Any) -> None:
+    if not str(path).startswith("/state"):
+        files.make_dirs(disk, path)
+
+
+def job_before_pointer(disk: Any, path: Any, *, document: Any) -> None:
+    documents.write_document(disk, path, document=document)
+    if str(path).startswith("/state"):
+        layout = layouts.RunLayout(Path("/data/job/out"), state=path.parent)
+        state_directory.write_pointer(disk, layout, run_id=document["run_id"])
 
 
 def open_without_sync(*args: Any, **kwargs: Any) -> Any:

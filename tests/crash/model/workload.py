@@ -47,11 +47,13 @@ class Scenario:
     group: int = 3
     columns: bytes = COLUMNS
     on_collision: OnCollision = OnCollision.FAIL
+    state: bool = False  # a state directory, on another disk as far as anybody can tell
     retry: str = ""  # "finished": once the run is; "open": before its end, when all is concluded
 
     @cached_property
     def layout(self) -> RunLayout:
-        return RunLayout(Path("/data/job/out"), "p.csv", rows=self.rows)
+        state = Path("/state/of/job") if self.state else None
+        return RunLayout(Path("/data/job/out"), "p.csv", rows=self.rows, state=state)
 
 
 SCENARIOS = (
@@ -59,6 +61,7 @@ SCENARIOS = (
     Scenario("in order", sequence=(0, 1, 2, 3, 4, 5), group=1),
     Scenario("order of completion", order=Order.COMPLETION, group=2, columns=b""),
     Scenario("no rows", rows=False, group=2, columns=b""),
+    Scenario("a state directory", group=4, state=True),
     Scenario("one file of many", on_collision=OnCollision.APPEND),
     Scenario("the last file wins", rows=False, columns=b"", on_collision=OnCollision.LAST),
     Scenario("retry of a finished run", retry="finished"),

@@ -186,7 +186,7 @@ def test_check(
     code: int,
     said: list[str],
 ) -> None:
-    monkeypatch.setattr(cmd_check, "check_job", lambda spec: report)
+    monkeypatch.setattr(cmd_check, "check_job", lambda _spec, **_given: report)
     assert main(["check", "score.py", *argv]) == code
     out = capsys.readouterr().out
     for words in said:

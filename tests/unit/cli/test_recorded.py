@@ -49,6 +49,16 @@ def test_paths_typed_now_are_meant_from_here(tmp_path: Path, monkeypatch: pytest
         assert (found.model, found.python) == expected
 
 
+def test_out_says_where_the_state_is_unless_it_is_typed_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    begun = request("s.py", "in", "-o", "out", "--state-dir", "begun", "--hint", "earlier", "--accept-storage")
+    found = vars(recorded_job(begun, {}, out="out"))
+    assert "state_dir" not in found
+    assert (found["hint"], found["accept_storage"]) == ("earlier", True)
+    found = vars(recorded_job(begun, {"state_dir": "moved", "hint": "other"}, out="out"))
+    assert (found["state_dir"], found["hint"]) == (f"{tmp_path}/moved", f"{tmp_path}/other")
+
+
 def test_inputs_become_absolute() -> None:
     found = recorded_job(request("s.py", "-o", "out", "in", "/a/*.png", "@list", "-"), {}, out="out")
     assert found.inputs == ["/work/in", "/a/*.png", "@/work/list", "-"]

@@ -196,6 +196,17 @@ def test_the_service_runs_the_very_job(typed: Typed) -> None:
     assert "my\\x20job.timer" not in printed
 
 
+def test_a_state_directory_may_be_written_to_as_well(typed: Typed) -> None:
+    printed = typed("score.py", "in put", "-o", "out", "--state-dir", "st ate", "--accept-storage")
+    here = str(typed.folder)
+    command = words(value(printed, "ExecStart"))
+    assert command[1:4] == ["run", "--accept-storage", f"--state-dir={here}/st ate"]
+    both = [f"{here}/out", f"{here}/st ate"]
+    assert words(value(printed, "ReadWritePaths"), variables=False) == both
+    assert words(value(printed, "RequiresMountsFor"), variables=False)[-2:] == both
+    assert "-m 700" in printed
+
+
 def test_what_is_printed_is_what_run_understands(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         (typed.folder / "in put" / name).touch()

@@ -184,12 +184,12 @@ def test_a_run_that_never_came_to_be(tmp_path: Path, was_there: bool, kept: bool
     (layout.directory / "lock").touch()
     if kept:
         (layout.out / "mine.txt").touch()
-    remove_unborn(DISK, layout, out_was_there=was_there)
+    remove_unborn(DISK, layout, made=() if was_there else (layout.out,))
     assert os.path.exists(layout.out) is (kept or was_there)
     assert not layout.directory.exists()
 
 
 def test_a_born_one_is_left(tmp_path: Path) -> None:
     layout = created(tmp_path)
-    remove_unborn(DISK, layout, out_was_there=False)
+    remove_unborn(DISK, layout, made=(layout.out,))
     assert layout.job.exists()

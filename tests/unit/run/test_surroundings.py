@@ -105,7 +105,7 @@ def test_a_model_folder_is_staged_file_by_file(tmp_path: Path) -> None:
     (model / "link").symlink_to(model / "deep")
     (model / "dangling").symlink_to("nowhere")
     for _ in range(2):  # a second time over what is there, and what a script left in it
-        stage_model(stage, model)
+        stage_model(stage, model, outside=())
         assert os.listdir(stage) == ["m"]
         assert tree(stage) == {f"m/{name}": str(model / name) for name in ("a.pt", "deep/er/b.pt")} | {
             "m/dangling": str(model / "nowhere"),
@@ -120,8 +120,8 @@ def test_a_model_folder_is_staged_file_by_file(tmp_path: Path) -> None:
 def test_a_model_file_is_staged_in_place_of_what_was(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "new.bin").write_text("w")
-    stage_model(tmp_path / "stage", tmp_path / "old")
-    stage_model(tmp_path / "stage", tmp_path / "new.bin")
+    stage_model(tmp_path / "stage", tmp_path / "old", outside=())
+    stage_model(tmp_path / "stage", tmp_path / "new.bin", outside=())
     assert os.listdir(tmp_path / "stage") == ["new.bin"]
     assert (tmp_path / "stage/new.bin").read_text() == "w"
 
@@ -130,4 +130,4 @@ def test_a_model_that_cannot_be_staged_is_named(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "stage").write_text("in the way")
     with pytest.raises(StorageError, match="cannot stage the model"):
-        stage_model(tmp_path / "stage", tmp_path / "m")
+        stage_model(tmp_path / "stage", tmp_path / "m", outside=())

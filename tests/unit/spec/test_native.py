@@ -58,6 +58,7 @@ schedule = "plan"
 pin = "numa"
 mem_reserve = "1.5G"
 hint = "model"
+state_dir = "state"
 
 [env]
 A = 1
@@ -72,6 +73,7 @@ def test_every_key(folder: Folder) -> None:
     assert spec.dialect is Dialect.NATIVE
     assert (spec.name, spec.script, spec.code) == ("job", folder.root / "code/score.py", folder.root / "code")
     assert (spec.model, spec.python) == (folder.root / "model", "python3.12")
+    assert spec.state_dir == folder.root / "state"
     assert spec.inputs == (str(folder.root / "in"), f"@{folder.root}/list.txt", "/abs/*.png")
     assert (spec.arguments, spec.preload) == (("--level", ""), ("numpy",))
     assert (spec.mini_batch_size, spec.grouping) == (20, Grouping.DIRECTORY)
@@ -89,7 +91,7 @@ def test_every_key(folder: Folder) -> None:
     assert (spec.pin, spec.mem_reserve, spec.hint) == (Pin.NUMA, 3 << 29, folder.root / "model")
     assert spec.environment == {"A": "1", "B": "1.10", "C": "true", "D": "x"}
     assert spec.sources["timeout"] == "batchctl.toml:19 timeout"
-    assert spec.sources["environment.B"] == "batchctl.toml:42 env.B"
+    assert spec.sources["environment.B"] == "batchctl.toml:43 env.B"
     assert set(KEYS) - {"partition_keys", "partition_format"} <= {
         line.split(" ")[0].strip("[]") for line in FULL.splitlines()
     }

@@ -50,6 +50,7 @@ VARIABLES = {
     "BATCHCTL_PIN": "numa",
     "BATCHCTL_MEM_RESERVE": "64MiB",
     "BATCHCTL_HINT": "model",
+    "BATCHCTL_STATE_DIR": "state",
 }
 
 
@@ -99,6 +100,7 @@ FLAG_VALUES: dict[str, object] = {
     "pin": "none",
     "mem_reserve": "2G",
     "hint": "model",
+    "state_dir": "state",
 }
 
 

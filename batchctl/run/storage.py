@@ -1,0 +1,82 @@
+"""Where a run may lie: what the file systems of OUT and of the state directory promise, judged before anything of the
+run is written there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from batchctl.errors import BatchctlError, UsageError
+from batchctl.files import RealDisk
+from batchctl.model.job import JobSpec
+from batchctl.node.mounts import parse_mount_points
+from batchctl.node.storage import Storage, Verdict, storage_of
+from batchctl.store.layout import RunLayout
+from batchctl.store.state_directory import find
+
+_OUT_REMEDY = "score into an OUT on a local disk and copy the result there; --accept-storage goes on all the same"
+_STATE_REMEDY = "name a folder on a local disk with --state-dir; --accept-storage goes on all the same"
+
+
+def out_storage(out: Path, *, accepted: bool) -> tuple[str, ...]:
+    """Warnings about the file system of OUT: a line, or none. UsageError where it is refused, unless `accepted`."""
+    return _judged(out, accepted=accepted, remedy=_OUT_REMEDY)
+
+
+def state_storage(directory: Path | None, *, accepted: bool) -> tuple[str, ...]:
+    """As `out_storage`, for a state directory."""
+    return () if directory is None else _judged(directory, accepted=accepted, remedy=_STATE_REMEDY)
+
+
+def check_apart(layout: RunLayout) -> None:
+    """UsageError where OUT and the state directory lie in one another: files of one would be taken for the other's."""
+    if layout.state is None:
+        return
+    out, state = (Path(os.path.realpath(path)) for path in (layout.out, layout.state))
+    if out.is_relative_to(state) or state.is_relative_to(out):
+        raise UsageError(
+            f"the state directory {layout.state} and the output folder {layout.out} lie in one another",
+            where="--state-dir",
+            remedy="name a folder outside of OUT that does not hold it, or leave --state-dir out",
+        )
+
+
+def where_it_lies(spec: JobSpec, *, accepted: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(problems, warnings) that a run of this spec would meet with its OUT and state directory, a line each; raises
+    nothing, writes nothing."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    state = spec.state_dir
+    try:
+        if spec.out is not None:
+            warnings += out_storage(spec.out, accepted=accepted)
+            layout = RunLayout(spec.out, state=state)
+            check_apart(layout)
+            state = find(RealDisk(), layout).state
+        warnings += state_storage(state, accepted=accepted)
+    except BatchctlError as error:
+        problems.append(problem_text(error))
+    return tuple(problems), tuple(warnings)
+
+
+def problem_text(error: BatchctlError) -> str:
+    """An error as one line among others."""
+    where = "" if error.where in error.message else f"{error.where}: "
+    return ". ".join(part for part in (where + error.message, error.remedy) if part)
+
+
+def _judged(path: Path, *, accepted: bool, remedy: str) -> tuple[str, ...]:
+    found = _look(path)
+    if found.verdict is Verdict.FINE:
+        return ()
+    if found.verdict is Verdict.REFUSED and not accepted:
+        raise UsageError(found.told, where=str(path), remedy=remedy)
+    return (found.told,)
+
+
+def _look(path: Path) -> Storage:
+    try:
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:  # no /proc: statfs is asked
+        text = ""
+    return storage_of(path, parse_mount_points(text))
