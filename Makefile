@@ -5,10 +5,11 @@ BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 STAMP := .venv/.installed
 DEMO_STAMP := .demo/env/.installed
-# kills of `make crash`
+# of `make crash`: the family of faults, how many, from which seed; SET="name=value ..." are the family's own options
+# (SET="job=parquet"), MINUTES bounds the time, RECORD=1 publishes the figures in docs/reliability.json
+FAMILY ?= kill
 N ?= 300
-# what `make crash` runs and kills: mixed, parquet or appending
-JOB ?= mixed
+SEED ?= 1
 # zstd's level in `make binary`: 19 takes one to three minutes, 3 a few seconds for a file a fifth larger
 LEVEL ?= 19
 
@@ -61,9 +62,10 @@ test-binary: venv
 demo: venv $(DEMO_STAMP)
 	$(BIN)/python packaging/demo/demo.py --user-python .demo/env/bin/python
 
-## crash   N=300 random kills of real processes, each resumed to the end (JOB=parquet, appending: scripts' own files)
+## crash   a fault campaign: FAMILY=kill N=300 SEED=1 (docs/reliability.md names the families), RECORD=1 to publish it
 crash: venv
-	$(BIN)/python -m tests.crash.campaign --kills $(N) --job $(JOB)
+	$(BIN)/python -m tests.crash $(FAMILY) -n $(N) --seed $(SEED) $(foreach one,$(SET),--set $(one)) \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(RECORD),--record)
 
 ## bench   overhead against multiprocessing.Pool
 bench: venv

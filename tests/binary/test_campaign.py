@@ -1,6 +1,6 @@
 """kill -9 of real runs of the packaged file at random moments.
 
-The long form: `python -m tests.crash.campaign --kills 500 --batchctl dist/batchctl --python ""`.
+The long form: `python -m tests.crash kill -n 500 --batchctl dist/batchctl --set python=`.
 """
 
 from __future__ import annotations

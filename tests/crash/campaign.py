@@ -1,23 +1,20 @@
-"""Random kill -9 of real processes: `python -m tests.crash.campaign --kills N [--job JOB] [--seed S] [--out FILE]`.
+"""Random kill -9 of real processes: `python -m tests.crash kill -n N [--set job=JOB] [--seed S]`.
 
 One undisturbed run gives the reference. Then rounds: the real command in a fresh OUT, killed at random moments, the
 same command again until it ends by itself; then `checks.judge`. Where the coordinator died the command is typed again
 (and may be killed again); where only the fork server or a worker died the run has to go on by itself. Rounds are made
-until N kills have hit. Exit 1 where anything did not hold; the folders of such rounds are kept and named.
+until N kills have hit. The folders of rounds in which anything did not hold are kept.
 """
 
 from __future__ import annotations
 
-import argparse
 import collections
-import json
 import random
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -163,31 +160,30 @@ def campaign(
     work: Path,
     job_name: str = "mixed",
     python: str = sys.executable,
-    voice: bool = True,
+    voice: Callable[[str], None] = lambda _: None,
+    until: float = float("inf"),
 ) -> dict[str, object]:
-    """Run it; the findings as one JSON-ready object, with `violations` in words. `python`: see make_job."""
+    """Run it; the findings as one JSON-ready object, with `violations` in words. `python`: see make_job. No round is
+    begun after `until` (time.monotonic())."""
     job = JOBS[job_name](work / "job", python=python, seed=seed)
     reference, span = undisturbed(job, batchctl=batchctl, workers=workers, work=work)
-    if voice:
-        print(
-            f"undisturbed: {span:.2f} s, {len(reference.rows)} bytes of rows, {len(reference.published)} files, "
-            f"{len(reference.quarantined)} quarantined",
-            flush=True,
-        )
+    voice(
+        f"undisturbed: {span:.2f} s, {len(reference.rows)} bytes of rows, {len(reference.published)} files, "
+        f"{len(reference.quarantined)} quarantined"
+    )
     setting = Setting(job, batchctl, workers, work, random.Random(seed), reference, span)
     rounds: list[Round] = []
     dealt = dry = 0
-    while dealt < kills and dry < 20:
+    while dealt < kills and dry < 20 and time.monotonic() < until:
         played = play(setting, len(rounds), budget=kills - dealt)
         rounds.append(played)
         dealt += len(played.kills)
         dry = 0 if played.kills else dry + 1
-        if voice:
-            mark = "FAILED" if played.problems else "ok"
-            print(f"round {played.number}: {mark}, {played.seconds:.1f} s, {_told(played.kills)}", flush=True)
-            for problem in played.problems:
-                print(f"    {problem}", flush=True)
-    return _findings(rounds, setting, seed=seed, wanted=kills)
+        mark = "FAILED" if played.problems else "ok"
+        voice(f"round {played.number}: {mark}, {played.seconds:.1f} s, {_told(played.kills)}")
+        for problem in played.problems:
+            voice(f"    {problem}")
+    return _findings(rounds, setting, seed=seed, wanted=kills if dry >= 20 else dealt)
 
 
 def _findings(rounds: list[Round], setting: Setting, *, seed: int, wanted: int) -> dict[str, object]:
@@ -247,40 +243,3 @@ def render(found: dict[str, object]) -> str:
 def beside_python() -> str:
     """The command installed beside this interpreter."""
     return str(Path(sys.executable).parent / "batchctl")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--job", choices=JOBS, default="mixed", help="what is run and killed (default: mixed)")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batchctl", default=beside_python(), help="the executable (default: beside this interpreter)")
-    parser.add_argument("--python", default=sys.executable, help='for the script; "": the executable\'s own')
-    parser.add_argument("--work", type=Path, help="folder to work in, kept (default: a temporary one)")
-    parser.add_argument("--out", type=Path, help="write all findings here as JSON")
-    given = parser.parse_args(arguments)
-    work = given.work or Path(tempfile.mkdtemp(prefix="batchctl-crash-"))
-    work.mkdir(parents=True, exist_ok=True)
-    found = campaign(
-        kills=given.kills,
-        seed=given.seed,
-        workers=given.workers,
-        batchctl=given.batchctl,
-        work=work.resolve(),
-        job_name=given.job,
-        python=given.python,
-    )
-    print("\n" + render(found))
-    if given.out:
-        given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if found["violations"]:
-        print(f"kept: {work}")
-        return 1
-    if given.work is None:
-        shutil.rmtree(work, ignore_errors=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

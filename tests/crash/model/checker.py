@@ -6,6 +6,7 @@ import gc
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ MAX_DEPTH = 4
 CUTS_PER_OPERATION = 14  # sampled fates at each operation of a first life, besides all kept and all lost
 
 
+FAULTY_LATER_LIVES = 0.1
 STRUCK = {"full": {"write"}, "sync": {"sync", "sync_dir"}}  # which operations a fault may strike
 
 
@@ -40,6 +42,7 @@ class Findings:
     by_kind: Counter[str] = field(default_factory=Counter)
     by_depth: Counter[int] = field(default_factory=Counter)
     by_phase: Counter[str] = field(default_factory=Counter)
+    later_faults: Counter[str] = field(default_factory=Counter)  # struck in a life that began with a recovery
     duplicates: int = 0
     violations: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     seconds: float = 0.0
@@ -133,7 +136,7 @@ class Checker:
                 self._strike(disk, fault.kind, operation, ino, piece)
 
         disk.hook = hook
-        self._judge(life, number, story=story, killed_by_fault=fault is not None, depth=0)
+        self._judge(life, number, story=lambda: story, fault=lambda: struck, depth=0)
         if fault is None and life.acked.finished:
             self._crashes_here(life, number, "end", -1, None, story=(*story, "end exit"))
         elif struck and life.acked.finished:
@@ -159,22 +162,37 @@ class Checker:
         found.by_phase[crash.story[1 if len(crash.story) < 3 else -2].split()[0]] += 1
         disk = MemoryDisk(crash.image)
         life = Life(disk, SCENARIOS[crash.scenario], acked=crash.acked, reverse=True)
+        struck = False
+        story = crash.story
         if crash.depth < MAX_DEPTH:
             waiting = len(self.queue)
             chance = 0.1 if waiting < 5_000 else 0.05 if waiting < 20_000 else 0.005
+            kind = self.choose.choice(("full", "sync")) if self.choose.random() < FAULTY_LATER_LIVES else ""
+            passes = int(self.choose.random() * 16)  # operations of that kind before it strikes; half are in recovery
 
             def hook(disk: MemoryDisk, operation: str, ino: int, piece: Piece | None) -> None:
+                nonlocal struck, story, passes
+                if kind and not struck and operation in STRUCK[kind]:
+                    passes -= 1
+                    if passes < 0:
+                        struck = True
+                        story = (*crash.story, f"{life.phase} {kind} at {operation} {disk.operations - 1}")
+                        self.findings.later_faults[kind] += 1
+                        self._strike(disk, kind, operation, ino, piece)
                 likely = chance if life.phase != "recover" else 2 * chance
                 if piece and len(disk.files[ino].ghost) > piece.offset:
                     likely = 5 * chance  # over what was cut: rare, and the most delicate place
                 if self.choose.random() < likely:
-                    story = (*crash.story, f"{life.phase} {operation} {disk.operations - 1}")
-                    self._sample_here(life, crash.scenario, operation, ino, piece, depth=crash.depth + 1, story=story)
+                    told = (*story, f"{life.phase} {operation} {disk.operations - 1}")
+                    self._sample_here(life, crash.scenario, operation, ino, piece, depth=crash.depth + 1, story=told)
 
             disk.hook = hook
-        self._judge(life, crash.scenario, story=crash.story, killed_by_fault=False, depth=crash.depth)
+        self._judge(life, crash.scenario, story=lambda: story, fault=lambda: struck, depth=crash.depth)
 
-    def _judge(self, life: Life, number: int, *, story: tuple[str, ...], killed_by_fault: bool, depth: int) -> None:
+    def _judge(
+        self, life: Life, number: int, *, story: Callable[[], tuple[str, ...]], fault: Callable[[], bool], depth: int
+    ) -> None:
+        """Live it to the end and compare. `story` and `fault` (has one struck?) are asked afterwards."""
         try:
             result = life.run(thorough=depth == 0 or self.findings.states % 16 == 0)
             if self.reference[number] is None:
@@ -187,14 +205,14 @@ class Checker:
                 ]
                 raise Violation(f"differs from the undisturbed run: {names}")
         except StorageError as error:
-            if not killed_by_fault:
-                self._violation(f"{type(error).__name__}: {error}", story)
+            if not fault():
+                self._violation(f"{type(error).__name__}: {error}", story())
                 return
             # the process ends with 74: a kill, after which the next one starts
-            self._queue(Crash(life.disk.image(), life.acked, number, 1, (*story, "exit 74")))
-            self._queue_cuts(life, number, count=2, depth=1, story=(*story, "exit 74, power cut"))
+            self._queue(Crash(life.disk.image(), life.acked, number, depth + 1, (*story(), "exit 74")))
+            self._queue_cuts(life, number, count=2, depth=depth + 1, story=(*story(), "exit 74, power cut"))
         except Exception as error:
-            self._violation(f"{type(error).__name__}: {error}", story)
+            self._violation(f"{type(error).__name__}: {error}", story())
         finally:
             life.disk.hook = None  # no cycles: the collector is off
 

@@ -22,6 +22,7 @@ def test_no_crash_breaks_a_promise_and_every_mutant_does(capsys: pytest.CaptureF
     assert findings.violations == []
     assert findings.states >= STATES
     assert min(findings.by_depth[depth] for depth in (1, 2, 3, 4)) >= 1000
+    assert min(findings.later_faults[kind] for kind in ("full", "sync")) >= 500
     assert [one.name for one in outcome.caught if one.states is None] == []
     assert len(outcome.caught) >= 20
 

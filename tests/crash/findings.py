@@ -1,0 +1,61 @@
+"""What a campaign is asked for and what it found; every family of faults speaks these two records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# What is counted, and in which words it is published. A campaign counts only what it has really done.
+COUNTS: Mapping[str, str] = {
+    "model_states": "modelled crash states, each recovered and driven to the end",
+    "mutants": "deliberately broken variants of the protocol",
+    "mutants_caught": "of them caught",
+    "kills": "random kill -9 of real processes",
+    "rounds": "runs that kills were dealt to, each resumed to the end",
+    "syscall_points": "kills at a system call",
+    "error_points": "ENOSPC or EIO injected at a system call",
+    "power_cuts": "power cuts of a real file system",
+    "torn_tails": "torn tails met after them",
+    "block_errors": "errors of the block device under the file system",
+    "full_disks": "full disks",
+    "oom_kills": "processes killed by the kernel for want of memory",
+    "stops": "workers stopped, hung, busy or forking; drains; clocks set back",
+    "corruptions": "corruptions of a finished or torn run",
+    "fuzz_inputs": "malformed inputs to a reader",
+    "lock_races": "races of coordinators for one run",
+    "lost": "rows or files lost",
+    "duplicated": "rows or files doubled",
+    "unequal": "results that differ from an undisturbed run's",
+}
+HARM = ("lost", "duplicated", "unequal")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`n`: how many kills, points, cuts, ...; 0: every one there is. `until`: time.monotonic() after which no new round
+    is begun. `work`: an existing empty folder. `options`: the family's own, as text."""
+
+    n: int
+    seed: int
+    work: Path
+    batchctl: str
+    until: float = float("inf")
+    options: Mapping[str, str] = field(default_factory=dict)
+    voice: Callable[[str], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class Findings:
+    """`counts`: keys of COUNTS. `violations` in words; empty: everything held. `not_run`: why the family, or a part of
+    it, could not run here. `detail`: JSON-ready, for whoever looks into it."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+    not_run: str = ""
+    detail: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = set(self.counts) - set(COUNTS)
+        if unknown:
+            raise ValueError(f"not among what is counted: {sorted(unknown)}")

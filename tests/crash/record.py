@@ -1,0 +1,159 @@
+"""The published figures: docs/reliability.json, and the tables that are made of it in docs/reliability.md and README.
+
+A column holds the campaigns that ran on one state of store/ and engine/: a change there starts a new one. Its totals
+are the sums of its entries. `python -m tests.crash.record` writes the tables anew; a test compares.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.crash.findings import COUNTS, HARM
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = ROOT / "docs" / "reliability.json"
+PAGES = (ROOT / "docs" / "reliability.md", ROOT / "README.md")
+ROOMS = ("store", "engine")
+_BETWEEN = re.compile(r"(<!-- reliability: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One campaign: which, on which commit, from which seed, by which command, with what result."""
+
+    family: str
+    commit: str
+    seed: int
+    command: str
+    counts: Mapping[str, int]
+    violations: int
+
+
+def code_digest() -> str:
+    """What the figures hold for: the content of store/ and engine/, 12 hex digits of its SHA-256."""
+    digest = hashlib.sha256()
+    for room in ROOMS:
+        for path in sorted((ROOT / "batchctl" / room).rglob("*.py")):
+            digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def commit_of() -> str:
+    """The commit that is checked out, with a `+` where the tree differs from it."""
+    head = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "batchctl"], cwd=ROOT, capture_output=True)
+    return head.stdout.strip() + "+" * (changed.returncode != 0)
+
+
+def machine() -> str:
+    """The machine in one line: cores, memory, kernel, Python."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    kernel = ".".join(platform.release().split(".")[:2])
+    return f"{os.cpu_count()} cpus, {memory:.0f} GiB, Linux {kernel}, CPython {platform.python_version()}"
+
+
+def publish(entry: Entry, *, code: str, machine: str, seconds: int, not_run: str = "") -> None:
+    """Add a campaign to its column and write the tables anew. Campaigns may end at the same time."""
+    with FILE.open("a+", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.seek(0)
+        text = handle.read()
+        found = json.loads(text) if text else {"format": 1, "columns": []}
+        column = next((one for one in found["columns"] if one["code"] == code), None)
+        if column is None:
+            column = {"code": code, "machines": [], "totals": {}, "not_run": {}, "entries": []}
+            found["columns"].insert(0, column)
+        if machine not in column["machines"]:
+            column["machines"].append(machine)
+        told = f"{entry.family} {entry.command.partition(' SET=')[2]}".strip()
+        if not_run:
+            column["not_run"][told] = not_run
+        else:
+            column["not_run"].pop(told, None)
+        if any(entry.counts.values()) or entry.violations:
+            column["entries"].append({**asdict(entry), "seconds": seconds, "machine": machine})
+        column["totals"] = totals(column["entries"])
+        handle.truncate(0)
+        handle.write(json.dumps(found, indent=1) + "\n")
+    write_tables()
+
+
+def totals(entries: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Sums over campaigns; of mutants the largest set, because all campaigns try the same ones."""
+    sums: Counter[str] = Counter()
+    for entry in entries:
+        for name, count in entry["counts"].items():
+            if name.startswith("mutants"):
+                sums[name] = max(sums[name], count)
+            else:
+                sums[name] += count
+    known = {name: sums[name] for name in COUNTS if name in sums}
+    return {**known, "violations": sum(entry["violations"] for entry in entries)}
+
+
+def tables(found: Mapping[str, Any]) -> dict[str, str]:
+    """The tables by name, as Markdown."""
+    columns = found["columns"]
+    return {"figures": _figures(columns), "newest": _newest(columns), "campaigns": _campaigns(columns)}
+
+
+def _figures(columns: Sequence[Mapping[str, Any]]) -> str:
+    heads = [
+        f"`{column['code']}` ({column['entries'][-1]['commit'] if column['entries'] else '-'})" for column in columns
+    ]
+    lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(columns)]
+    for name, words in {**COUNTS, "violations": "promises broken"}.items():
+        cells = [f"{column['totals'][name]:,}" if name in column["totals"] else "not run" for column in columns]
+        if set(cells) != {"not run"}:
+            lines.append(f"| {words} | " + " | ".join(cells) + " |")
+    lines.append("| machine | " + " | ".join("; ".join(column["machines"]) for column in columns) + " |")
+    why = [{f"{family}: {reason}" for family, reason in column["not_run"].items()} for column in columns]
+    if any(why):
+        lines.append("| not run | " + " | ".join("; ".join(sorted(one)) or "-" for one in why) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _newest(columns: Sequence[Mapping[str, Any]]) -> str:
+    """For a reader in a hurry: what was done to the newest code, and what it did to results."""
+    sums = columns[0]["totals"] if columns else {}
+    done = [f"| {words} | {sums[name]:,} |" for name, words in COUNTS.items() if name in sums and name not in HARM]
+    harm = [f"| **{COUNTS[name]}** | **{sums[name]:,}** |" for name in HARM if name in sums]
+    return "\n".join(["| what was done | how often |", "|---|---:|", *done, *harm]) + "\n"
+
+
+def _campaigns(columns: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["| code | commit | command | counts | promises broken | minutes |", "|---|---|---|---|---:|---:|"]
+    for column in columns:
+        for entry in column["entries"]:
+            counts = ", ".join(f"{name} {count:,}" for name, count in entry["counts"].items() if count)
+            cells = (column["code"], entry["commit"], f"`{entry['command']}`", counts, entry["violations"])
+            lines.append("| " + " | ".join(map(str, cells)) + f" | {entry['seconds'] / 60:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def filled(page: str, made: Mapping[str, str]) -> str:
+    """The page with the tables between its marks written anew."""
+    return _BETWEEN.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n{match[3]}", page)
+
+
+def write_tables() -> None:
+    """docs/reliability.md and README from docs/reliability.json."""
+    made = tables(json.loads(FILE.read_text(encoding="utf-8")))
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8"), made), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(write_tables())
