@@ -25,9 +25,11 @@ from tests.crash.model.workload import (
     Scenario,
     fails,
     group_of,
+    in_item_order,
     next_leases,
     score,
     to_reopen,
+    types_of,
 )
 from tests.doubles.disk import DIR, MemoryDisk
 
@@ -99,10 +101,11 @@ class Life:
             self.phase = "drive"
             self._drive(recovered, charges)
         self.phase = "finish"
+        order = self.scenario.order
         try:
-            finish(self.disk, self.layout, committer=recovered.committer, order=self.scenario.order)
+            finish(self.disk, self.layout, committer=recovered.committer, order=order, table=self.scenario.table)
         except NoSpaceError:
-            finish(self.disk, self.layout, committer=recovered.committer, order=self.scenario.order)
+            finish(self.disk, self.layout, committer=recovered.committer, order=order, table=self.scenario.table)
         if self.scenario.retry == "finished" and not recovered.generation:
             return self.run(thorough=thorough)
         return self._end(recovered.ledger, charges, thorough=thorough)
@@ -183,7 +186,8 @@ class Life:
             given_up = [lease for lease, give_up in todo if give_up]
             given_up += [lease for lease in failed if lease.count == 1 and lease.batch == 2 and not generation]
             columns = b"" if committer.columns else self.scenario.columns
-            self._patiently(committer, group_of(scored, failed, given_up, columns=columns))
+            types = types_of(scored, fixed=committer.types) if self.scenario.table else ()
+            self._patiently(committer, group_of(scored, failed, given_up, columns=columns, types=types))
             charges.update(tuple(lease) for lease in failed)
             counted.update((lease.first, lease.count) for lease in failed)
             self.acked = self.acked._replace(
@@ -237,7 +241,9 @@ class Life:
         ]
         self.promise(not leftover, f"left over: {leftover}")
         rows = view.pop(final, b"")
-        if self.scenario.order == "completion":
+        if self.scenario.order == "completion" and self.scenario.table:
+            rows = in_item_order(rows)
+        elif self.scenario.order == "completion":
             rows = b"".join(sorted(rows.splitlines(keepends=True)))
         published = sorted((name, data) for name, data in view.items() if not name.startswith(run_directory))
         extents = tuple((e.first, e.items, e.length, e.crc) for e in ledger.extents())
