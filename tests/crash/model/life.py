@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from batchctl.errors import NoSpaceError
@@ -16,6 +17,7 @@ from batchctl.store.recover import Recovered, recover
 from batchctl.store.reopen import reopen_finished
 from batchctl.store.replay import read_records
 from batchctl.store.verify import verify
+from tests.crash.model.tables import remembered
 from tests.crash.model.workload import (
     BOUNDS,
     JOB,
@@ -101,14 +103,18 @@ class Life:
             self.phase = "drive"
             self._drive(recovered, charges)
         self.phase = "finish"
-        order = self.scenario.order
-        try:
-            finish(self.disk, self.layout, committer=recovered.committer, order=order, table=self.scenario.table)
-        except NoSpaceError:
-            finish(self.disk, self.layout, committer=recovered.committer, order=order, table=self.scenario.table)
+        with remembered() if self.scenario.table else nullcontext():
+            try:
+                self._finish(recovered)
+            except NoSpaceError:
+                self._finish(recovered)
         if self.scenario.retry == "finished" and not recovered.generation:
             return self.run(thorough=thorough)
         return self._end(recovered.ledger, charges, thorough=thorough)
+
+    def _finish(self, recovered: Recovered) -> None:
+        scenario = self.scenario
+        finish(self.disk, self.layout, committer=recovered.committer, order=scenario.order, table=scenario.table)
 
     def _reopen(self, done: Finished) -> None:
         self.phase = "reopen"
