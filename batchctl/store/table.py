@@ -45,7 +45,7 @@ def write_table(rows: WrittenRows, target: AppendFile, *, types: Columns, extent
             for batch in _batches(rows, extents=extents, base=base):
                 groups.add(_fitted(batch, schema))
             groups.end()
-    except (pyarrow.ArrowException, StorageError) as error:
+    except (pyarrow.ArrowException, OSError, StorageError) as error:  # OSError is Arrow's word for a bad message
         if sink.failed is not None:  # whatever pyarrow made of it
             raise sink.failed from None
         if isinstance(error, StorageError):
@@ -60,7 +60,7 @@ def rows_in(file: ReadFile) -> int:
 
     try:
         return int(pyarrow.parquet.ParquetFile(_section_of(file)).metadata.num_rows)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
         raise CorruptionError(f"it is no parquet file: {error}") from error
 
 
