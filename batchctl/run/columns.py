@@ -57,6 +57,7 @@ class ColumnTypes:
         self._fixed = fixed
         self._fix = fix
         self._seen: dict[int, bytes] = {}  # by incarnation
+        self._right: set[bytes] = set()  # what has been found right stays right: what is fixed only becomes more
 
     def seen(self, incarnation: int, header: bytes) -> None:
         """The rows that follow from this worker are blocks of these kinds (`parse_kinds`)."""
@@ -72,8 +73,11 @@ class ColumnTypes:
 
     def problem(self, incarnation: int) -> Failure | None:
         """See Columns."""
+        header = self._seen[incarnation]
+        if header in self._right:
+            return None
         try:
-            kinds = parse_kinds(self._seen[incarnation])
+            kinds = parse_kinds(header)
             found = reduce(unify, kinds, self._fixed or kinds[0])
         except DriftError as error:
             return Failure(FailureKind.FAILED, "ColumnsChanged", _drift(error), phase="commit")
@@ -82,6 +86,7 @@ class ColumnTypes:
         if found != self._fixed:
             self._fixed = found
             self._fix(found)
+        self._right.add(header)
         return None
 
 
