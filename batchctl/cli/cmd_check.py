@@ -69,7 +69,7 @@ def render(loaded: Loaded, report: CheckReport | None) -> list[str]:
             version = f", Python {report.python_version}" if report.python_version else ""
             libraries = "".join(
                 f", {name} {printable(found)}"
-                for name, found in (("pandas", report.pandas), ("numpy", report.numpy))
+                for name, found in (("pandas", report.pandas), ("numpy", report.numpy), ("pyarrow", report.pyarrow))
                 if found
             )
             lines.append(

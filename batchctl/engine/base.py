@@ -90,6 +90,7 @@ class ScriptFacts:
     python: str
     pandas: str
     numpy: str
+    pyarrow: str
     missing: tuple[str, ...]  # top-level names that the script (or our scorer) imports and this interpreter lacks
     syntax_error: str  # "line 3: invalid syntax", or ""
     functions: Mapping[str, Arity | None]  # of init, run, shutdown, as far as reading tells; None: not found

@@ -90,6 +90,7 @@ class LocalEngine:
                 python=str(said["python"]),
                 pandas=str(said["pandas"]),
                 numpy=str(said["numpy"]),
+                pyarrow=str(said["pyarrow"]),
                 missing=tuple(str(name) for name in said["missing"]),
                 syntax_error=f"line {error['line']}: {error['message']}" if error else "",
                 functions={str(k): Arity(*v) if v else None for k, v in said["functions"].items()},

@@ -22,7 +22,7 @@ class Job(NamedTuple):
     argv: List[str]
     env: Dict[str, str]
     logging_level: str
-    output_format: str  # azure, csv, jsonl
+    output_format: str  # azure, csv, jsonl, parquet
     output_action: str  # append_row, summary_only
     header: bool  # azure: DataFrames give a header line
     spill: str

@@ -29,6 +29,7 @@ def find_facts(script: str, code: str, scorer: str = SCRIPT) -> Dict[str, Any]:
         "implementation": sys.implementation.name,
         "pandas": _version("pandas"),
         "numpy": _version("numpy"),
+        "pyarrow": _version("pyarrow") or ("" if _origin("pyarrow") is None else "unknown"),
         "missing": [],
         "syntax_error": None,
         "functions": dict.fromkeys(_FUNCTIONS),

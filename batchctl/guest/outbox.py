@@ -77,7 +77,7 @@ class Outbox:
             self._send(frame)
 
     def columns(self, header: bytes) -> None:
-        """The rows that follow have this csv header."""
+        """The rows that follow have this header, or these column types."""
         with self._lock:
             self._flush()
             self._send(wire.encode(wire.COLUMNS, self._epoch, self._incarnation, b"{}", header))

@@ -1,4 +1,4 @@
-"""Results become bytes: one text form per output format, the same under every interpreter and every pandas.
+"""Results become bytes: one form per output format, the same under every interpreter and every pandas.
 
     azure   list: format(element) + "\\n"; DataFrame: to_csv(header=None, index=None, sep=" "), keywords from
             parallel_run_step.settings.json in the code folder laid over. Where a header is asked for, `header` holds
@@ -8,6 +8,8 @@
             `prediction`. None and NaN are empty fields, all else is str(). `header` holds the header line.
     jsonl   one compact JSON object a line. DataFrame: {column: value}; a dict as it is; all else {"prediction": value}.
             null stands for None, NaN, NaT and the infinities, which JSON cannot say (pandas does the same).
+    parquet no text but blocks of Arrow rows (arrow_rows.py), one for each DataFrame or list; columns as in csv.
+            `header` holds a JSON list of the column types of each block of the last rows, those that are alike once.
 
 UTF-8; undecodable bytes in file names travel through as they are (azure, csv) or as JSON escapes (jsonl). A number of
 rows is the number of elements or frame rows, whatever line breaks they hold. pandas and numpy are never imported here:
@@ -29,6 +31,7 @@ from .json_rows import jsonl
 AZURE = "azure"
 CSV = "csv"
 JSONL = "jsonl"
+PARQUET = "parquet"
 SETTINGS_FILE = "parallel_run_step.settings.json"
 # What would send the text elsewhere or make it bytes is not the script's to choose.
 _NOT_OVERRIDABLE = ("path_or_buf", "mode", "encoding", "errors", "compression", "storage_options")
@@ -93,6 +96,7 @@ class Renderer:
         self.header = b""
         self._frame_columns: Optional[List[Any]] = None
         self._options: Dict[str, Any] = {}
+        self._in_blocks = False
         self._names: Any = False  # to_csv's `header` for the header line: True, or other names for the columns
         if output_action == "summary_only":
             self.render: Callable[[Any], bytes] = _nothing
@@ -106,11 +110,16 @@ class Renderer:
             self.render = self._csv
         elif output_format == JSONL:
             self.render = _jsonl
+        elif output_format == PARQUET:
+            self._in_blocks = True
+            self.render = self._blocks_of_one
         else:
-            raise ContractError("output format %r is none of azure, csv, jsonl" % output_format)
+            raise ContractError("output format %r is none of azure, csv, jsonl, parquet" % output_format)
 
     def render_tables(self, tables: Tables) -> bytes:
         """The rows of each, one after the other."""
+        if self._in_blocks:
+            return self._blocks(tables.frames)
         pieces: List[bytes] = []
         header = b""
         for frame in tables.frames:
@@ -178,18 +187,35 @@ class Renderer:
 
     def _csv_dicts(self, rows: Sequence[Any]) -> bytes:
         self._frame_columns = None
-        columns = list(rows[0])
-        known = set(columns)
-        lines = []
-        for row in rows:
-            if not isinstance(row, dict):
-                text = "run() returned a list whose first element is a dict and that also holds a %s"
-                raise ContractError(text % type(row).__name__)
-            if not known.issuperset(row):
-                _refuse_keys(row, known)
-            lines.append(_line([_cell(row.get(name)) for name in columns]))
+        columns = _keys(rows)
+        lines = [_line([_cell(row.get(name)) for name in columns]) for row in rows]
         self.header = _encode(_line([str(name) for name in columns]))
         return _encode("".join(lines))
+
+    def _blocks_of_one(self, result: Any) -> bytes:
+        return self._blocks([result])
+
+    def _blocks(self, results: Sequence[Any]) -> bytes:
+        from .arrow_rows import block, dict_columns, frame_columns  # compiled anew at each start: others do without
+
+        blocks: List[bytes] = []
+        kinds: List[bytes] = []
+        for result in results:
+            if not len(result):
+                continue
+            if not isinstance(result, list):
+                columns = frame_columns(result)
+            elif isinstance(result[0], dict):
+                columns = dict_columns(result, _keys(result))
+            else:
+                columns = {"prediction": result}
+            rows, types = block(columns)
+            blocks.append(rows)
+            if types not in kinds:
+                kinds.append(types)
+        if blocks:
+            self.header = b"[" + b",".join(kinds) + b"]"
+        return b"".join(blocks)
 
 
 def to_csv_overrides(code: str) -> Dict[str, Any]:
@@ -251,6 +277,19 @@ def _line(fields: Sequence[str]) -> str:
             field = '"' + field.replace('"', '""') + '"'
         quoted.append(field)
     return ",".join(quoted) + "\n"
+
+
+def _keys(rows: Sequence[Any]) -> List[Any]:
+    """Of a list of dicts: those of the first one, beyond which no other may go."""
+    columns = list(rows[0])
+    known = set(columns)
+    for row in rows:
+        if not isinstance(row, dict):
+            text = "run() returned a list whose first element is a dict and that also holds a %s"
+            raise ContractError(text % type(row).__name__)
+        if not known.issuperset(row):
+            _refuse_keys(row, known)
+    return columns
 
 
 def _refuse_keys(row: Dict[Any, Any], known: Set[Any]) -> None:

@@ -39,11 +39,12 @@ class OutputAction(StrEnum):
 
 
 class OutputFormat(StrEnum):
-    """How rows become bytes; docs/formats.md fixes the text form of each."""
+    """How rows become bytes; docs/wire.md fixes the form of each."""
 
     AZURE = "azure"
     CSV = "csv"
     JSONL = "jsonl"
+    PARQUET = "parquet"
 
 
 class Order(StrEnum):
@@ -166,3 +167,8 @@ class JobSpec:
     pause_max: float = 3600.0
     sources: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def writes_tables(self) -> bool:
+        """Do rows travel as Arrow's, and is the result made at the finish?"""
+        return self.output_format is OutputFormat.PARQUET and self.output_action is OutputAction.APPEND_ROW

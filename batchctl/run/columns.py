@@ -1,9 +1,13 @@
-"""The columns of a csv run: the first rows fix them; other columns fail their mini-batch instead of shifting cells."""
+"""The columns of a csv or parquet run: the first rows fix them; other columns fail their mini-batch instead of shifting
+cells."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
+from batchctl.model.column_types import Columns as Types
+from batchctl.model.column_types import DriftError, parse_kinds, unify
 from batchctl.model.outcome import Failure, FailureKind
 
 
@@ -42,3 +46,61 @@ class Columns:
 
 def _told(header: bytes) -> str:
     return header.decode(errors="replace").strip()
+
+
+class ColumnTypes:
+    """The same for the columns of a table and their types. The first rows fix the names, and the types of columns that
+    are not all null; others are fixed by the first rows that have a value there. `fixed`: () for nothing yet; `fix` is
+    told whenever more is known."""
+
+    def __init__(self, fixed: Types, *, fix: Callable[[Types], None]) -> None:
+        self._fixed = fixed
+        self._fix = fix
+        self._seen: dict[int, bytes] = {}  # by incarnation
+        self._right: set[bytes] = set()  # what has been found right stays right: what is fixed only becomes more
+
+    def seen(self, incarnation: int, header: bytes) -> None:
+        """The rows that follow from this worker are blocks of these kinds (`parse_kinds`)."""
+        self._seen[incarnation] = header
+
+    def gone(self, incarnation: int) -> None:
+        """See Columns."""
+        self._seen.pop(incarnation, None)
+
+    def concern(self, incarnation: int) -> bool:
+        """See Columns."""
+        return incarnation in self._seen
+
+    def problem(self, incarnation: int) -> Failure | None:
+        """See Columns."""
+        header = self._seen[incarnation]
+        if header in self._right:
+            return None
+        try:
+            kinds = parse_kinds(header)
+            found = reduce(unify, kinds, self._fixed or kinds[0])
+        except DriftError as error:
+            return Failure(FailureKind.FAILED, "ColumnsChanged", _drift(error), phase="commit")
+        except (ValueError, IndexError) as error:
+            return Failure(FailureKind.FAILED, "ContractError", f"column types: {error}", phase="commit")
+        if found != self._fixed:
+            self._fixed = found
+            self._fix(found)
+        self._right.add(header)
+        return None
+
+
+# What to write in frame.astype for some of Arrow's types.
+_DTYPES = {"double": "float64", "float": "float32", "bool": "bool", "string": "str"}
+
+
+def _drift(error: DriftError) -> str:
+    if not error.column:
+        return f"the columns are {error.here}; those of the run are {error.fixed}"
+    dtype = _DTYPES.get(error.fixed, error.fixed if error.fixed.lstrip("u").startswith("int") else "")
+    column = error.column
+    remedy = f"frame.astype({{{column!r}: {dtype!r}}})" if dtype else "frame.astype"
+    return (
+        f"column {column!r} is {error.here} here; earlier rows of the run have fixed it as {error.fixed}. Give it one "
+        f"type in all mini-batches, for example by {remedy}"
+    )

@@ -31,7 +31,7 @@ from batchctl.model.job import JobSpec
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored, Shortage
 from batchctl.model.progress import RunState
-from batchctl.run.columns import Columns
+from batchctl.run.columns import Columns, ColumnTypes
 from batchctl.run.crew import Crew
 from batchctl.run.ending import Conducted, Ending, Phase, excess_so_far, init_error
 from batchctl.run.foreman import Foreman
@@ -64,7 +64,7 @@ class Conductor:
         journal: Journal,
         teller: Teller,
         signals: StopSignals,
-        columns: Columns,
+        columns: Columns | ColumnTypes,
         changed: ChangedInputs | None,
         mask: Callable[[Failure], Failure],
         clock: Callable[[], float],

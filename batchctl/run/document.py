@@ -97,6 +97,7 @@ def parse_document(found: Mapping[str, Any], *, where: str) -> JobDocument:
         raise CorruptionError(f"job.json lacks or garbles {error}", where=where) from error
 
 
-def interpreter_facts(facts: ScriptFacts, interpreter: Interpreter) -> dict[str, str]:
-    """What of the interpreter belongs to a run for good."""
-    return {"path": interpreter.lasting, "python": facts.python, "pandas": facts.pandas, "numpy": facts.numpy}
+def interpreter_facts(facts: ScriptFacts, interpreter: Interpreter, *, writes_tables: bool) -> dict[str, str]:
+    """What of the interpreter belongs to a run for good; pyarrow's version where the rows go through it."""
+    found = {"path": interpreter.lasting, "python": facts.python, "pandas": facts.pandas, "numpy": facts.numpy}
+    return {**found, "pyarrow": facts.pyarrow} if writes_tables else found

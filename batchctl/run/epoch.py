@@ -15,7 +15,7 @@ from batchctl.dispatch.retry import RetryPolicy
 from batchctl.engine.base import Engine
 from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, ResumeRefusedError, StoppedError, StorageError
 from batchctl.files import Disk
-from batchctl.model.job import OutputAction
+from batchctl.model.job import JobSpec, OutputAction
 from batchctl.model.lease import Lease
 from batchctl.model.progress import RunState, Summary
 from batchctl.model.records import Reopening
@@ -28,7 +28,7 @@ from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile
 from batchctl.report.summary import write_summary
-from batchctl.run.columns import Columns
+from batchctl.run.columns import Columns, ColumnTypes
 from batchctl.run.conductor import ChangedInputs, Conductor
 from batchctl.run.ending import Conducted, Verdict, judge_run, summarise_run
 from batchctl.run.engine_job import engine_job, failure_mask
@@ -137,7 +137,7 @@ def run_epoch(
                 journal=journal,
                 teller=teller,
                 signals=signals,
-                columns=Columns(recovered.columns, fix=journal.set_columns),
+                columns=_columns(spec, recovered, journal),
                 changed=changed,
                 mask=failure_mask(mask),
                 clock=clock,
@@ -167,6 +167,12 @@ def run_epoch(
         if recovered.committer.done is None:  # else `finish` has closed it
             recovered.committer.close(clean=clean)
         plan.close()
+
+
+def _columns(spec: JobSpec, recovered: Recovered, journal: Journal) -> Columns | ColumnTypes:
+    if spec.writes_tables:
+        return ColumnTypes(recovered.types, fix=journal.set_types)
+    return Columns(recovered.columns, fix=journal.set_columns)
 
 
 def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: Journal) -> None:
@@ -209,7 +215,8 @@ def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk) -
     spec, deadline = ready.spec, time.monotonic() + ready.spec.pause_max
     while True:
         try:
-            finish(disk, ready.layout, committer=recovered.committer, order=spec.order)
+            committer, table = recovered.committer, spec.writes_tables
+            finish(disk, ready.layout, committer=committer, order=spec.order, table=table)
             return
         except NoSpaceError as error:
             teller.paused(error.message)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from batchctl.errors import NoSpaceError, StoppedError
+from batchctl.model.column_types import Columns
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored
 from batchctl.model.records import Charged, Quarantined
@@ -46,6 +47,7 @@ class Journal:
         self._charged: list[Charged] = []
         self._quarantined: list[Quarantined] = []
         self._columns = b""
+        self._types: Columns = ()
         self._bytes = 0
         self._opened: float | None = None
 
@@ -87,6 +89,10 @@ class Journal:
     def set_columns(self, header: bytes) -> None:
         """The csv header of the run became known."""
         self._columns = header
+
+    def set_types(self, types: Columns) -> None:
+        """The column types of the run became known, or known better."""
+        self._types = types
 
     def due_in(self, now: float) -> float:
         """Seconds until `pump` has something to do by itself."""
@@ -130,6 +136,7 @@ class Journal:
             charged=tuple(self._charged),
             quarantined=tuple(self._quarantined),
             columns=self._columns,
+            types=self._types,
         )
         size = self._bytes
         self._reset()
@@ -166,10 +173,11 @@ class Journal:
     def give_up_pause(self) -> None:
         """Drop the group that waits for space: it counts for nothing and will be run again.
 
-        The header of the run stays: rows that find room later must not be the first thing in their file.
+        The header of the run and its types stay: rows that find room later must not be the first thing in their file.
         """
         if self._retry is not None:
             self._columns = self._columns or self._retry.columns
+            self._types = self._types or self._retry.types
             self._retry = None
 
     def close(self) -> None:

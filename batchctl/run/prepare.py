@@ -31,13 +31,21 @@ def script_problems(facts: ScriptFacts, spec: JobSpec, *, interpreter: Interpret
     if facts.syntax_error:
         what = facts.syntax_error.partition(": ")
         return (f"{script}:{what[0].removeprefix('line ')}: {what[2]} (Python {facts.python}). Mend the script",)
-    problems = []
+    problems = list(table_problems(facts, spec, interpreter=interpreter))
     if facts.missing:
         verb = "takes" if spec.scorer is Scorer.MLFLOW else "imports"
         problems.append(f"{script}: {verb} {', '.join(facts.missing)}, which {_lacking(interpreter, facts)}")
     if not facts.dynamic:
         problems.extend(_contract_problems(facts.functions, script))
     return tuple(problems)
+
+
+def table_problems(facts: ScriptFacts, spec: JobSpec, *, interpreter: Interpreter) -> tuple[str, ...]:
+    """Why rows cannot be made Arrow's in this interpreter, where the output is to be parquet; empty when they can."""
+    if facts.pyarrow or not spec.writes_tables:
+        return ()
+    lacking = _lacking(interpreter, facts)
+    return (f"output_format = parquet takes pyarrow, which {lacking}. Or choose csv or jsonl (--output-format)",)
 
 
 def _lacking(interpreter: Interpreter, facts: ScriptFacts) -> str:
@@ -48,7 +56,7 @@ def _lacking(interpreter: Interpreter, facts: ScriptFacts) -> str:
         )
     return (
         f"{interpreter.path} (Python {facts.python}) does not have. "
-        f"Install there, or name the interpreter that has them with --python"
+        f"Install there (pip install), or name the interpreter that has them with --python"
     )
 
 
@@ -125,7 +133,7 @@ def fingerprint_of(
         model=spec.model,
         environment=spec.environment,
         fields=fixed_part(spec),
-        interpreter=interpreter_facts(facts, interpreter),
+        interpreter=interpreter_facts(facts, interpreter, writes_tables=spec.writes_tables),
         inputs=tuple(_with_digest(given, stdin) for given in inputs),
         skip=(*folders, *own),
         modules_only=spec.dialect is Dialect.SCRIPT,

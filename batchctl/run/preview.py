@@ -13,7 +13,7 @@ from pathlib import Path
 from batchctl.engine.base import ScriptFacts
 from batchctl.engine.interpreter import Interpreter
 from batchctl.engine.registry import ENGINES
-from batchctl.errors import UsageError
+from batchctl.errors import SpecError, UsageError
 from batchctl.files import Disk, RealDisk
 from batchctl.model.job import JobSpec
 from batchctl.model.node import Slot
@@ -21,7 +21,7 @@ from batchctl.node.render import cpulist, disk_lines
 from batchctl.plan.summary import added_files, summarise
 from batchctl.run.existing import Existing, read_existing
 from batchctl.run.masking import masked_errors
-from batchctl.run.prepare import fingerprint_of, input_request, plan_inputs, script_problems
+from batchctl.run.prepare import fingerprint_of, input_request, plan_inputs, script_problems, table_problems
 from batchctl.run.ready import open_plan
 from batchctl.run.request import RunOptions, interpreter_for, layout_for
 from batchctl.run.schedule import told_schedule
@@ -40,6 +40,7 @@ class CheckReport:
     python_version: str
     pandas: str
     numpy: str
+    pyarrow: str
     missing: tuple[str, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
@@ -79,17 +80,27 @@ def check_job(spec: JobSpec, *, accept_storage: bool = False) -> CheckReport:
         interpreter = interpreter_for(spec)
         facts = _facts(spec, interpreter)
     except UsageError as error:
-        return CheckReport(spec.python or "", "", "", "", "", (), (*problems, problem_text(error)), notes)
+        return CheckReport(spec.python or "", "", "", "", "", "", (), (*problems, problem_text(error)), notes)
     problems = (*problems, *script_problems(facts, spec, interpreter=interpreter))
     if facts.dynamic:
         notes = (*notes, "the script may get its functions from elsewhere: what reading cannot tell, a run will")
     return CheckReport(
-        interpreter.shown, interpreter.reason, facts.python, facts.pandas, facts.numpy, facts.missing, problems, notes
+        interpreter.shown,
+        interpreter.reason,
+        facts.python,
+        facts.pandas,
+        facts.numpy,
+        facts.pyarrow,
+        facts.missing,
+        problems,
+        notes,
     )
 
 
 def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     """List the inputs, form the mini-batches, size the node, and compare with what is in OUT, if that is given."""
+    if spec.writes_tables:
+        _refuse_without_arrow(spec)
     image = plan_inputs(spec, stdin=options.stdin, preview=True)
     disk = RealDisk()
     problems, lies = where_it_lies(spec, accepted=options.accept_storage)
@@ -144,6 +155,13 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
             *staffing.notes,
         ),
     )
+
+
+def _refuse_without_arrow(spec: JobSpec) -> None:
+    interpreter = interpreter_for(spec)
+    problems = table_problems(_facts(spec, interpreter), spec, interpreter=interpreter)
+    if problems:
+        raise SpecError(problems, where=str(spec.script))
 
 
 def _told(slot: Slot) -> str:

@@ -131,12 +131,12 @@ SETTINGS: tuple[Setting, ...] = (
         field="output_format", key="output_format", parse=values.choice(OutputFormat), flag="--output-format",
         metavar="FORMAT", default=OutputFormat.CSV,
         by_dialect={Dialect.AZURE: OutputFormat.AZURE, Dialect.MLFLOW: OutputFormat.AZURE},
-        help="azure, csv or jsonl",
+        help="azure, csv, jsonl or parquet (needs pyarrow beside the script)",
     ),
     Setting(
         field="output_file_name", key="output_file_name", parse=values.file_name, flag="--output-file-name",
         metavar="NAME", azure="output_file_name", default="predictions.csv",
-        help="name of the result in OUT (default: predictions.csv, or .jsonl by format)",
+        help="name of the result in OUT (default: predictions.csv, .jsonl or .parquet by format)",
     ),
     Setting(
         field="header", key="header", parse=values.switch, flag="--header", switch=True, default=False,

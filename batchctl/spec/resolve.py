@@ -228,8 +228,8 @@ def _defaults(draft: Draft, located: Located) -> None:
     if "inputs" not in draft.values:
         draft.put("inputs", Value((), "default", Rank.DEFAULT))
     named, written = draft.values["output_file_name"], draft.values["output_format"]
-    if named.rank is Rank.DEFAULT and written.value is OutputFormat.JSONL:
-        value = Value("predictions.jsonl", "default (from output_format)", Rank.DEFAULT)
+    if named.rank is Rank.DEFAULT and written.value in (OutputFormat.JSONL, OutputFormat.PARQUET):
+        value = Value(f"predictions.{written.value}", "default (from output_format)", Rank.DEFAULT)
         draft.put("output_file_name", value)
 
 
@@ -249,7 +249,7 @@ def _output_checks(draft: Draft) -> None:
         draft.notes.append(f"{escaped(name.source)}: {what}")
     header, written = draft.values["header"], draft.values["output_format"]
     if header.rank is not Rank.DEFAULT and written.value is not OutputFormat.AZURE:
-        what = "not used: csv always begins with a header, jsonl needs none"
+        what = "not used: csv always begins with a header, jsonl and parquet need none"
         draft.notes.append(f"{escaped(header.source)}: {what}")
     direct, rule = draft.values["own_files"], draft.values["on_collision"]
     if direct.value is OwnFiles.DIRECT and rule.value is not OnCollision.FAIL:

@@ -16,6 +16,7 @@ from itertools import pairwise
 
 from batchctl.errors import BatchctlError, NoSpaceError, StorageError
 from batchctl.files import Disk
+from batchctl.model.column_types import Columns, pack_columns, refines
 from batchctl.model.job import OnCollision
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored
@@ -48,13 +49,15 @@ class ProtocolError(BatchctlError):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What is committed together. `columns`: the header, where it became known (csv; may be repeated)."""
+    """What is committed together. `columns`: the header, where it became known (csv; may be repeated). `types`: the
+    column types of a table, where they became known, or known better (may be repeated)."""
 
     claims: Sequence[Lease] = ()
     scored: Sequence[Scored] = ()
     charged: Sequence[Charged] = ()
     quarantined: Sequence[Quarantined] = ()
     columns: bytes = b""
+    types: Columns = ()
 
 
 class Committer:
@@ -69,6 +72,7 @@ class Committer:
         rows: RowsFile | None,
         ledger: Ledger,
         columns: bytes,
+        types: Columns,
         published: Names,
         parts: Parts,
         on_collision: OnCollision,
@@ -85,6 +89,7 @@ class Committer:
         self._good = (log.mark(), rows.size if rows else 0)
         self.ledger = ledger
         self.columns = columns
+        self.types = types
         self.parts = parts
         self.on_collision = on_collision
         self.done = done
@@ -113,7 +118,7 @@ class Committer:
         except FilesRefusedError as error:
             self._clear_refused(group, error.lease)
             raise
-        if group.claims and not (group.scored or group.charged or group.quarantined or group.columns):
+        if group.claims and not (group.scored or group.charged or group.quarantined or group.columns or group.types):
             self.note_claims(group.claims)
             return ()
         self._good = (self._log.mark(), self.rows_size)
@@ -169,6 +174,8 @@ class Committer:
         self._refuse_if_over()
         if group.columns and group.columns != self.columns and (self.columns or self.rows_size):
             raise ProtocolError("the rows have a header already, and it is another one")
+        if group.types and not refines(self.types, group.types):
+            raise ProtocolError("the column types of the run are fixed otherwise")
         for lease in _concluded_twice(group, self.ledger):
             raise ProtocolError(f"{lease} is concluded already")
         for one in group.scored:
@@ -222,6 +229,8 @@ class Committer:
         header = group.columns if not self.columns else b""
         committed = self._write_rows(group, header=header)
         frames: list[tuple[FrameType, bytes]] = [(FrameType.COLUMNS, header)] if header else []
+        if group.types and group.types != self.types:
+            frames.append((FrameType.TYPES, pack_columns(group.types)))
         if any(one.files for one in group.scored):
             self._publish(group, committed=committed, frames=frames)
             frames = []
@@ -270,6 +279,7 @@ class Committer:
             # From here the files go to their places whatever happens: a full disk takes no rows or frames back.
             self._good = (self._log.mark(), self.rows_size)
             self.columns = self.columns or group.columns
+            self.types = group.types or self.types
             for publication in publications:
                 lease = Lease(*publication.committed[:4])
                 self._waiting[lease] = publication
@@ -292,6 +302,7 @@ class Committer:
         for record in group.quarantined:
             self.ledger.quarantine(record.lease)
         self.columns = self.columns or header
+        self.types = group.types or self.types
         for one in group.scored:
             self._waiting.pop(one.lease, None)
             if one.spill:

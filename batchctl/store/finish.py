@@ -3,12 +3,14 @@
 [assemble the script's files] -> copy in order -> sync -> DONE, sync -> rename, sync folder -> remove what is left over
 
 After a retry the copy takes the rows of the old final file and the new ones, and replaces the old file by the rename.
+Where rows are tables the copy is a parquet file that is made of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageError
@@ -20,12 +22,13 @@ from batchctl.store.commit import Committer, ProtocolError
 from batchctl.store.extents import damaged
 from batchctl.store.frames import Frame
 from batchctl.store.layout import RunLayout
-from batchctl.store.ledger import Ledger
+from batchctl.store.ledger import Extent, Ledger
 from batchctl.store.payloads import Arrangement, Done
 from batchctl.store.publish import digest_of
 from batchctl.store.recover import cut_tail, make_durable
 from batchctl.store.replay import LogRecords, Replay, replay
 from batchctl.store.rows import WrittenRows
+from batchctl.store.table import write_table
 
 _LARGE = 256 << 10  # from here the kernel copies; below, slices are gathered
 _WINDOW = 4 << 20
@@ -43,8 +46,9 @@ class Finished:
     generation: int  # how often it was reopened
 
 
-def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Done:
-    """Seal the run and bring the final file about; both durable on return, and the committer is closed.
+def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order, table: bool = False) -> Done:
+    """Seal the run and bring the final file about; both durable on return, and the committer is closed. `table`: the
+    rows are blocks, of which a parquet file is to be made.
 
     Every item must be concluded (`ProtocolError`). `NoSpaceError`: nothing is lost, call again when there is room.
     """
@@ -58,7 +62,10 @@ def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order)
         committer.sync_rows()
         if committer.done is None:
             _check_rows(disk, layout, committer=committer)
-        arrangement = _arrange(disk, layout, committer=committer, order=order)
+        if table:
+            arrangement = _make_table(disk, layout, committer=committer, order=order)
+        else:
+            arrangement = _arrange(disk, layout, committer=committer, order=order)
         source = layout.partial if arrangement is Arrangement.AS_COMMITTED else layout.sorting
         size, sha256 = digest_of(disk, source)
         _seal(disk, layout, committer=committer, rows=(committer.ledger.n_rows, size, sha256, arrangement))
@@ -138,10 +145,16 @@ def tidy(disk: Disk, layout: RunLayout) -> None:
 
 def _check_rows(disk: Disk, layout: RunLayout, *, committer: Committer) -> None:
     """What is about to be sealed under a digest is what was committed, mini-batch by mini-batch."""
-    with WrittenRows(disk, layout, sealed=committer.sealed) as rows:
-        for extent in damaged(rows, committer.ledger.extents()):
+    sealed = committer.sealed
+    extents: Iterable[Extent] = committer.ledger.extents()
+    if sealed and sealed.is_table:  # the file answers for all its rows together
+        extents = (extent for extent in extents if extent.offset >= sealed.end)
+        if digest_of(disk, layout.final) != (sealed.size, sealed.sha256):
+            raise CorruptionError(f"{layout.final} is not the file that was sealed", where=str(layout.final))
+    with WrittenRows(disk, layout, sealed=sealed) as rows:
+        for extent in damaged(rows, extents):
             last = extent.first + extent.items - 1
-            old = committer.sealed is not None and extent.offset < committer.sealed.size
+            old = sealed is not None and extent.offset < sealed.end
             where = layout.final if old else layout.partial
             raise CorruptionError(f"{where}: the rows of items {extent.first} to {last} are damaged", where=str(where))
 
@@ -167,11 +180,37 @@ def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Orde
     pieces = [(0, len(committer.columns)), *(piece for piece in pieces if piece[1])]
     if not committer.sealed and _contiguous(pieces, end=committer.rows_size):
         return Arrangement.AS_COMMITTED
+    with _sorting(disk, layout) as target, WrittenRows(disk, layout, sealed=committer.sealed) as rows:
+        _copy(rows, target, pieces=pieces)
+    return Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
+
+
+def _make_table(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Arrangement:
+    """Make the parquet file, synced, at `layout.sorting`; or find it there, if it is sealed already: another version
+    of pyarrow would not make the same bytes of it."""
+    done, sealed = committer.done, committer.sealed
+    if done and disk.stat(layout.sorting) is not None and digest_of(disk, layout.sorting) == (done.size, done.sha256):
+        return Arrangement(done.arrangement)
+    extents = [extent for extent in committer.ledger.extents() if extent.length]
+    if order is Order.COMPLETION:
+        extents.sort(key=lambda extent: extent.offset)
+    base = sealed.end if sealed else 0
+    try:
+        with _sorting(disk, layout) as target, WrittenRows(disk, layout, sealed=sealed) as rows:
+            write_table(rows, target, types=committer.types, extents=extents, base=base)
+    except CorruptionError as error:
+        raise CorruptionError(f"{layout.partial}: {error.message}", where=str(layout.partial)) from error
+    disk.sync_dir(layout.out)  # so that it is still there when DONE is
+    return Arrangement.TABLE_COMPACTED if order is Order.COMPLETION else Arrangement.TABLE_BY_ITEM
+
+
+@contextmanager
+def _sorting(disk: Disk, layout: RunLayout) -> Iterator[AppendFile]:
+    """A new file at `layout.sorting`, synced at the end; where the disk is full there is none."""
     disk.remove(layout.sorting)
     target = disk.open_append(layout.sorting, create=True)
     try:
-        with WrittenRows(disk, layout, sealed=committer.sealed) as rows:
-            _copy(rows, target, pieces=pieces)
+        yield target
         target.datasync()
     except NoSpaceError:
         target.close()
@@ -179,7 +218,6 @@ def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Orde
         raise
     finally:
         target.close()
-    return Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
 
 
 def _contiguous(pieces: Iterable[tuple[int, int]], *, end: int) -> bool:

@@ -41,6 +41,7 @@ class FrameType(IntEnum):
     REOPEN = 10
     PART = 11
     ASSEMBLED = 12
+    TYPES = 13
 
 
 _TYPES = frozenset(FrameType)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,8 @@ def _told(frame: Frame, payload: bytes) -> Iterator[dict[str, Any]]:
             yield {"boot_id": opened.boot_id, "version": opened.version, "settings": opened.settings}
         case FrameType.COLUMNS:
             yield {"columns": payload.decode("utf-8", "surrogateescape")}
+        case FrameType.TYPES:
+            yield {"types": json.loads(payload)}
         case FrameType.PUBLISH | FrameType.PART:
             publication = unpack_publication(payload, kind=FrameType(frame.kind))
             files = zip(publication.files, publication.digests, strict=True)

@@ -1,4 +1,4 @@
-"""Which items are concluded and where their rows lie: 20 bytes a mini-batch, so that a million costs 20 MB.
+"""Which items are concluded and where their rows lie: 24 bytes a mini-batch, so that a million costs 24 MB.
 
 A mini-batch concluded as a whole sits in arrays, one concluded in parts (isolation) in a small dict. It refuses what
 contradicts it, so no range counts twice; the reader calls that corruption, the writer a bug of ours.
@@ -23,13 +23,15 @@ class ContradictionError(ValueError):
 
 
 class Extent(NamedTuple):
-    """Where the rows of a committed range lie in the rows file."""
+    """Where the rows of a committed range lie in the rows file: bytes. Those in a sealed table, which a retry has
+    reopened: `length` rows from number `offset`, and no CRC."""
 
     first: int
     items: int
     offset: int
     length: int
     crc: int
+    n_rows: int = 0
 
 
 class Ledger:
@@ -40,6 +42,7 @@ class Ledger:
         "_lengths",
         "_offsets",
         "_parts",
+        "_rows",
         "bounds",
         "committed",
         "failed",
@@ -55,6 +58,7 @@ class Ledger:
         self._offsets = array("Q", [_OPEN]) * n
         self._lengths = array("Q", [0]) * n
         self._crcs = array("I", [0]) * n
+        self._rows = array("I", [0]) * n
         self._parts: dict[int, list[Extent]] = {}
         self.committed = 0  # items
         self.quarantined = 0  # items
@@ -73,7 +77,7 @@ class Ledger:
 
     def commit(self, records: Iterable[Committed | tuple[int, ...]]) -> None:
         """Count successful attempts, in the field order of `Committed`; `ContradictionError` for what cannot be."""
-        bounds, offsets, lengths, crcs = self.bounds, self._offsets, self._lengths, self._crcs
+        bounds, offsets, lengths, crcs, rows = self.bounds, self._offsets, self._lengths, self._crcs, self._rows
         mini_batches = len(offsets)
         committed, n_ok, n_failed, all_rows, top = self.committed, self.ok, self.failed, self.n_rows, self.rows_end
         for batch, first, count, _, offset, length, crc, n_rows, ok, failed in records:
@@ -83,8 +87,9 @@ class Ledger:
                 offsets[batch] = offset
                 lengths[batch] = length
                 crcs[batch] = crc
+                rows[batch] = n_rows
             else:
-                self._add_part(batch, Extent(first, count, offset, length, crc))
+                self._add_part(batch, Extent(first, count, offset, length, crc, n_rows))
             committed += count
             n_ok += ok
             n_failed += failed
@@ -120,6 +125,7 @@ class Ledger:
         if (found.first, found.items) != (first, count) or ok + failed != (0 if given_up else count):
             raise ContradictionError(f"mini-batch {batch}: items {first} to {first + count - 1} were not concluded so")
         self._offsets[batch], self._lengths[batch], self._crcs[batch] = _PARTS if left else _OPEN, 0, 0
+        self._rows[batch] = 0
         self._parts.pop(batch, None)
         if left:
             self._parts[batch] = left
@@ -129,9 +135,9 @@ class Ledger:
             self.committed -= count
         self.ok, self.failed, self.n_rows = self.ok - ok, self.failed - failed, self.n_rows - n_rows
 
-    def place(self, *, header: int, size: int, by_offset: bool) -> None:
+    def place(self, *, header: int, size: int, by_offset: bool, counted: bool = False) -> None:
         """The rows were copied to a file of `size` bytes behind a header, without gaps, in item order or in that of
-        their offsets: that is where they lie from now on."""
+        their offsets: that is where they lie from now on. `counted`: to a table of `size` rows."""
         places = [
             (part.offset if by_offset else 0, batch, at)
             for batch, offset in enumerate(self._offsets)
@@ -143,13 +149,17 @@ class Ledger:
         for _, batch, at in places:
             if self._offsets[batch] == _PARTS:
                 part = self._parts[batch][at]
+                if counted:
+                    part = part._replace(length=part.n_rows, crc=0)
                 self._parts[batch][at] = part._replace(offset=end)
                 end += part.length
             else:
+                if counted:
+                    self._lengths[batch], self._crcs[batch] = self._rows[batch], 0
                 self._offsets[batch] = end
                 end += self._lengths[batch]
         if end != size:
-            raise ContradictionError(f"{end} bytes of rows in a file of {size}")
+            raise ContradictionError(f"{end} {'' if counted else 'bytes of '}rows in a file of {size}")
         self.rows_end = size
 
     def concluded(self, lease: Lease) -> bool:
@@ -174,10 +184,11 @@ class Ledger:
     def extents(self) -> Iterator[Extent]:
         """The rows of all committed ranges, in item order."""
         bounds = self.bounds
-        for batch, (offset, length, crc) in enumerate(zip(self._offsets, self._lengths, self._crcs, strict=True)):
+        columns = zip(self._offsets, self._lengths, self._crcs, self._rows, strict=True)
+        for batch, (offset, length, crc, n_rows) in enumerate(columns):
             if offset < _PARTS:
                 first = bounds[batch]
-                yield Extent(first, bounds[batch + 1] - first, offset, length, crc)
+                yield Extent(first, bounds[batch + 1] - first, offset, length, crc, n_rows)
             elif offset == _PARTS:
                 yield from (part for part in self._parts[batch] if part.offset < _PARTS)
 

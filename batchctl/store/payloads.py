@@ -29,6 +29,11 @@ class Arrangement(IntEnum):
     AS_COMMITTED = 1  # renamed: offsets are those of the log
     BY_ITEM = 2  # copied in item order
     COMPACTED = 3  # copied in commit order, dead bytes left out
+    TABLE_BY_ITEM = 4  # made as a parquet file, rows in item order
+    TABLE_COMPACTED = 5  # made as a parquet file, rows in commit order
+
+
+_TABLES = frozenset({Arrangement.TABLE_BY_ITEM, Arrangement.TABLE_COMPACTED})
 
 
 class Done(NamedTuple):
@@ -40,6 +45,16 @@ class Done(NamedTuple):
     size: int
     sha256: bytes
     arrangement: int
+
+    @property
+    def is_table(self) -> bool:
+        """Are old rows found by their number, and vouched for by the file's digest alone?"""
+        return self.arrangement in _TABLES
+
+    @property
+    def end(self) -> int:
+        """Where the rows of a retry go on: behind the bytes of the final file, or behind the number of its rows."""
+        return self.n_rows if self.is_table else self.size
 
 
 class Publication(NamedTuple):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
 from batchctl.handles import AppendFile
+from batchctl.model.column_types import Columns
 from batchctl.model.job import OnCollision
 from batchctl.model.records import Committed, EpochOpened, Record, Reopened, Reopening
 from batchctl.store.checkpoint_log import LogWriter
@@ -37,6 +38,7 @@ class Recovered:
     records: LogRecords
     ledger: Ledger
     columns: bytes
+    types: Columns
     epoch: int
     past: tuple[PastEpoch, ...]
     done: Done | None
@@ -94,7 +96,7 @@ def recover(
             opened = EpochOpened(writer.epoch, boot_id, version, settings)
             told = _open_epoch(writer, opened=opened, found=found, rows_durable=rows_end, reopening=reopening)
         # Only now: had a power cut undone the cut of the log, its tail might still have named these rows.
-        base = found.sealed.size if found.sealed else 0
+        base = found.sealed.end if found.sealed else 0
         cut_rows = cut_tail(rows, good_end=rows_end - base) if rows else 0
     except BaseException:
         log.close()
@@ -108,6 +110,7 @@ def recover(
         rows=RowsFile(disk, rows, spill=layout.spill, base=base) if rows else None,
         ledger=found.ledger,
         columns=found.columns,
+        types=found.types,
         published=found.published,
         parts=found.parts,
         on_collision=on_collision,
@@ -119,6 +122,7 @@ def recover(
         LogRecords(disk, layout, frames=frames, then=told),
         found.ledger,
         found.columns,
+        found.types,
         writer.epoch,
         tuple(found.past),
         found.done,

@@ -47,7 +47,7 @@ def reopen_finished(
         log, run_id=run_id, epoch=last.epoch, sequence=last.sequence + 1, group=last.group + 1, durable=log.size
     )
     try:
-        writer.write([(FrameType.REOPEN, pack_reopened(reopened))], rows_durable=finished.done.size)
+        writer.write([(FrameType.REOPEN, pack_reopened(reopened))], rows_durable=finished.done.end)
         writer.sync()
     finally:
         writer.close()

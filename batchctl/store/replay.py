@@ -13,6 +13,7 @@ from operator import itemgetter
 
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
+from batchctl.model.column_types import Columns, parse_columns, refines
 from batchctl.model.lease import Lease
 from batchctl.model.records import (
     Charged,
@@ -63,6 +64,7 @@ class Replay:
     scan: Scan
     ledger: Ledger
     columns: bytes = b""
+    types: Columns = ()  # of a table, as far as rows have fixed them
     waiting: dict[Lease, Publication] = field(default_factory=dict)
     published: Names = field(default_factory=Names)
     parts: Parts = field(default_factory=Parts)
@@ -78,7 +80,7 @@ class Replay:
     def rows_end(self) -> int:
         """Where the rows end that the log vouches for."""
         waiting = (one.committed.offset + one.committed.length for one in self.waiting.values())
-        base = self.sealed.size if self.sealed else 0
+        base = self.sealed.end if self.sealed else 0
         return max(self.ledger.rows_end, len(self.columns), base, *waiting)
 
     def read(self, frame: Frame, payload: memoryview) -> None:
@@ -126,6 +128,12 @@ class Replay:
             raise ValueError("two headers")
         self.columns = bytes(payload)
 
+    def _types(self, frame: Frame, payload: memoryview) -> None:
+        types = parse_columns(bytes(payload))
+        if not refines(self.types, types):
+            raise ValueError("column types that were fixed otherwise")
+        self.types = types
+
     def _publish(self, frame: Frame, payload: memoryview) -> None:
         publication = unpack_publication(bytes(payload), kind=FrameType(frame.kind))
         lease = Lease(*publication.committed[:4])
@@ -161,9 +169,9 @@ class Replay:
             raise ValueError(f"generation {reopened.generation} after {self.generation}")
         done = self.done
         if done:
-            if done.arrangement in {Arrangement.BY_ITEM, Arrangement.COMPACTED}:
-                by_offset = done.arrangement == Arrangement.COMPACTED
-                self.ledger.place(header=len(self.columns), size=done.size, by_offset=by_offset)
+            if done.arrangement not in {Arrangement.NONE, Arrangement.AS_COMMITTED}:
+                by_offset = done.arrangement in {Arrangement.COMPACTED, Arrangement.TABLE_COMPACTED}
+                self.ledger.place(header=len(self.columns), size=done.end, by_offset=by_offset, counted=done.is_table)
             self.sealed, self.done = done, None
             self._closed, self._claims = True, set()
         for one in reopened.ranges:
@@ -184,6 +192,7 @@ _READERS: dict[FrameType, Callable[[Replay, Frame, memoryview], None]] = {
     FrameType.REOPEN: Replay._reopen,
     FrameType.PART: Replay._publish,
     FrameType.ASSEMBLED: Replay._assembled,
+    FrameType.TYPES: Replay._types,
 }
 
 
@@ -241,7 +250,7 @@ class LogRecords:
         yield from self._then
 
 
-_TOLD = frozenset(FrameType) - {FrameType.COLUMNS, FrameType.PUBLISH, FrameType.DONE}
+_TOLD = frozenset(FrameType) - {FrameType.COLUMNS, FrameType.TYPES, FrameType.PUBLISH, FrameType.DONE}
 
 
 def records_of(kind: FrameType, payload: bytes, *, epoch: int) -> Iterator[Record]:

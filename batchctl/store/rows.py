@@ -1,7 +1,8 @@
 """The rows of a run: written to predictions.csv.partial, header first, then rows in commit order, contiguous.
 
 Where a retry has reopened a finished run, the rows are those of the sealed final file and behind them, as if it were
-one file, those of a new .partial: offsets go on where the final file ends.
+one file, those of a new .partial: offsets go on where the final file ends. Where that is a table they go on at the
+number of its rows, for that is how those are found.
 
 Nothing is durable before `sync` returns; what counts is what the checkpoint log says counts.
 """
@@ -25,7 +26,7 @@ _BLOCK = 1 << 20
 
 
 class RowsFile:
-    """Appends rows; one writer. All offsets and sizes count `base`, the bytes of the sealed file before it."""
+    """Appends rows; one writer. All offsets and sizes count `base`, what the sealed file before it ends at."""
 
     __slots__ = ("_base", "_disk", "_handle", "_spill", "durable")
 
@@ -95,7 +96,7 @@ class WrittenRows:
 
     def __init__(self, disk: Disk, layout: RunLayout, *, sealed: Done | None) -> None:
         """`sealed`: what the final file was sealed as, where a retry has reopened it."""
-        self._base = sealed.size if sealed else 0
+        self._base = sealed.end if sealed else 0
         if sealed and disk.stat(layout.final) is None:  # it stays until its successor takes its place
             raise CorruptionError(f"{layout.final} is gone, its log is not", where=str(layout.final))
         self._files = [disk.open_read(layout.final)] if sealed else []
@@ -108,8 +109,19 @@ class WrittenRows:
             raise
         self.size = self._base + self._files[-1].size
 
+    @property
+    def sealed(self) -> ReadFile:
+        """The final file that a retry has reopened; without one the same as `new`."""
+        return self._files[0]
+
+    @property
+    def new(self) -> ReadFile:
+        """The .partial: what lies at `base` and above."""
+        return self._files[-1]
+
     def locate(self, offset: int) -> tuple[ReadFile, int]:
-        """The file that holds the rows at `offset`, and where in it. No mini-batch's rows lie in both."""
+        """The file that holds the rows at `offset`, and where in it. No mini-batch's rows lie in both. Not for rows of
+        a sealed table, which have no place in bytes."""
         return (self._files[0], offset) if offset < self._base else (self._files[-1], offset - self._base)
 
     def pread(self, offset: int, length: int) -> bytes:

@@ -20,6 +20,7 @@ from batchctl.store.payloads import Arrangement, Done, unpack_publication, unpac
 from batchctl.store.publish import digest_of, home_of
 from batchctl.store.replay import Replay, replay
 from batchctl.store.rows import WrittenRows
+from batchctl.store.table import rows_in
 
 _BLOCK = 1 << 20
 
@@ -108,6 +109,10 @@ def _finished_problems(disk: Disk, layout: RunLayout, *, found: Replay) -> list[
         if digest_of(disk, layout.final) != (done.size, done.sha256):
             problems.append(f"{layout.final}: size or digest is not what was sealed")
         with disk.open_read(layout.final) as rows:
+            if done.is_table:  # its digest answers for the rows; the file has to say how many there are
+                found_rows = rows_in(rows)
+                told = f"{layout.final}: it says {found_rows} rows, {done.n_rows} were sealed"
+                return [*problems, told] if found_rows != done.n_rows else problems
             problems += _row_problems(rows, layout.final, extents=_placed(found, done=done))
     except BatchctlError as error:
         problems.append(error.message)
@@ -152,7 +157,9 @@ def _torn_rows(disk: Disk, layout: RunLayout, *, found: Replay, problems: list[s
             elif found.columns and rows.pread(0, len(found.columns)) != found.columns:
                 problems.append(f"{layout.partial}: does not begin with its header")
             else:
-                problems += _row_problems(rows, layout.partial, extents=found.ledger.extents())
+                counted = sealed.end if sealed and sealed.is_table else 0
+                extents = (extent for extent in found.ledger.extents() if extent.offset >= counted)
+                problems += _row_problems(rows, layout.partial, extents=extents)
             return max(0, rows.size - found.rows_end)
     except BatchctlError as error:
         problems.append(error.message)

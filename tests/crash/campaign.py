@@ -27,6 +27,7 @@ from tests.crash.job import Job, make_job
 from tests.crash.lives import LIMIT_S, POLL_S, Kill, Life, Moment, Setting, Stuck, Target
 from tests.crash.own_files_job import make_appending_job, make_parquet_job
 from tests.crash.state_job import make_state_job
+from tests.crash.table_job import make_table_job
 
 Choice = TypeVar("Choice")
 JOBS: Mapping[str, Callable[..., Job]] = {
@@ -34,6 +35,7 @@ JOBS: Mapping[str, Callable[..., Job]] = {
     "parquet": make_parquet_job,
     "appending": make_appending_job,
     "state": make_state_job,
+    "table": make_table_job,
 }
 NESTED = 4  # kills that may follow the first of a round
 EARLY_EXIT = 4  # before any worker is ready, the loss of one ends the command, as a failed init() does

@@ -14,9 +14,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from tests.crash.targets import carriers
 
-RESULT = "predictions.csv"
+RESULTS = ("predictions.csv", "predictions.parquet")  # a job has one of them
 STATE = ".batchctl"
 _PATIENCE_S = 2.0  # for processes that have just been killed to leave the process table
 
@@ -25,6 +27,7 @@ _PATIENCE_S = 2.0  # for processes that have just been killed to leave the proce
 class Results:
     """What a finished run left: bytes of the rows, digests of all other files in OUT, the items given up on."""
 
+    result: str  # the name of the file with the rows
     rows: bytes
     published: dict[str, str]
     quarantined: tuple[tuple[object, ...], ...]
@@ -45,13 +48,15 @@ class Verdict:
 
 def results_of(out: Path, batchctl: str) -> Results:
     """Read a finished OUT. Raises OSError, ValueError where it is not as a finished one should be."""
+    result = next((name for name in RESULTS if (out / name).exists()), RESULTS[0])
     published = {}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        if path.is_file() and not name.startswith(STATE + "/") and name != RESULT:
+        if path.is_file() and not name.startswith(STATE + "/") and name != result:
             published[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     summary = json.loads((run_directory(out) / "summary.json").read_text(encoding="utf-8"))
-    return Results((out / RESULT).read_bytes(), published, quarantined(out, batchctl), summary["items_succeeded"])
+    rows, given_up = (out / result).read_bytes(), quarantined(out, batchctl)
+    return Results(result, rows, published, given_up, summary["items_succeeded"])
 
 
 def run_directory(out: Path) -> Path:
@@ -90,7 +95,7 @@ def judge(out: Path, reference: Results, *, batchctl: str, run_id: str) -> Verdi
         problems.append(f"the results cannot be read: {type(error).__name__}: {error}")
         return verdict
     if found.rows != reference.rows:
-        _count_rows(found.rows, reference.rows, verdict)
+        _count_rows(found.rows, reference.rows, verdict, result=reference.result)
     if found.published != reference.published:
         verdict.unequal = 1
         names = {*found.published.items()} ^ {*reference.published.items()}
@@ -104,13 +109,14 @@ def judge(out: Path, reference: Results, *, batchctl: str, run_id: str) -> Verdi
     return verdict
 
 
-def _count_rows(found: bytes, wanted: bytes, verdict: Verdict) -> None:
+def _count_rows(found: bytes, wanted: bytes, verdict: Verdict, *, result: str) -> None:
     verdict.unequal = 1
-    have, want = (collections.Counter(map(tuple, _records(data))) for data in (found, wanted))
+    records = _table_records if result.endswith(".parquet") else _records
+    have, want = (collections.Counter(map(tuple, records(data))) for data in (found, wanted))
     verdict.lost = (want - have).total()
     verdict.duplicated = sum(count - 1 for count in have.values() if count > 1)
     verdict.problems.append(
-        f"{RESULT} differs: {len(found)} bytes, not {len(wanted)}; rows lost {verdict.lost}, twice "
+        f"{result} differs: {len(found)} bytes, not {len(wanted)}; rows lost {verdict.lost}, twice "
         f"{verdict.duplicated}, foreign {(have - want).total()}"
     )
 
@@ -118,6 +124,10 @@ def _count_rows(found: bytes, wanted: bytes, verdict: Verdict) -> None:
 def _records(data: bytes) -> list[list[str]]:
     csv.field_size_limit(1 << 30)
     return list(csv.reader(io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")))
+
+
+def _table_records(data: bytes) -> list[list[str]]:
+    return [[repr(row)] for row in pq.read_table(io.BytesIO(data)).to_pylist()]
 
 
 def _orphans(run_id: str, problems: list[str]) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.crash.campaign import beside_python, campaign, render
 from tests.crash.own_files_job import BAD, BATCH, BATCHES, TABLES, name_of
+from tests.crash.table_job import LARGE
 
 
 @pytest.mark.slow
@@ -45,3 +46,17 @@ def test_every_file_of_the_script_is_there_once_and_whole(job: str, tmp_path: Pa
     if job == "appending":
         lines = (out / "results.jsonl").read_text().splitlines()
         assert [json.loads(line)["item"] for line in lines] == good
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_table_has_every_row_once(tmp_path: Path) -> None:
+    found = campaign(kills=12, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, job_name="table")
+    assert found["violations"] == [], render(found)
+    assert found["kills"] == 12
+    rows = pq.read_table(tmp_path / "reference-a" / "predictions.parquet").to_pylist()
+    good = [item for item in range(BATCH * BATCHES) if item not in BAD]
+    assert [(row["item"], row["row"]) for row in rows] == [
+        (name_of(item), at) for item in good for at in range(1 + item % 30)
+    ]
+    assert {row["item"] for row in rows if len(row["data"]) > 10_000} == {name_of(item) for item in LARGE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from batchctl.errors import NoSpaceError
@@ -17,6 +18,7 @@ from batchctl.store.reopen import reopen_finished
 from batchctl.store.replay import read_records
 from batchctl.store.state_directory import find, settle
 from batchctl.store.verify import verify
+from tests.crash.model.tables import remembered
 from tests.crash.model.workload import (
     BOUNDS,
     JOB,
@@ -26,9 +28,11 @@ from tests.crash.model.workload import (
     Scenario,
     fails,
     group_of,
+    in_item_order,
     next_leases,
     score,
     to_reopen,
+    types_of,
 )
 from tests.doubles.disk import DIR, MemoryDisk
 
@@ -102,13 +106,18 @@ class Life:
             self.phase = "drive"
             self._drive(recovered, charges)
         self.phase = "finish"
-        try:
-            finish(self.disk, self.layout, committer=recovered.committer, order=self.scenario.order)
-        except NoSpaceError:
-            finish(self.disk, self.layout, committer=recovered.committer, order=self.scenario.order)
+        with remembered() if self.scenario.table else nullcontext():
+            try:
+                self._finish(recovered)
+            except NoSpaceError:
+                self._finish(recovered)
         if self.scenario.retry == "finished" and not recovered.generation:
             return self.run(thorough=thorough)
         return self._end(recovered.ledger, charges, thorough=thorough)
+
+    def _finish(self, recovered: Recovered) -> None:
+        scenario = self.scenario
+        finish(self.disk, self.layout, committer=recovered.committer, order=scenario.order, table=scenario.table)
 
     def _reopen(self, done: Finished) -> None:
         self.phase = "reopen"
@@ -186,7 +195,8 @@ class Life:
             given_up = [lease for lease, give_up in todo if give_up]
             given_up += [lease for lease in failed if lease.count == 1 and lease.batch == 2 and not generation]
             columns = b"" if committer.columns else self.scenario.columns
-            self._patiently(committer, group_of(scored, failed, given_up, columns=columns))
+            types = types_of(scored, fixed=committer.types) if self.scenario.table else ()
+            self._patiently(committer, group_of(scored, failed, given_up, columns=columns, types=types))
             charges.update(tuple(lease) for lease in failed)
             counted.update((lease.first, lease.count) for lease in failed)
             self.acked = self.acked._replace(
@@ -240,7 +250,9 @@ class Life:
         ]
         self.promise(not leftover, f"left over: {leftover}")
         rows = view.pop(final, b"")
-        if self.scenario.order == "completion":
+        if self.scenario.order == "completion" and self.scenario.table:
+            rows = in_item_order(rows)
+        elif self.scenario.order == "completion":
             rows = b"".join(sorted(rows.splitlines(keepends=True)))
         published = sorted((name, data) for name, data in view.items() if not name.startswith(own))
         extents = tuple((e.first, e.items, e.length, e.crc) for e in ledger.extents())

@@ -10,6 +10,7 @@ from unittest import mock
 
 from batchctl import files
 from batchctl.errors import StorageError
+from batchctl.model.column_types import pack_columns
 from batchctl.store import (
     assemble,
     checkpoint_log,
@@ -116,7 +117,7 @@ def log_not_synced_before_files(self: commit.Committer, announced: Any) -> None:
     self._write_frames(announced, sync=False)
 
 
-def done_after_rename(disk: Any, layout: Any, *, committer: Any, order: Any) -> Any:
+def done_after_rename(disk: Any, layout: Any, *, committer: Any, order: Any, table: bool = False) -> Any:
     sealed: list[Any] = []
     with mock.patch.object(
         commit.Committer, "seal", lambda self, done: sealed.append(done) or setattr(self, "done", done)
@@ -130,10 +131,10 @@ def done_after_rename(disk: Any, layout: Any, *, committer: Any, order: Any) -> 
             close(self, clean=clean)
 
         with mock.patch.object(commit.Committer, "close", close_sealing):
-            return ORIGINAL_FINISH(disk, layout, committer=committer, order=order)
+            return ORIGINAL_FINISH(disk, layout, committer=committer, order=order, table=table)
 
 
-def remove_before_final_is_durable(disk: Any, layout: Any, *, committer: Any, order: Any) -> Any:
+def remove_before_final_is_durable(disk: Any, layout: Any, *, committer: Any, order: Any, table: bool = False) -> Any:
     real = type(disk).sync_dir
 
     def late(self: Any, path: Any) -> None:
@@ -141,27 +142,37 @@ def remove_before_final_is_durable(disk: Any, layout: Any, *, committer: Any, or
             real(self, path)
 
     with mock.patch.object(type(disk), "sync_dir", late):
-        result = ORIGINAL_FINISH(disk, layout, committer=committer, order=order)
+        result = ORIGINAL_FINISH(disk, layout, committer=committer, order=order, table=table)
     disk.sync_dir(layout.out)
     return result
 
 
-def replaced_before_done(disk: Any, layout: Any, *, committer: Any, order: Any) -> Any:
+def replaced_before_done(disk: Any, layout: Any, *, committer: Any, order: Any, table: bool = False) -> Any:
     whole = done_after_rename if committer.sealed else ORIGINAL_FINISH
-    return whole(disk, layout, committer=committer, order=order)
+    return whole(disk, layout, committer=committer, order=order, table=table)
 
 
-def old_final_removed_first(disk: Any, layout: Any, *, committer: Any, order: Any) -> Any:
+def old_final_removed_first(disk: Any, layout: Any, *, committer: Any, order: Any, table: bool = False) -> Any:
     if committer.sealed and layout.rows:
         with mock.patch.object(type(disk), "replace", remove_then_rename):
-            return ORIGINAL_FINISH(disk, layout, committer=committer, order=order)
-    return ORIGINAL_FINISH(disk, layout, committer=committer, order=order)
+            return ORIGINAL_FINISH(disk, layout, committer=committer, order=order, table=table)
+    return ORIGINAL_FINISH(disk, layout, committer=committer, order=order, table=table)
 
 
 def remove_then_rename(self: Any, source: Any, target: Any) -> None:
     self.remove(target)
     self.sync_dir(target.parent)
     self.rename_new(source, target)
+
+
+def whatever_is_there(disk: Any, layout: Any, *, committer: Any, order: Any) -> Any:
+    if disk.stat(layout.sorting) is not None:
+        return payloads.Arrangement.TABLE_BY_ITEM
+    return ORIGINAL_MAKE_TABLE(disk, layout, committer=committer, order=order)
+
+
+def without_the_late_type(columns: Any) -> bytes:
+    return pack_columns(tuple((name, "null" if name == "late" else kind) for name, kind in columns))
 
 
 def rows_not_cut(file: Any, *, good_end: int) -> int:
@@ -192,6 +203,7 @@ ORIGINAL_PLACE = publish.place
 ORIGINAL_WRITE = commit.Committer._write
 ORIGINAL_SEAL = commit.Committer.seal
 ORIGINAL_FINISH = finish.finish
+ORIGINAL_MAKE_TABLE = finish._make_table
 ORIGINAL_FRAME_AT = frames.frame_at
 ORIGINAL_CUT_BACK = commit.Committer._cut_back
 
@@ -259,6 +271,10 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
         (creation, "write_pointer", nothing),
         (creation, "write_document", job_before_pointer),
     ],
+    "table: not synced before it is sealed": lambda: [within(finish, "_make_table", *SYNC_FILE, nothing)],
+    "table: one that a crash has cut off is taken": lambda: [(finish, "_make_table", whatever_is_there)],
+    "table: a type that became known later is not written": lambda: [(commit, "pack_columns", without_the_late_type)],
+    "retry: rows of the old table counted in bytes": lambda: [(payloads.Done, "end", property(lambda self: self.size))],
     "finished run not synced when opened": lambda: [("life", "open_finished", open_without_sync)],
 }
 

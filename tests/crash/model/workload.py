@@ -5,13 +5,18 @@ What a lease yields depends on the lease alone, so any number of crashes must en
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, reduce
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
+from batchctl.guest.arrow_rows import block
+from batchctl.model.column_types import Columns, parse_columns, unify
 from batchctl.model.job import OnCollision, Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
@@ -33,6 +38,7 @@ SETTINGS = "{}" + " " * (48 - len('{"boot_id":"b","version":"1","settings":"{}"}
 FAILURE = Failure(FailureKind.FAILED, "ValueError", "no", "Traceback: no")
 NEEDED_ATTEMPTS = {1: 2}  # mini-batch 1 succeeds the second time
 RETRIED = 9  # attempts from here on are a retry's
+LATE = 11  # the item whose row has a value in a column that is null elsewhere
 GUILTY = 6  # the item of mini-batch 2 that never does
 
 
@@ -46,6 +52,7 @@ class Scenario:
     sequence: tuple[int, ...] = (5, 3, 0, 2, 4, 1)
     group: int = 3
     columns: bytes = COLUMNS
+    table: bool = False  # rows are blocks of Arrow's, the result a parquet file
     on_collision: OnCollision = OnCollision.FAIL
     state: bool = False  # a state directory, on another disk as far as anybody can tell
     retry: str = ""  # "finished": once the run is; "open": before its end, when all is concluded
@@ -67,6 +74,8 @@ SCENARIOS = (
     Scenario("retry of a finished run", retry="finished"),
     Scenario("retry, order of completion", order=Order.COMPLETION, group=2, retry="finished"),
     Scenario("retry before the end", sequence=(0, 1, 2, 3, 4, 5), group=2, retry="open"),
+    Scenario("a table", columns=b"", table=True),
+    Scenario("retry of a table", order=Order.COMPLETION, columns=b"", group=2, table=True, retry="finished"),
     Scenario("retry, no rows", rows=False, columns=b"", retry="finished"),
 )
 
@@ -124,6 +133,8 @@ def score(disk: MemoryDisk, scenario: Scenario, *, lease: Lease, epoch: int) -> 
     failed = 1 if lease.batch == 5 and lease.attempt < RETRIED else 0
     if failed:
         rows = rows[: rows.index(b"\n") + 1]
+    if scenario.table:
+        rows = block_of(lease.first, lease.count - failed)
     if not scenario.rows:
         rows = b""
     crc, length, spill, staged = zlib.crc32(rows), len(rows), "", ""
@@ -148,6 +159,33 @@ def score(disk: MemoryDisk, scenario: Scenario, *, lease: Lease, epoch: int) -> 
     )
 
 
+@cache
+def block_of(first: int, rows: int) -> bytes:
+    """A column, `late`, is null but in the rows of one mini-batch."""
+    items = range(first, first + rows)
+    late = ["late" if item == LATE else None for item in items]
+    return block({"item": [*items], "tags": [["t"] * (item % 2) for item in items], "late": late})[0]
+
+
+@cache
+def _types_of(rows: bytes) -> Columns:
+    return parse_columns(rows[4 : 4 + int.from_bytes(rows[:4], "little")])
+
+
+def types_of(scored: Sequence[Scored], *, fixed: Columns) -> Columns:
+    """The column types of a table after these."""
+    blocks = [block_of(one.lease.first, one.n_rows) for one in scored]
+    found = [*([fixed] if fixed else []), *map(_types_of, blocks)]
+    return reduce(unify, found) if found else ()
+
+
+@cache
+def in_item_order(table: bytes) -> bytes:
+    """The rows of a parquet file as text, sorted."""
+    rows = pq.read_table(io.BytesIO(table)).to_pylist()
+    return repr(sorted(rows, key=lambda row: row["item"])).encode()
+
+
 def _write(disk: MemoryDisk, path: Path, *, data: bytes) -> None:
     missing = []
     folder = path.parent
@@ -160,10 +198,13 @@ def _write(disk: MemoryDisk, path: Path, *, data: bytes) -> None:
     handle.append(data)
 
 
-def group_of(scored: Sequence[Scored], failed: Sequence[Lease], given_up: Sequence[Lease], *, columns: bytes) -> Group:
+def group_of(
+    scored: Sequence[Scored], failed: Sequence[Lease], given_up: Sequence[Lease], *, columns: bytes, types: Columns
+) -> Group:
     return Group(
         scored=tuple(scored),
         charged=tuple(Charged(lease, FAILURE) for lease in failed),
         quarantined=tuple(Quarantined(lease, FAILURE) for lease in given_up),
         columns=columns if scored else b"",
+        types=types if scored else (),
     )

@@ -33,8 +33,8 @@ PLAN = PlanReport(
     notes=("mind the gap",),
 )  # fmt: skip
 CHECK = CheckReport(
-    interpreter="/venv/bin/python", reason="VIRTUAL_ENV", python_version="3.11.7", pandas="2.2.3", numpy="", missing=(),
-    problems=(), notes=("a note",),
+    interpreter="/venv/bin/python", reason="VIRTUAL_ENV", python_version="3.11.7", pandas="2.2.3", numpy="", pyarrow="",
+    missing=(), problems=(), notes=("a note",),
 )  # fmt: skip
 
 

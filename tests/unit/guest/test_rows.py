@@ -293,5 +293,5 @@ def test_settings_of_somebody_else_change_nothing(tmp_path: Path) -> None:
 
 
 def test_unknown_format() -> None:
-    with pytest.raises(ContractError, match="parquet"):
-        Renderer("parquet", "append_row", NOWHERE)
+    with pytest.raises(ContractError, match="orc"):
+        Renderer("orc", "append_row", NOWHERE)

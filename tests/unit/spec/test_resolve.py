@@ -280,9 +280,13 @@ def test_require_raises_all_problems(folder: Folder) -> None:
 def test_the_format_from_a_flag_names_the_file(folder: Folder) -> None:
     spec = folder.toml(flags={"output_format": "jsonl"}).require()
     assert (spec.output_format, spec.output_file_name) == (OutputFormat.JSONL, "predictions.jsonl")
+    spec = folder.toml(flags={"output_format": "parquet"}).require()
+    assert (spec.output_file_name, spec.writes_tables) == ("predictions.parquet", True)
+    spec = folder.toml(flags={"output_format": "parquet", "output_action": "summary_only"}).require()
+    assert not spec.writes_tables
 
 
-@pytest.mark.parametrize(("form", "noted"), [("azure", False), ("csv", True), ("jsonl", True)])
+@pytest.mark.parametrize(("form", "noted"), [("azure", False), ("csv", True), ("jsonl", True), ("parquet", True)])
 def test_header_without_the_azure_format_is_noted(folder: Folder, form: str, noted: bool) -> None:
     loaded = folder.toml(flags={"output_format": form, "header": False})
     assert any(note.startswith("--no-header: not used") for note in loaded.notes) is noted

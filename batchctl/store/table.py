@@ -1,0 +1,264 @@
+"""The parquet file of a run: made at the finish, of blocks and, after a retry, of the rows of the old file.
+
+Its bytes depend on the rows and their order only, not on how mini-batches were divided or who was killed when: rows are
+dealt into quanta by their number, and a row group is closed by the quantum that fills it. No more than a row group and
+what it is made of is held at a time. Of the host only this module imports pyarrow, when there is a file to be made or
+looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from batchctl.errors import CorruptionError, StorageError
+from batchctl.handles import AppendFile, ReadFile
+from batchctl.model.column_types import Columns, Type
+from batchctl.store.blocks import Section, Window, streams
+from batchctl.store.ledger import Extent
+from batchctl.store.rows import WrittenRows
+
+if TYPE_CHECKING:
+    import pyarrow
+
+QUANTUM = 256  # rows: row groups end at multiples of it
+GROUP_BYTES = 64 << 20
+GROUP_ROWS = 1 << 20
+_BATCH = 16 << 10  # rows of an old file that are read at a time
+_PARAMETERS = re.compile(r"(\w+)[\[(]([^\])]*)[\])]")
+_UNITS = {"s", "ms", "us", "ns"}
+
+
+def write_table(rows: WrittenRows, target: AppendFile, *, types: Columns, extents: Iterable[Extent], base: int) -> None:
+    """Write the parquet file of these rows, in this order; not durable. `base`: offsets below it are numbers of rows in
+    the old file. `CorruptionError` for rows that are not what the log says; what `target` raises is passed on."""
+    import pyarrow
+    import pyarrow.parquet
+
+    sink = _Sink(target)
+    try:
+        schema = schema_of(types)
+        with pyarrow.parquet.ParquetWriter(sink, schema, compression="snappy", version="2.6") as writer:
+            groups = _RowGroups(writer, schema)
+            for batch in _batches(rows, extents=extents, base=base):
+                groups.add(_fitted(batch, schema))
+            groups.end()
+    except (pyarrow.ArrowException, OSError, StorageError) as error:  # OSError is Arrow's word for a bad message
+        if sink.failed is not None:  # whatever pyarrow made of it
+            raise sink.failed from None
+        if isinstance(error, StorageError):
+            raise
+        raise CorruptionError(f"the rows cannot be made a table: {error}") from error
+
+
+def rows_in(file: ReadFile) -> int:
+    """Rows that a parquet file says it has; `CorruptionError` where it is none."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return int(pyarrow.parquet.ParquetFile(_section_of(file)).metadata.num_rows)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise CorruptionError(f"it is no parquet file: {error}") from error
+
+
+def schema_of(types: Columns) -> pyarrow.Schema:
+    """Arrow's schema of these columns."""
+    import pyarrow
+
+    return pyarrow.schema([pyarrow.field(name, _type_of(kind)) for name, kind in types])
+
+
+def _type_of(kind: Type) -> pyarrow.DataType:
+    import pyarrow
+
+    if not isinstance(kind, str):
+        if kind[0] == "list":
+            return pyarrow.list_(_type_of(kind[1]))
+        return pyarrow.struct([pyarrow.field(name, _type_of(below)) for name, below in kind[1]])
+    found = _PARAMETERS.fullmatch(kind)
+    if found is None:
+        return pyarrow.type_for_alias(kind)
+    name, (first, _, second) = found[1], found[2].partition(", ")
+    if name == "timestamp" and first in _UNITS:
+        return pyarrow.timestamp(first, second.removeprefix("tz=") or None)
+    if name in {"decimal128", "decimal256"}:
+        return getattr(pyarrow, name)(int(first), int(second))
+    if name == "fixed_size_binary":
+        return pyarrow.binary(int(first))
+    return pyarrow.type_for_alias(kind)  # time32[ms], date32[day], duration[ns]
+
+
+def _fitted(batch: pyarrow.RecordBatch, schema: pyarrow.Schema) -> pyarrow.RecordBatch:
+    import pyarrow
+
+    if batch.schema.names != schema.names:
+        raise CorruptionError(f"a block has the columns {', '.join(batch.schema.names)}")
+    arrays = [
+        array if array.type.equals(field.type) else array.cast(field.type)
+        for array, field in zip(batch.columns, schema, strict=True)
+    ]
+    return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _batches(rows: WrittenRows, *, extents: Iterable[Extent], base: int) -> Iterator[pyarrow.RecordBatch]:
+    old: _OldTable | None = None
+    window = Window(rows.new)
+    for extent in extents:
+        count = 0
+        if extent.offset < base:
+            old = old or _OldTable(rows.sealed)
+            found = old.rows(extent.offset, extent.length)
+        else:
+            found = _block_batches(window, offset=extent.offset - base, length=extent.length)
+        for batch in found:
+            count += batch.num_rows
+            yield batch
+        if count != extent.n_rows:
+            last = extent.first + extent.items - 1
+            raise CorruptionError(f"items {extent.first} to {last} have {count} rows, the log says {extent.n_rows}")
+
+
+def _block_batches(window: Window, *, offset: int, length: int) -> Iterator[pyarrow.RecordBatch]:
+    import pyarrow
+
+    for stream in streams(window, offset=offset, length=length):
+        with pyarrow.ipc.open_stream(stream) as reader:
+            yield from reader
+
+
+class _OldTable:
+    """Rows of a parquet file by their number; cheap where they are asked for in order."""
+
+    def __init__(self, file: ReadFile) -> None:
+        import pyarrow.parquet
+
+        self._file = pyarrow.parquet.ParquetFile(_section_of(file), pre_buffer=False)
+        metadata = self._file.metadata
+        self._starts = [0]
+        for group in range(metadata.num_row_groups):
+            self._starts.append(self._starts[-1] + metadata.row_group(group).num_rows)
+        self._coming: Iterator[pyarrow.RecordBatch] = iter(())
+        self._batch: pyarrow.RecordBatch | None = None
+        self._first = self._end = 0  # numbers of the batch's first row, and of the first one of the next row group
+
+    def rows(self, first: int, count: int) -> Iterator[pyarrow.RecordBatch]:
+        while count:
+            batch = self._batch_with(first)
+            piece = batch.slice(first - self._first, count)
+            yield piece
+            first, count = first + piece.num_rows, count - piece.num_rows
+
+    def _batch_with(self, row: int) -> pyarrow.RecordBatch:
+        if self._batch is None or not self._first <= row < self._end:
+            group = bisect_right(self._starts, row) - 1
+            if group + 1 >= len(self._starts):
+                raise CorruptionError(f"the old file has no row {row}")
+            self._first, self._end = self._starts[group : group + 2]
+            self._coming = self._file.iter_batches(batch_size=_BATCH, row_groups=[group], use_threads=False)
+            self._batch = next(self._coming)
+        while row >= self._first + self._batch.num_rows:
+            self._first += self._batch.num_rows
+            self._batch = next(self._coming)
+        return self._batch
+
+
+class _RowGroups:
+    """Deals rows into row groups."""
+
+    def __init__(self, writer: Any, schema: pyarrow.Schema) -> None:
+        self._writer = writer
+        self._schema = schema
+        self._quantum: list[pyarrow.RecordBatch] = []
+        self._in_quantum = 0
+        self._group: list[pyarrow.RecordBatch] = []
+        self._rows = self._bytes = 0
+
+    def add(self, batch: pyarrow.RecordBatch) -> None:
+        at = 0
+        while at < batch.num_rows:
+            piece = batch.slice(at, QUANTUM - self._in_quantum)
+            self._quantum.append(piece)
+            self._in_quantum += piece.num_rows
+            at += piece.num_rows
+            if self._in_quantum == QUANTUM:
+                self._close_quantum()
+
+    def end(self) -> None:
+        if self._quantum:
+            self._close_quantum()
+        if self._group:
+            self._write()
+
+    def _close_quantum(self) -> None:
+        import pyarrow
+
+        batches = self._combined(self._quantum) if len(self._quantum) > 1 else self._quantum
+        self._group += batches
+        self._rows += self._in_quantum
+        # As the batch would be written, for that does not depend on what it was cut out of; nbytes does.
+        self._bytes += sum(pyarrow.ipc.get_record_batch_size(batch) for batch in batches)
+        self._quantum, self._in_quantum = [], 0
+        if self._bytes >= GROUP_BYTES or self._rows >= GROUP_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        import pyarrow
+
+        table = pyarrow.Table.from_batches(self._combined(self._group), self._schema)
+        self._group, self._rows, self._bytes = [], 0, 0
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+    def _combined(self, batches: list[pyarrow.RecordBatch]) -> list[pyarrow.RecordBatch]:
+        import pyarrow
+
+        found: list[pyarrow.RecordBatch] = (
+            pyarrow.Table.from_batches(batches, self._schema).combine_chunks().to_batches()
+        )
+        return found
+
+
+class _Sink:
+    """An append file as a file of Python's. `failed`: what it raised first; after that it takes nothing."""
+
+    closed = False
+    mode = "wb"
+
+    def __init__(self, target: AppendFile) -> None:
+        self._target = target
+        self.failed: StorageError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.failed is not None:
+            raise self.failed
+        view = bytes(data)
+        try:
+            self._target.append(view)
+        except StorageError as error:
+            self.failed = error
+            raise
+        return len(view)
+
+    def tell(self) -> int:
+        return self._target.size
+
+    def flush(self) -> None:
+        """What is durable is decided by whoever made the file."""
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """The file is somebody else's."""
+
+
+def _section_of(file: ReadFile) -> Section:
+    return Section(Window(file), 0, file.size)

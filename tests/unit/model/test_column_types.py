@@ -1,0 +1,84 @@
+"""Column types: what goes together, what does not, and how it is told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from batchctl.model.column_types import (
+    DriftError,
+    pack_columns,
+    parse_columns,
+    parse_kinds,
+    refines,
+    told,
+    unify,
+)
+
+
+def columns(**types: Any) -> Any:
+    return parse_columns(json.dumps([[name, kind] for name, kind in types.items()]))
+
+
+STRUCT = ["struct", [["x", "null"], ["y", ["list", "null"]]]]
+OTHER = ["struct", [["x", "int8"], ["y", ["list", "int8"]]]]
+FULLER = ["struct", [["x", "int8"], ["y", ["list", "string"]]]]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "both"),
+    [
+        pytest.param("int64", "int64", "int64", id="equal"),
+        pytest.param("null", "int64", "int64", id="null with any"),
+        pytest.param("null", ["list", "null"], ["list", "null"], id="null with a list"),
+        pytest.param(["list", "null"], ["list", ["list", "int8"]], ["list", ["list", "int8"]], id="an empty list"),
+        pytest.param(STRUCT, FULLER, FULLER, id="within a struct"),
+        pytest.param(STRUCT, "null", STRUCT, id="a struct with null"),
+    ],
+)
+def test_the_more_specific_one(a: Any, b: Any, both: Any) -> None:
+    assert unify(columns(c=a), columns(c=b)) == unify(columns(c=b), columns(c=a)) == columns(c=both)
+    assert refines(columns(c=a), columns(c=both))
+    assert refines((), columns(c=a))
+    assert refines(columns(c=both), columns(c=a)) is (a == both)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "column", "words"),
+    [
+        pytest.param({"c": "int64"}, {"c": "double"}, "c", ("double", "int64"), id="types"),
+        pytest.param({"c": "int64"}, {"c": ["list", "int64"]}, "c", ("list<int64>", "int64"), id="value and list"),
+        pytest.param({"c": STRUCT}, {"c": ["struct", [["x", "null"]]]}, "c", ("struct<x: null>",), id="fields"),
+        pytest.param({"c": FULLER}, {"c": OTHER}, "c.y[]", ("int8", "string"), id="deep"),
+        pytest.param({"a": "null", "b": "null"}, {"b": "null", "a": "null"}, "", ("b, a", "a, b"), id="order"),
+        pytest.param({"a": "null"}, {"b": "null"}, "", ("b", "a"), id="names"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_named(a: Any, b: Any, column: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(DriftError) as caught:
+        unify(columns(**a), columns(**b))
+    assert caught.value.column == column
+    assert (caught.value.here, caught.value.fixed)[: len(words)] == words
+    assert not refines(columns(**a), columns(**b))
+
+
+def test_what_is_packed_is_parsed_again() -> None:
+    found = columns(a="timestamp[ns, tz=UTC]", b=FULLER)
+    assert parse_columns(pack_columns(found)) == found
+    assert parse_kinds(b"[" + pack_columns(found) + b"]") == (found,)
+    assert [told(kind) for _, kind in found] == ["timestamp[ns, tz=UTC]", "struct<x: int8, y: list<string>>"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", "[]", "[[]]", '[["a"]]', '[["a", 1]]', '[["a", ["list"]]]', '[["a", ["map", "a"]]]', "[[1, null]]",
+        '[["a", ["struct", []]]]', '"a"', "[" * 100_000,
+    ],
+)  # fmt: skip
+def test_what_is_no_description_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        parse_columns(text)
+    assert not isinstance(caught.value, DriftError)

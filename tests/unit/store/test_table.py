@@ -1,0 +1,187 @@
+"""The parquet file of a run: types, row groups, what is wrong with blocks, and a finish that is cut off."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from batchctl.errors import CorruptionError, NoSpaceError, StorageError
+from batchctl.files import RealDisk
+from batchctl.guest.arrow_rows import block
+from batchctl.model.column_types import Columns, parse_columns
+from batchctl.model.job import Order
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Scored
+from batchctl.store import finish as finishing
+from batchctl.store import table
+from batchctl.store.commit import Committer, Group, ProtocolError
+from batchctl.store.creation import create_run
+from batchctl.store.finish import finish, open_finished
+from batchctl.store.layout import RunLayout
+from batchctl.store.recover import Recovered, recover
+from batchctl.store.verify import verify
+from tests.doubles.disk import MemoryDisk, Piece
+
+RUN, DISK, BOUNDS = "r", RealDisk(), (0, 2, 4)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> RunLayout:
+    return RunLayout(tmp_path / "out", "p.parquet")
+
+
+def begin(layout: RunLayout, disk: Any = DISK) -> Recovered:
+    return recover(disk, layout, run_id=RUN, bounds=BOUNDS, boot_id="boot", version="0")
+
+
+def fresh(layout: RunLayout, disk: Any = DISK) -> Committer:
+    create_run(disk, layout, job_document={"run_id": RUN}, plan_chunks=[b"plan"])
+    return begin(layout, disk).committer
+
+
+def scored(batch: int, columns: dict[str, Any], *, data: bytes = b"", n_rows: int = 0) -> tuple[Scored, Columns]:
+    made, types = block(columns)
+    rows = data or made
+    lease = Lease(batch, BOUNDS[batch], 2, 1)
+    return Scored(lease, rows, len(rows), zlib.crc32(rows), n_rows or 2, 2, 0, 5), parse_columns(types)
+
+
+def commit(committer: Committer, one: tuple[Scored, Columns]) -> None:
+    committer.commit(Group(scored=[one[0]], types=one[1]))
+
+
+def done(layout: RunLayout, committer: Committer, disk: Any = DISK) -> Any:
+    return finish(disk, layout, committer=committer, order=Order.PLAN, table=True)
+
+
+KINDS = [
+    pa.null(), pa.bool_(), pa.int8(), pa.uint64(), pa.float16(), pa.float32(), pa.float64(), pa.string(), pa.binary(),
+    pa.binary(16), pa.date32(), pa.time32("ms"), pa.time64("us"), pa.time64("ns"), pa.timestamp("ms"),
+    pa.timestamp("ns", "Europe/Berlin"), pa.timestamp("us", "+01:00"), pa.duration("s"), pa.duration("ns"),
+    pa.decimal128(10, 2), pa.decimal256(50, 3), pa.list_(pa.null()), pa.list_(pa.list_(pa.string())),
+    pa.struct([("a", pa.null()), ("b, c", pa.list_(pa.timestamp("ns", "UTC")))]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_type_that_the_guest_tells_is_understood_and_written(kind: pa.DataType, layout: RunLayout) -> None:
+    values = pd.Series([None, None], dtype=pd.ArrowDtype(kind))
+    committer = fresh(layout)
+    one = scored(0, {"x": values})
+    assert table.schema_of(one[1]).field("x").type.equals(kind)
+    commit(committer, one)
+    commit(committer, (scored(1, {"x": [None, None]})[0], one[1]))
+    done(layout, committer)
+    found = pq.read_table(layout.final)
+    assert (found.column("x").null_count, found.schema.field("x").type.equals(kind)) == (4, True)
+
+
+def test_a_run_without_rows_is_a_parquet_file_too(layout: RunLayout) -> None:
+    committer = fresh(layout)
+    committer.commit(
+        Group(scored=[Scored(Lease(batch, BOUNDS[batch], 2, 1), b"", 0, 0, 0, 2, 0, 5) for batch in (0, 1)])
+    )
+    assert done(layout, committer).n_rows == 0
+    assert pq.ParquetFile(layout.final).metadata.num_rows == 0
+    assert verify(DISK, layout, run_id=RUN, bounds=BOUNDS).problems == ()
+
+
+def test_what_is_fixed_stays_fixed_and_is_refined(layout: RunLayout) -> None:
+    committer = fresh(layout)
+    commit(committer, scored(0, {"a": [1, 2], "b": [None, None]}))
+    with pytest.raises(ProtocolError, match="fixed otherwise"):
+        commit(committer, scored(1, {"a": ["x", "y"], "b": [None, None]}))
+    commit(committer, scored(1, {"a": [3, 4], "b": ["x", None]}))
+    committer.close(clean=False)
+    found = begin(layout)
+    assert found.types == (("a", "int64"), ("b", "string"))
+    done(layout, found.committer)
+    assert pq.read_table(layout.final).to_pydict() == {"a": [1, 2, 3, 4], "b": [None, None, "x", None]}
+
+
+def test_row_groups_end_at_the_quantum_that_fills_them(layout: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "GROUP_BYTES", 64 << 10)
+    committer = fresh(layout)
+    for batch in (0, 1):
+        one, types = scored(batch, {"x": [*range(3000)], "y": ["text"] * 3000}, n_rows=3000)
+        commit(committer, (one, types))
+    done(layout, committer)
+    metadata = pq.ParquetFile(layout.final).metadata
+    sizes = [metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)]
+    assert sum(sizes) == 6000
+    assert len(sizes) >= 2
+    assert {size % table.QUANTUM for size in sizes[:-1]} == {0}
+    assert len(set(sizes[:-1])) == 1
+
+
+GOOD = block({"a": [1, 2]})[0]
+BAD: dict[str, tuple[bytes, int, str]] = {
+    "no block": (b"\xff\xff", 2, "longer than its place"),
+    "a length that cannot be": (b"\xff" * 40, 2, "longer than its place"),
+    "cut off": (GOOD[:-20], 2, "longer than its place"),
+    "no stream": (GOOD[:40] + b"?" * (len(GOOD) - 40), 2, "cannot be made a table"),
+    "too few rows": (GOOD, 3, "have 2 rows, the log says 3"),
+    "other columns": (block({"b": [1, 2]})[0], 2, "has the columns b"),
+    "another type": (block({"a": ["x", "y"]})[0], 2, "cannot be made a table"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_rows_that_are_no_table_are_corruption(case: str, layout: RunLayout) -> None:
+    data, n_rows, told = BAD[case]
+    committer = fresh(layout)
+    commit(committer, scored(0, {"a": [1, 2]}))
+    commit(committer, (scored(1, {"a": [1, 2]}, data=data, n_rows=n_rows)[0], parse_columns('[["a","int64"]]')))
+    with pytest.raises(CorruptionError, match=told):
+        done(layout, committer)
+    committer.close(clean=False)
+    assert not layout.final.exists()
+
+
+def test_a_full_disk_leaves_room_and_can_be_tried_again() -> None:
+    layout = RunLayout(Path("/out"), "p.parquet")
+    disk = MemoryDisk()
+    committer = fresh(layout, disk)
+    for batch in (0, 1):
+        commit(committer, scored(batch, {"a": [1, 2]}))
+    full: list[type[StorageError]] = [NoSpaceError, NoSpaceError, StorageError]
+
+    def hook(disk: MemoryDisk, operation: str, ino: int, piece: Piece | None) -> None:
+        if operation == "write" and ino == disk.names.get(str(layout.sorting)) and full:
+            raise full.pop(0)("no")
+
+    disk.hook = hook
+    for kind in tuple(full):
+        with pytest.raises(StorageError) as caught:
+            done(layout, committer, disk)
+        assert type(caught.value) is kind
+        assert (str(layout.sorting) in disk.names) is (kind is StorageError)
+    done(layout, committer, disk)
+    assert verify(disk, layout, run_id=RUN, bounds=BOUNDS).problems == ()
+
+
+def test_a_sealed_table_is_not_made_anew(layout: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    committer = fresh(layout)
+    for batch in (0, 1):
+        commit(committer, scored(batch, {"a": [1, 2]}))
+
+    def killed(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(DISK), "rename_new", killed)
+        with pytest.raises(KeyboardInterrupt):
+            done(layout, committer)
+    committer.close(clean=False)
+    sealed = layout.sorting.read_bytes()
+    with monkeypatch.context() as patched:  # of another version of pyarrow there might be other bytes
+        patched.setattr(finishing, "write_table", killed)
+        done(layout, begin(layout).committer)
+    assert layout.final.read_bytes() == sealed
+    assert open_finished(DISK, layout, run_id=RUN, bounds=BOUNDS, locked=True).done.n_rows == 4
