@@ -28,6 +28,7 @@ class Ready:
     plan_crc: int
     command: tuple[str, ...]
     fingerprint: Fingerprint
+    items_added: int | None = None  # files beside the planned ones, since; None: not looked for
 
 
 def open_plan(layout: RunLayout, crc: int) -> Plan:
