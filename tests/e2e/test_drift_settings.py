@@ -184,9 +184,8 @@ def killed_under(job: Job, *changes: str) -> Drifting:
     """Killed midway by this batchctl, then resumed and stopped before it does anything, by another."""
     drift = drifting(job)
     drift.gate.shut()
-    with job.start(
-        "run", "code/score.py", "in", "-o", "out", *drift.flags, prefix=another_batchctl(*changes)
-    ) as started:
+    words = ("run", "batchctl.toml", "in", "-o", "out", *drift.flags)
+    with job.start(*words, prefix=another_batchctl(*changes)) as started:
         drift.gate.wait_reached(started)
         started.kill()
     drift.gate.open()
