@@ -13,7 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from batchctl.cli import commands as registry
-from batchctl.model.job import OnCollision, Order, OutputAction, OutputFormat, OwnFiles, Pin, Schedule
+from batchctl.model.job import InputCheck, OnCollision, Order, OutputAction, OutputFormat, OwnFiles, Pin, Schedule
 
 
 class Wants(StrEnum):
@@ -87,6 +87,7 @@ VALUES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "order": tuple(map(str, Order)),
         "on_collision": tuple(map(str, OnCollision)),
         "own_files": tuple(map(str, OwnFiles)),
+        "input_check": tuple(map(str, InputCheck)),
         "schedule": tuple(map(str, Schedule)),
         "pin": tuple(map(str, Pin)),
         "logging_level": ("debug", "info", "warning", "error", "critical"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from batchctl.model.events import Event
-from batchctl.model.job import OutputAction, OutputFormat, OwnFiles, Scorer
+from batchctl.model.job import InputCheck, OutputAction, OutputFormat, OwnFiles, Scorer
 from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
 from batchctl.model.progress import WorkerView
@@ -69,6 +69,7 @@ class EngineJob:
     preload: tuple[str, ...] = ()
     header: bool = False
     own_files: OwnFiles = OwnFiles.STAGED
+    input_check: InputCheck = InputCheck.AUTO
     scorer: Scorer = Scorer.SCRIPT  # MLFLOW: `script` is an MLmodel file, and `code` the folder of its model
     chunk_rows: int = 0  # of MLFLOW: rows of a table per predict; 0: all
     log_sink: Callable[[int, int], LogSink] = field(kw_only=True)

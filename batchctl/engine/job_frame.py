@@ -31,4 +31,5 @@ def job_head(job: EngineJob) -> dict[str, Any]:
         "chunk_rows": job.chunk_rows,
         "preload": list(job.preload),
         "timeout": job.timeout,
+        "input_check": str(job.input_check),
     }

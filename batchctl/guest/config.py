@@ -38,6 +38,7 @@ class Job(NamedTuple):
     timeout: float  # informative: the pool keeps the deadline
     scorer: str  # script; or mlflow: `script` is the MLmodel file and `code` its folder, which is not importable
     chunk_rows: int  # of mlflow: rows of a table per predict; 0: all
+    input_check: str  # auto, always, never: are inputs looked at before and after run() (input_check.py)
 
 
 class Fork(NamedTuple):
@@ -85,6 +86,7 @@ def job_of(frame: Frame) -> Job:
             timeout=float(head.get("timeout", 0)),
             scorer=str(head.get("scorer", SCRIPT)),
             chunk_rows=int(head.get("chunk_rows", 0)),
+            input_check=str(head.get("input_check", "auto")),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProtocolError("JOB: %s: %s" % (type(error).__name__, error)) from error

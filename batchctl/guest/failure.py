@@ -18,6 +18,17 @@ class ContractError(Exception):
     """The script does not keep the contract (no `run`, wrong arity, wrong return type); the message says how."""
 
 
+class InputChanged(Exception):
+    """An input file changed while it was scored: the rows may be of neither its old content nor its new."""
+
+    def __init__(self, path: str, told: str, *, others: int = 0) -> None:
+        more = " (and %d more of this mini-batch)" % others if others else ""
+        text = (
+            "input file %r changed while it was scored: %s%s. Where the script itself writes to it: input_check = never"
+        )
+        super().__init__(text % (path, told, more))
+
+
 class FileError(Exception):
     """One input file could not be scored, because of `cause`; it is told as that, with the file named. `said` stands
     for the cause's own message, where that says too much."""
@@ -33,6 +44,8 @@ def describe(error: BaseException) -> Dict[str, str]:
     """{"error", "message", "traceback"} of an exception that was caught."""
     if isinstance(error, ContractError):
         return {"error": "ContractError", "message": cap(str(error), MESSAGE_CAP), "traceback": ""}
+    if isinstance(error, InputChanged):
+        return {"error": "InputChanged", "message": cap(str(error), MESSAGE_CAP), "traceback": ""}
     if isinstance(error, FileError):
         found = describe(error.cause)
         said = error.said or found["message"]

@@ -19,6 +19,7 @@ from .config import Job
 from .context import MiniBatchContext
 from .failure import ContractError, describe, peak_memory
 from .harvest import Harvest, remove_tree
+from .input_check import SHARE, InputCheck
 from .outbox import Outbox
 from .plan_map import PlanMap
 from .rows import Renderer, accept
@@ -55,6 +56,7 @@ class Loop:
         self._header = b""
         self._appends = job.output_action != "summary_only"
         self._plan: Optional[PlanMap] = None
+        self._check = InputCheck(job.input_check, 0)  # until the plan is there
         self._window = 1
         self.stray = False  # set in a child that the script forked and that came back out of run()
 
@@ -110,7 +112,9 @@ class Loop:
         )
         if self._plan is None:
             self._plan = PlanMap(self._job.plan)
+            self._check = InputCheck(self._job.input_check, self._plan.items)
         paths, partition, go_on = self._plan.paths, self._plan.partition, outbox.go_on
+        check = self._check
         # The pool's window as seen from here, forgotten slowly: half of it is sent as soon as it is done.
         self._window = max(len(leases) + outbox.count, self._window - 1)
         half = (self._window + 1) // 2
@@ -125,9 +129,14 @@ class Loop:
             start = clock()
             put(pages.RUN, serial, start)
             try:
-                result = run(items, MiniBatchContext(batch, partition(batch))) if with_context else run(items)
+                held = check.before(items) if check.credit > 0 else None
+                given = list(items) if held is not None else items  # the list is the script's to change
+                result = run(given, MiniBatchContext(batch, partition(batch))) if with_context else run(given)
                 if type(result) is not list:
                     result = accept(result, outbox.note)
+                check.credit += (clock() - start) >> SHARE
+                if held is not None:
+                    check.after(items, held)
                 end = clock()
                 if self.stray:
                     os._exit(0)
@@ -237,6 +246,7 @@ class Loop:
         cannot be deleted this worker must not score another one: raises what deleting raised, after all is said."""
         if self.stray:
             os._exit(1)
+        self._check.credit += run_ns >> SHARE
         fields: Dict[str, Any] = {"serial": lease[0], "lease": list(lease[1:]), "run_ns": run_ns, "phase": phase}
         fields.update(describe(error), peak=peak_memory())
         fields["errno"] = error.errno if isinstance(error, OSError) and phase == "stage" else None

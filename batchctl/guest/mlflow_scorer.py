@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
 from .config import Job
 from .context import MiniBatchContext
 from .failure import FileError
+from .input_check import Seen, look
 from .mlflow_input import Reader
 from .mlflow_output import checked, frame_of, joined, rows_of
 from .rows import Tables
@@ -39,7 +40,8 @@ class MlflowScorer(Scorer):
         settle_in([], [job.script, *job.argv], job.logging_level)
         # Scoring needs no network, so none is used: mlflow would tell its makers that it was imported.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        self._kept: Dict[int, Dict[str, Any]] = {}  # by mini-batch, the oldest failure first
+        # By mini-batch, the oldest failure first: path -> what the file was, its predictions.
+        self._kept: Dict[int, Dict[str, Tuple[Optional[Seen], Any]]] = {}
         self._oddities: Dict[str, str] = {}  # kind: what to tell
         self._folder = job.code
         self._chunk_rows = job.chunk_rows
@@ -53,14 +55,16 @@ class MlflowScorer(Scorer):
 
     def _run(self, mini_batch: List[str], context: MiniBatchContext) -> Tables:
         kept = self._kept.get(context.minibatch_index, {})
+        files = look(mini_batch)
         frames: List[Any] = []
         try:
-            for path in mini_batch:
-                frames.append(kept[path] if path in kept else self._score(path))
+            for path, file in zip(mini_batch, files):
+                before, frame = kept.get(path, (None, None))
+                frames.append(frame if before is not None and before == file else self._score(path))
         except FileError:
             if len(self._kept) >= _MOST_KEPT and context.minibatch_index not in self._kept:
                 del self._kept[next(iter(self._kept))]
-            kept.update(zip(mini_batch, frames))
+            kept.update(zip(mini_batch, zip(files, frames)))
             self._kept[context.minibatch_index] = kept
             raise
         for path in mini_batch:

@@ -83,6 +83,14 @@ class Schedule(StrEnum):
     LARGEST_FIRST = "largest-first"  # by bytes, where sizes are known: the end of a run has no long tail
 
 
+class InputCheck(StrEnum):
+    """Is each input looked at before and after run(), so that one that changes meanwhile fails its attempt?"""
+
+    AUTO = "auto"  # as far as that takes little of the time (guest/input_check.py)
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 class Pin(StrEnum):
     """Which cpus a worker may run on."""
 
@@ -154,6 +162,7 @@ class JobSpec:
     mini_batch_error_threshold: int = -1  # failed mini-batches tolerated; -1: any number
     allowed_failed_percent: float = 100.0  # of all mini-batches, judged at the end only
     isolate: bool = True
+    input_check: InputCheck = InputCheck.AUTO
     mlflow_chunk_rows: int = 10_000  # rows of a table per predict, where there is no script; 0: all
     workers: int | None = None  # None: sized automatically
     threads: int | None = None  # cpus per worker; None: derived

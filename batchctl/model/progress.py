@@ -116,3 +116,4 @@ class Summary:
     reasons: tuple[str, ...] = ()  # sizing, in words
     next_command: str = ""
     held_back: str = ""  # why there were no more workers, where memory, a GPU or throughput did not allow them
+    items_added: int | None = None  # at a resume: files beside the planned ones, no part of the run; None: not looked

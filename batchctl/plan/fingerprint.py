@@ -169,5 +169,6 @@ def differences(old: Fingerprint, new: Fingerprint) -> tuple[str, ...]:
     lines += _environment_lines(old.environment, new.environment)
     lines += _field_lines(old.interpreter, new.interpreter, prefix="interpreter: ")
     if old.inputs != new.inputs:
-        lines.append(display_name(f"inputs: {' '.join(old.inputs)} -> {' '.join(new.inputs)}"))
+        what = display_name(f"inputs: {' '.join(old.inputs)} -> {' '.join(new.inputs)}")
+        lines.append(f"{what} (accepted or not, the planned files are read where they were)")
     return tuple(lines)

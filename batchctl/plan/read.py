@@ -152,7 +152,8 @@ class Plan:
         return self._mapped.mtimes[item]
 
     def changed(self, first: int, count: int) -> list[Change]:
-        """Stat the items (links followed) and compare with the plan's size and mtime_ns; empty: all as planned."""
+        """Stat the items (links followed) and compare with the plan: size and mtime_ns where it holds
+        them, and the change time with that of the listing; empty: all as planned."""
         found = []
         for item, path in enumerate(self.paths(first, count), first):
             try:
@@ -166,16 +167,20 @@ class Plan:
             if not stat.S_ISREG(now.st_mode):
                 found.append(Change(item, ChangeKind.NOT_A_FILE, "no longer a regular file"))
                 continue
-            if not self.sized:
-                # The change time cannot be set: whatever wrote, replaced or touched the file has moved it on.
-                if now.st_ctime_ns > self.listed_ns:
-                    found.append(Change(item, ChangeKind.TOUCHED, "changed after the inputs were listed"))
-                continue
-            size, mtime = self._mapped.sizes[item], self._mapped.mtimes[item]
-            if now.st_size != size:
-                found.append(Change(item, ChangeKind.SIZE, f"size {size} -> {now.st_size}"))
-            elif now.st_mtime_ns != mtime:
-                found.append(Change(item, ChangeKind.MTIME, f"mtime_ns {mtime} -> {now.st_mtime_ns}"))
+            if self.sized:
+                size, mtime = self._mapped.sizes[item], self._mapped.mtimes[item]
+                if now.st_size != size:
+                    found.append(Change(item, ChangeKind.SIZE, f"size {size} -> {now.st_size}"))
+                    continue
+                if now.st_mtime_ns != mtime:
+                    found.append(Change(item, ChangeKind.MTIME, f"mtime_ns {mtime} -> {now.st_mtime_ns}"))
+                    continue
+            # The change time cannot be set: whatever wrote, replaced or touched the file has moved it on.
+            if now.st_ctime_ns > self.listed_ns:
+                told = "changed after the inputs were listed"
+                if self.sized:
+                    told += ", says its change time; size and mtime are as planned"
+                found.append(Change(item, ChangeKind.TOUCHED, told))
         return found
 
     def folder_index(self) -> FolderIndex:

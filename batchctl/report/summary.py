@@ -57,6 +57,12 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     if summary.duration_s > 0 and summary.items_succeeded and summary.epochs == 1:
         # After a resume the duration is that of the last epoch alone and a rate over all items would flatter.
         items += f", {rate_text(summary.items_succeeded / summary.duration_s)}"
+    added = []
+    if summary.items_added:
+        told = (
+            f"{plural(summary.items_added, 'file')} since the run was planned, no part of it (another OUT, or --fresh)"
+        )
+        added.append(("added", told))
     attempts = f"{count_text(summary.attempts)} on {plural(summary.batches, 'mini-batch')}"
     for number, word in (
         (summary.attempts_failed, "failed"),
@@ -68,7 +74,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     ran = plural(summary.workers, "worker")
     if summary.epochs > 1:
         ran += f", resumed {plural(summary.epochs - 1, 'time')}"
-    facts = [("items", items), ("attempts", attempts), ("ran on", ran)]
+    facts = [("items", items), *added, ("attempts", attempts), ("ran on", ran)]
     if summary.held_back:
         facts.append(("", f"no more: {printable(summary.held_back)}"))
     if summary.output:

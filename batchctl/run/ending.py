@@ -103,6 +103,7 @@ def summarise_run(
     reasons: tuple[str, ...],
     held_back: str,
     command: tuple[str, ...],
+    items_added: int | None = None,
 ) -> Summary:
     """The record for the terminal and for summary.json."""
     return Summary(
@@ -129,6 +130,7 @@ def summarise_run(
         notes=(*((verdict.reason,) if verdict.reason else ()), *notes),
         reasons=reasons,
         held_back=held_back,
+        items_added=items_added,
         next_command=next_command(spec, verdict, command),
     )
 

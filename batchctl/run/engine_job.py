@@ -46,6 +46,7 @@ def engine_job(
         output_format=spec.output_format,
         output_action=spec.output_action,
         own_files=spec.own_files,
+        input_check=spec.input_check,
         timeout=spec.timeout,
         init_timeout=spec.init_timeout,
         preload=spec.preload,

@@ -8,19 +8,19 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.retry import RetryPolicy
 from batchctl.engine.base import Engine
-from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, ResumeRefusedError, StoppedError, StorageError
+from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, StoppedError, StorageError
 from batchctl.files import Disk
 from batchctl.model.job import JobSpec, OutputAction
-from batchctl.model.lease import Lease
 from batchctl.model.progress import RunState, Summary
 from batchctl.model.records import Reopening
 from batchctl.node.oom import OomWatch
-from batchctl.plan.read import ChangeKind, Plan
+from batchctl.plan.read import Plan
 from batchctl.processes import child_environment
 from batchctl.report.attempts import AttemptsFile
 from batchctl.report.mask import mask_of
@@ -29,14 +29,14 @@ from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile
 from batchctl.report.summary import write_summary
 from batchctl.run.columns import Columns, ColumnTypes
-from batchctl.run.conductor import ChangedInputs, Conductor
+from batchctl.run.conductor import Conductor
+from batchctl.run.drift import Inputs, inputs_now, other_version
 from batchctl.run.ending import Conducted, Verdict, judge_run, summarise_run
 from batchctl.run.engine_job import engine_job, failure_mask
 from batchctl.run.foreman import Foreman
 from batchctl.run.journal import Journal
 from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan
-from batchctl.run.retrying import reopened_items
 from batchctl.run.roll import Roll
 from batchctl.run.schedule import order_of
 from batchctl.run.signals import StopSignals
@@ -69,13 +69,13 @@ def run_epoch(
     *,
     notifier: Notifier,
     disk: Disk,
-    resumed: bool,
+    said: Inputs | None,
     reopening: Sequence[Reopening] = (),
 ) -> Summary:
-    """Score what is left and finish. `resumed`: inputs are compared with the plan before they are leased again, but for
-    those that a retry has reopened. `reopening`: ranges that a retry of this unfinished run opens again."""
+    """Score what is left and finish. `said`: of a resume, what the user has said of inputs that are not as planned;
+    None where the plan is new. `reopening`: ranges that a retry of this unfinished run opens again."""
     spec, layout = ready.spec, ready.layout
-    notifier.starting("reading the checkpoint log" if resumed else "starting workers")
+    notifier.starting("reading the checkpoint log" if said else "starting workers")
     staffing = staff(spec, layout, ready.fingerprint)
     sizing = staffing.sizing
     plan = open_plan(layout, ready.plan_crc)
@@ -115,6 +115,8 @@ def run_epoch(
     )
     for note in (*ready.notes, *staffing.notes, *sizing.warnings):
         teller.note(note, level="warning")
+    if other := other_version(recovered, __version__):
+        teller.note(other)
     foreman, crew = foreman_of(staffing, auto=spec.workers is None, engine=engine, roll=roll, teller=teller)
     books = _Books(ready, recovered, queue, teller, foreman, staffing, plan, disk)
     journal = Journal(recovered.committer, clock=clock, wake=engine.wake, pause_max=spec.pause_max)
@@ -122,7 +124,11 @@ def run_epoch(
     try:
         _replay(recovered, queue=queue, teller=teller, journal=journal)
         queue.most_items = staffing.items_fitted
-        changed = _changed_inputs(plan, recovered, out=str(layout.out)) if resumed else None
+        changed = None
+        if said:
+            changed = inputs_now(
+                plan, recovered, out=str(layout.out), said=said, note=partial(teller.note, level="warning")
+            )
         with StopSignals(engine.wake) as signals:
             was_starved = OomWatch().was_killed  # from now on, and no worker is there yet
             engine.configure(
@@ -184,32 +190,6 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
     journal.add_records(queue.settle())
 
 
-def _changed_inputs(plan: Plan, recovered: Recovered, *, out: str) -> ChangedInputs | None:
-    """A resume looks at each input when it is leased. A missing one is the script's to fail on; a changed one is not
-    the file that was planned, and the user decides; with `retry` he has."""
-    if recovered.epoch < 2:
-        return None
-    again = reopened_items(recovered.records) if recovered.generation else frozenset()
-
-    def changed(leases: Sequence[Lease]) -> BatchctlError | None:
-        lines = [
-            f"{plan.display(change.item)}: {change.detail}"
-            for lease in leases
-            for change in plan.changed(lease.first, lease.count)
-            if change.kind is not ChangeKind.MISSING and change.item not in again
-        ]
-        if not lines:
-            return None
-        return ResumeRefusedError(
-            "input files changed since the run was planned:",
-            differences=tuple(lines[:20]),
-            where=out,
-            remedy="--accept-changes scores them as they are now; --fresh starts over",
-        )
-
-    return changed
-
-
 def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk) -> None:
     """Bring the final file about; where the disk is full, wait for room as the run itself would."""
     spec, deadline = ready.spec, time.monotonic() + ready.spec.pause_max
@@ -265,6 +245,7 @@ def _tell_end(books: _Books, verdict: Verdict) -> Summary:
         reasons=(*staffing.sizing.reasons, *foreman.reasons()),
         held_back=foreman.held_back(),
         command=ready.command,
+        items_added=ready.items_added,
     )
     teller.state = verdict.state
     teller.message = verdict.reason

@@ -44,6 +44,8 @@ class Existing:
             ("output_format", document.output_format, str(spec.output_format)),
             ("on_collision", document.on_collision, str(spec.on_collision)),
             ("own_files", document.own_files, str(spec.own_files)),
+            # The first rows have decided whether there is one.
+            ("header", self.fingerprint.fields.get("header", str(spec.header)), str(spec.header)),
         )
         return tuple(f"{name} {before} -> {now}" for name, before, now in pairs if before != now)
 

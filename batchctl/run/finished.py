@@ -35,7 +35,8 @@ def tell_complete(ready: Ready, reporter: Reporter, *, disk: Disk) -> Summary:
         ended = before is not None and before.run_id == ready.run_id and before.state is RunState.FINISHED
         current = ended and before is not None and before.epochs == finished.last.epoch  # not of before a retry
         if before is not None and current:
-            summary = replace(before, output=str(layout.final) if layout.rows else "")
+            output = str(layout.final) if layout.rows else ""
+            summary = replace(before, output=output, items_added=ready.items_added)
         else:
             summary = _from_log(ready, finished, plan=plan, batches=len(bounds) - 1)
             write_summary(layout.summary, summary)
@@ -94,4 +95,5 @@ def _from_log(ready: Ready, finished: Finished, *, plan: Plan, batches: int) -> 
         reasons=(),
         held_back="",
         command=ready.command,
+        items_added=ready.items_added,
     )

@@ -17,6 +17,7 @@ from batchctl.plan.fingerprint import Fingerprint
 from batchctl.report.progress import Reporter
 from batchctl.report.wording import plural
 from batchctl.run.document import RecordedRequest, new_document
+from batchctl.run.drift import LOOKED_FOR, Inputs, count_added
 from batchctl.run.epoch import run_epoch
 from batchctl.run.existing import Existing, accept
 from batchctl.run.finished import tell_complete
@@ -41,7 +42,7 @@ def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str)
     _tell_findings(plan, call.reporter)
     ready = Ready(spec, call.layout, run_id, plan.crc, call.options.command, fingerprint, call.notes)
     del plan  # its columns are in the plan file now
-    return run_epoch(ready, engine, call.reporter, notifier=call.notifier, disk=disk, resumed=False)
+    return run_epoch(ready, engine, call.reporter, notifier=call.notifier, disk=disk, said=None)
 
 
 def resume(call: Call, engine: Engine, existing: Existing) -> Summary:
@@ -59,6 +60,8 @@ def resume(call: Call, engine: Engine, existing: Existing) -> Summary:
     ready = Ready(
         call.spec, existing.layout, document.run_id, document.plan_crc, options.command, fingerprint, call.notes
     )
+    if options.retry is None:
+        ready = replace(ready, items_added=_added(call, existing))
     reopening: tuple[Reopening, ...] = ()
     finished = existing.finished
     if options.retry is not None:
@@ -68,10 +71,17 @@ def resume(call: Call, engine: Engine, existing: Existing) -> Summary:
     if finished:
         call.notifier.ready()  # or systemd takes the clean exit for a failed start
         return tell_complete(ready, reporter, disk=call.disk)
-    resumed = not options.accept_changes
-    return run_epoch(
-        ready, engine, reporter, notifier=call.notifier, disk=call.disk, resumed=resumed, reopening=reopening
-    )
+    said = Inputs.COMPARED
+    if options.accept_changes:
+        said = Inputs.ACCEPTED if lines else Inputs.AS_THEY_ARE
+    return run_epoch(ready, engine, reporter, notifier=call.notifier, disk=call.disk, said=said, reopening=reopening)
+
+
+def _added(call: Call, existing: Existing) -> int | None:
+    if existing.document.items > LOOKED_FOR:
+        return None
+    with open_plan(existing.layout, existing.document.plan_crc) as plan:
+        return count_added(call.spec, plan, stdin=call.options.stdin)
 
 
 def _request(call: Call) -> RecordedRequest:

@@ -29,6 +29,7 @@ class Ready:
     command: tuple[str, ...]
     fingerprint: Fingerprint
     notes: tuple[str, ...] = ()  # warnings for the user, known before the epoch
+    items_added: int | None = None  # files beside the planned ones, since; None: not looked for
 
 
 def open_plan(layout: RunLayout, crc: int) -> Plan:

@@ -15,6 +15,7 @@ from batchctl.model.job import (
     Dialect,
     ErrorThreshold,
     Grouping,
+    InputCheck,
     OnCollision,
     Order,
     OutputAction,
@@ -189,6 +190,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         field="isolate", key="isolate", parse=values.switch, flag="--isolate", switch=True, default=True,
         help="halve a failing mini-batch until only the guilty files are given up",
+    ),
+    Setting(
+        field="input_check", key="input_check", parse=values.choice(InputCheck), flag="--input-check", metavar="WHEN",
+        default=InputCheck.AUTO,
+        help="does an input that changes while it is scored fail its attempt: auto (where cheap), always, never",
     ),
     Setting(
         field="mlflow_chunk_rows", key="mlflow_chunk_rows", parse=values.whole(0, 10**9), flag="--mlflow-chunk-rows",

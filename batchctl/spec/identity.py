@@ -47,6 +47,7 @@ FREE = (
     "mini_batch_error_threshold",
     "allowed_failed_percent",
     "isolate",
+    "input_check",
     "grace",
     "pause_max",
     "logging_level",

@@ -35,7 +35,7 @@ def read_document(disk: Disk, path: Path) -> dict[str, Any]:
         raise ResumeRefusedError(
             f"{path} has format {version!r}, this batchctl reads {FORMAT}",
             where=str(path),
-            remedy="use the batchctl that began this run, or start over with --fresh",
+            remedy="use the batchctl that began this run or a later one, or choose another OUT",
         )
     if crc != found or not isinstance(document, dict):
         raise CorruptionError(f"{path} is damaged: its CRC does not match", where=str(path))

@@ -9,14 +9,18 @@ from damage. The reader reports where good data ends and never repairs.
 
 from __future__ import annotations
 
+import json
 import struct
 import zlib
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from batchctl.errors import CorruptionError
+from batchctl.errors import CorruptionError, ResumeRefusedError
 
+# What an EPOCH says that the frames after it may hold; 1 where it says nothing. To be raised with whatever an older
+# reader would take for damage or for a torn tail, a new frame type above all: that one must refuse, and cut nothing.
+LOG_FORMAT = 1
 MAGIC = b"\xb7Fr1"
 HEADER = struct.Struct("<4sBBHIIQQQII")
 HEADER_SIZE = HEADER.size
@@ -116,7 +120,8 @@ def misplaced(frame: Frame, *, sequence: int, epoch: int, group: int) -> str:
 
 
 def scan(data: memoryview, *, run_id: str, where: str) -> Scan:
-    """Read frames until the first bad one. `CorruptionError` where a later frame says that it had been durable."""
+    """Read frames until the first bad one. `CorruptionError` where a later frame says that it had been durable;
+    `ResumeRefusedError` where an EPOCH is of a later log format."""
     seed = seed_of(run_id)
     frames: list[Frame] = []
     offset = sequence = epoch = group = log_durable = rows_durable = 0
@@ -126,6 +131,8 @@ def scan(data: memoryview, *, run_id: str, where: str) -> Scan:
         torn = found if isinstance(found, str) else misplaced(found, sequence=sequence, epoch=epoch, group=group)
         if torn or isinstance(found, str):
             break
+        if found.kind == FrameType.EPOCH:
+            _refuse_newer(data[found.start + HEADER_SIZE : found.end], where=where)
         frames.append(found)
         epoch, group = found.epoch, found.group
         log_durable = max(log_durable, found.log_durable)
@@ -139,6 +146,20 @@ def scan(data: memoryview, *, run_id: str, where: str) -> Scan:
                 f"{where} is damaged at byte {offset} ({torn}); its first {claimed} bytes were on disk", where=where
             )
     return Scan(frames, offset, log_durable, rows_durable, torn)
+
+
+def _refuse_newer(epoch: memoryview, *, where: str) -> None:
+    try:
+        said = json.loads(bytes(epoch))
+        number, version = int(said.get("format", 1)), str(said.get("version", "?"))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return  # whoever reads the frame finds that it contradicts itself
+    if number > LOG_FORMAT:
+        raise ResumeRefusedError(
+            f"batchctl {version} has worked on this run and writes log format {number}; this one reads {LOG_FORMAT}",
+            where=where,
+            remedy="use that version or a later one, or choose another OUT; nothing in this one was changed",
+        )
 
 
 def _later(data: memoryview, bad: int, *, seed: int) -> Iterator[Frame]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Shortage, StagedFile
 from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined, Reopened, Reopening
-from batchctl.store.frames import DONE_PAYLOAD, MAX_PAYLOAD, FrameType
+from batchctl.store.frames import DONE_PAYLOAD, LOG_FORMAT, MAX_PAYLOAD, FrameType
 from batchctl.store.parts import Whole
 
 CLAIM = struct.Struct("<IIII")
@@ -111,7 +111,8 @@ def unpack_failures(payload: bytes) -> Iterator[tuple[Lease, Failure]]:
 
 
 def pack_epoch(opened: EpochOpened) -> bytes:
-    return _json({"boot_id": opened.boot_id, "version": opened.version, "settings": opened.settings})
+    said = {"boot_id": opened.boot_id, "version": opened.version, "settings": opened.settings}
+    return _json({**said, "format": LOG_FORMAT})
 
 
 def unpack_epoch(payload: bytes, *, number: int) -> EpochOpened:

@@ -84,7 +84,10 @@ CASES: dict[str, tuple[Callable[[FingerprintRequest, Path], FingerprintRequest],
         asked(interpreter={"python": "3.11.7", "pandas": ""}),
         ["interpreter: pandas 2.2.0 -> (none)"],
     ),
-    "inputs": (asked(inputs=("in", "more")), ["inputs: in -> in more"]),
+    "inputs": (
+        asked(inputs=("in", "more")),
+        ["inputs: in -> in more (accepted or not, the planned files are read where they were)"],
+    ),
 }
 
 

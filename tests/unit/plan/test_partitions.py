@@ -12,7 +12,7 @@ from batchctl.plan.encode import PlanImage, build_plan
 from batchctl.plan.inputs import InputRequest
 from batchctl.plan.partitions import Partitions
 from batchctl.plan.read import Plan
-from tests.unit.plan.trees import DIRECTORY, PATH, grow, written
+from tests.unit.plan.trees import DIRECTORY, PATH, aged, grow, written
 
 Found = list[tuple[tuple[str, ...], list[str]]]  # (values, names below the tree) of each mini-batch
 
@@ -142,6 +142,7 @@ def test_lists_and_files(tmp_path: Path) -> None:
 def test_sizes_follow_their_items(tmp_path: Path, grouping: object) -> None:
     for number, name in enumerate(("a1", "b1", "a2", "b2", "s/a3")):
         grow(tmp_path / "in", name, content=b"." * number)
+    aged(tmp_path / "in")
     image = image_of(tmp_path, "in", keys=("k",), template="**/*{k}", grouping=grouping)
     with written(image, tmp_path / "plan") as plan:
         for item in range(plan.items):

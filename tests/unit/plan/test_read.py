@@ -16,7 +16,7 @@ from batchctl.plan.inputs import InputRequest
 from batchctl.plan.read import ChangeKind, Plan
 from batchctl.plan.stretch import Stretch
 from batchctl.plan.summary import added_files, summarise
-from tests.unit.plan.trees import grow, image_of, written
+from tests.unit.plan.trees import aged, grow, image_of, written
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_no_plan(tmp_path: Path) -> None:
 
 
 def test_changes_are_told_apart(tmp_path: Path) -> None:
-    root = grow(tmp_path / "in", "gone", "grown", "same", "swapped", "touched", content=b"x")
+    root = aged(grow(tmp_path / "in", "gone", "grown", "same", "secret", "swapped", "touched", content=b"x"))
     with written(image_of(tmp_path, "in"), tmp_path / "plan") as plan:
         assert plan.changed(0, plan.items) == []
         (root / "gone").unlink()
@@ -64,12 +64,16 @@ def test_changes_are_told_apart(tmp_path: Path) -> None:
         (root / "swapped").unlink()
         (root / "swapped").mkdir()
         os.utime(root / "touched", ns=(5, 5))
+        was = (root / "secret").stat()
+        (root / "secret").write_bytes(b"y")
+        os.utime(root / "secret", ns=(was.st_atime_ns, was.st_mtime_ns))
         found = plan.changed(0, plan.items)
         assert [(c.item, c.kind) for c in found] == [
             (0, ChangeKind.MISSING),
             (1, ChangeKind.SIZE),
-            (3, ChangeKind.NOT_A_FILE),
-            (4, ChangeKind.MTIME),
+            (3, ChangeKind.TOUCHED),
+            (4, ChangeKind.NOT_A_FILE),
+            (5, ChangeKind.MTIME),
         ]
         assert found[1].detail == "size 1 -> 2"
         assert plan.changed(2, 1) == []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from batchctl.model.job import Grouping
 from batchctl.plan.encode import PlanImage, build_plan
 from batchctl.plan.inputs import InputRequest
 from batchctl.plan.read import Plan
+
+COARSE = 5  # CLOCK_REALTIME_COARSE
 
 
 def grow(root: Path, *names: str | bytes, content: bytes = b"") -> Path:
@@ -21,6 +24,14 @@ def grow(root: Path, *names: str | bytes, content: bytes = b"") -> Path:
         if not path.endswith(b"/"):
             with open(path, "wb") as file:
                 file.write(content)
+    return root
+
+
+def aged(root: Path) -> Path:
+    """Returns when the clock that listings are dated by has passed the change times below `root`: it is coarse."""
+    newest = max(path.stat().st_ctime_ns for path in root.rglob("*"))
+    while time.clock_gettime_ns(COARSE) <= newest:
+        pass
     return root
 
 

@@ -8,6 +8,7 @@ from batchctl.model.job import (
     Dialect,
     ErrorThreshold,
     Grouping,
+    InputCheck,
     OnCollision,
     Order,
     OutputAction,
@@ -44,6 +45,7 @@ error_threshold = "3%"
 mini_batch_error_threshold = 4
 allowed_failed_percent = 12.5
 isolate = false
+input_check = "always"
 mlflow_chunk_rows = 500
 workers = "auto"
 threads = 2
@@ -84,7 +86,7 @@ def test_every_key(folder: Folder) -> None:
     assert (spec.error_threshold, spec.isolate) == (ErrorThreshold(None, 3.0), False)
     assert (spec.mini_batch_error_threshold, spec.allowed_failed_percent, spec.header) == (4, 12.5, True)
     assert (spec.on_collision, spec.own_files) == (OnCollision.APPEND, OwnFiles.STAGED)
-    assert spec.mlflow_chunk_rows == 500
+    assert (spec.input_check, spec.mlflow_chunk_rows) == (InputCheck.ALWAYS, 500)
     assert (spec.workers, spec.threads, spec.logging_level) == (None, 2, "debug")
     assert spec.hide_gpus
     assert (spec.max_batch_bytes, spec.schedule) == (64 << 20, Schedule.PLAN)

@@ -16,6 +16,7 @@ from tests.unit.spec.conftest import Folder
 APART = "partition_format"  # goes with partition_keys, which exclude mini_batch_size: tested in test_partitioning.py
 
 VARIABLES = {
+    "BATCHCTL_INPUT_CHECK": "always",
     "BATCHCTL_NAME": "n",
     "BATCHCTL_MODEL": "model",
     "BATCHCTL_PYTHON": "python3",
@@ -88,6 +89,7 @@ FLAG_VALUES: dict[str, object] = {
     "init_timeout": 3.5,
     "error_threshold": "-1",
     "isolate": False,
+    "input_check": "always",
     "mlflow_chunk_rows": "100",
     "workers": "auto",
     "threads": "2",
