@@ -175,7 +175,11 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
     for record in recovered.records:
         queue.replay(record)
         teller.replay(record)
-    journal.add_records(queue.settle())
+    last = recovered.past[-1] if recovered.past else None
+    journal.wary = last is not None and not last.closed and last.boot_id not in ("", this_process().boot_id)
+    settled = queue.settle()
+    journal.add_records(settled)
+    teller.settled(settled)
 
 
 def _changed_inputs(plan: Plan, recovered: Recovered, *, out: str) -> ChangedInputs | None:

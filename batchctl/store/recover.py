@@ -212,7 +212,7 @@ def settle_files(disk: Disk, layout: RunLayout, *, found: Replay) -> None:
 def _open_epoch(
     log: LogWriter, *, opened: EpochOpened, found: Replay, rows_durable: int, reopening: Sequence[Reopening]
 ) -> Sequence[Record]:
-    """Write EPOCH and, with it, the commits whose files have just come to OUT, and what is reopened; those are
+    """Write EPOCH and, with it, the commits whose files have just come to OUT, and what is reopened; all these are
     returned."""
     frames = [(FrameType.EPOCH, pack_epoch(opened))]
     completed = sorted((one.committed for one in found.waiting.values()), key=lambda record: record.offset)
@@ -223,7 +223,7 @@ def _open_epoch(
     if not reopening:
         log.write(frames, rows_durable=rows_durable)
         log.sync()
-        return completed
+        return [opened, *completed]
     reopened = Reopened(found.generation + 1, tuple(reopening))
     try:
         found.reopen(reopened)  # first: what cannot be reopened must not be written
@@ -231,4 +231,4 @@ def _open_epoch(
         raise ProtocolError(str(error)) from error
     log.write([*frames, (FrameType.REOPEN, pack_reopened(reopened))], rows_durable=rows_durable)
     log.sync()
-    return [*completed, reopened]
+    return [opened, *completed, reopened]
