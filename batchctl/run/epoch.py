@@ -43,6 +43,7 @@ from batchctl.run.signals import StopSignals
 from batchctl.run.staffing import Staffing, foreman_of, remember, staff
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
+from batchctl.store.entries import exposed
 from batchctl.store.finish import finish
 from batchctl.store.lock import this_process
 from batchctl.store.recover import Recovered, recover
@@ -113,7 +114,7 @@ def run_epoch(
         mask=mask.text,
         wall=time.time,
     )
-    for note in (*staffing.notes, *sizing.warnings):
+    for note in (*staffing.notes, *sizing.warnings, *exposed(disk, layout.out)):
         teller.note(note, level="warning")
     foreman, crew = foreman_of(staffing, auto=spec.workers is None, engine=engine, roll=roll, teller=teller)
     books = _Books(ready, recovered, queue, teller, foreman, staffing, plan, disk)

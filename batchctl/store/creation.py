@@ -11,6 +11,7 @@ from typing import Any
 from batchctl.errors import CorruptionError, UsageError
 from batchctl.files import Disk, FileKind, make_dirs, write_whole
 from batchctl.store.documents import read_document, write_document
+from batchctl.store.entries import check_entries
 from batchctl.store.frames import HEADER_SIZE, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
 from batchctl.store.payloads import Done, unpack_done
@@ -113,7 +114,7 @@ def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any]
 
 
 def check_directory(disk: Disk, layout: RunLayout) -> None:
-    """Refuse a run directory that another user could have planted or can change."""
+    """Refuse a run directory that another user could have planted or can change, or that holds what is not ours."""
     found = disk.stat(layout.directory)
     if found is None or found.kind is not FileKind.DIRECTORY:
         problem = "is not a directory"
@@ -122,6 +123,7 @@ def check_directory(disk: Disk, layout: RunLayout) -> None:
     elif found.mode & 0o077:
         problem = f"has mode {found.mode:o}, others may enter"
     else:
+        check_entries(disk, layout)
         return
     raise UsageError(
         f"{layout.directory} {problem}",

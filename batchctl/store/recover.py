@@ -19,6 +19,7 @@ from batchctl.model.job import OnCollision
 from batchctl.model.records import Committed, EpochOpened, Record, Reopened, Reopening
 from batchctl.store.checkpoint_log import LogWriter
 from batchctl.store.commit import Committer, ProtocolError
+from batchctl.store.entries import check_written
 from batchctl.store.frames import HEADER_SIZE, FrameType
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
@@ -142,6 +143,7 @@ def _open_rows(disk: Disk, layout: RunLayout, *, fresh: bool) -> AppendFile | No
     if not layout.rows:
         return None
     if disk.stat(layout.partial) is not None:
+        check_written(disk, layout.partial)  # OUT may be open to others, the run directory never is
         return disk.open_append(layout.partial)
     if not fresh:
         raise CorruptionError(f"{layout.partial} is gone, its log is not", where=str(layout.partial))
