@@ -47,8 +47,10 @@ def emit_bytes(chunks: Iterable[bytes]) -> None:
 
 
 def emit_json(value: object, *, compact: bool = False) -> None:
-    """One JSON object; `compact`: on one line. ASCII only, so that no locale and no file name can break it."""
-    emit(json.dumps(value, separators=(",", ":")) if compact else json.dumps(value, indent=2))
+    """One JSON object; `compact`: on one line. ASCII only, so that no locale and no file name can break it; and without
+    `##[`, which GitHub's runner obeys wherever it stands in a log (it can only stand in a string)."""
+    text = json.dumps(value, separators=(",", ":")) if compact else json.dumps(value, indent=2)
+    emit(text.replace("##[", "##\\u005b"))
 
 
 def _silence_stdout() -> None:

@@ -30,7 +30,7 @@ from batchctl.dispatch.odd import OddParts
 from batchctl.dispatch.pending import Counts, Pending, pending_of
 from batchctl.dispatch.reopen import counts_of, reopened_parts
 from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict
-from batchctl.dispatch.suspects import CrashWatch
+from batchctl.dispatch.suspects import CrashWatch, machine_down
 from batchctl.errors import CorruptionError
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, Shortage
@@ -116,7 +116,7 @@ class FileQueue:
         self._settled = False
         if isinstance(record, Committed):
             batch, first, count = record.batch, record.first, record.count
-            self._watch.resolved(first)
+            self._watch.resolved(first, attempt=record.attempt)
             self._ok += record.ok
             self._failed += record.failed
             # The common case, a whole mini-batch that nothing happened to, must cost next to nothing.
@@ -129,10 +129,10 @@ class FileQueue:
                 self._carve(batch, first, count)
                 self._shrunk(batch)
         elif isinstance(record, Claimed):
-            self._watch.claimed(record.lease.batch, first=record.lease.first)
+            self._watch.claimed(record.lease)
         elif isinstance(record, Charged | Quarantined):
             batch, first, count, attempt = record.lease
-            self._watch.resolved(first)
+            self._watch.resolved(first, attempt=attempt)
             part = self._carve(batch, first, count)
             if isinstance(record, Charged):
                 part.attempt = max(part.attempt, attempt)
@@ -157,15 +157,18 @@ class FileQueue:
         self._failed -= failed
         self._quarantined -= quarantined
 
-    def settle(self) -> tuple[Quarantined, ...]:
+    def settle(self) -> tuple[Charged | Quarantined, ...]:
         """End of the replay: decide, under today's policy, what the charges in the log lead to.
 
-        Returns quarantines that the log does not hold yet (a crash came between, or the policy is stricter now): they
-        count from here on and must be logged before the first lease is.
+        Returns what the log does not hold yet: charges of those who took the machine down, and quarantines (a crash
+        came between, or the policy is stricter now). They count from here on; log them before the first lease.
         """
-        decided: list[Quarantined] = []
         if self._settled:
             return ()
+        decided: list[Charged | Quarantined] = []
+        for lease in self._watch.guilty():
+            decided.append(Charged(lease, machine_down()))
+            self.replay(decided[-1])
         self._settled = True
         self.suspects(self._watch.suspects())
         # All outstanding parts are put in their queues below; what `suspects` queued may be about to be given up.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 from functools import cache
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def place_guest(path: Path) -> None:
     """
     wanted = guest_zip()
     try:
-        if path.is_file() and hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(wanted).digest():
+        if _is_plain(path) and hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(wanted).digest():
             return
         temporary = path.with_name(path.name + ".tmp")
         temporary.unlink(missing_ok=True)
@@ -66,3 +67,12 @@ def place_guest(path: Path) -> None:
         temporary.replace(path)
     except OSError as error:
         raise StorageError(f"cannot write the guest: {error.strerror}", where=str(path)) from error
+
+
+def _is_plain(path: Path) -> bool:
+    """A file of ours with this one name: what stands behind a link could be changed after we have looked."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_uid == os.geteuid()

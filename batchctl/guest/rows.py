@@ -21,6 +21,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import stat
 import sys
 from types import GeneratorType
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
@@ -33,6 +34,7 @@ CSV = "csv"
 JSONL = "jsonl"
 PARQUET = "parquet"
 SETTINGS_FILE = "parallel_run_step.settings.json"
+_SETTINGS_CAP = 1 << 20
 # What would send the text elsewhere or make it bytes is not the script's to choose.
 _NOT_OVERRIDABLE = ("path_or_buf", "mode", "encoding", "errors", "compression", "storage_options")
 _STR = {str}
@@ -222,8 +224,7 @@ def to_csv_overrides(code: str) -> Dict[str, Any]:
     """Keywords for DataFrame.to_csv from the code folder's settings file; {} without one, ContractError if damaged."""
     path = os.path.join(code, SETTINGS_FILE)
     try:
-        with open(path, encoding="utf-8-sig") as handle:
-            found = json.load(handle)
+        found = json.loads(_settings_bytes(path).decode("utf-8-sig"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
@@ -237,6 +238,17 @@ def to_csv_overrides(code: str) -> Dict[str, Any]:
     if not isinstance(separator, str) or len(separator) != 1:
         raise ContractError("%s: sep must be one character, not %r" % (path, separator))
     return {name: value for name, value in chosen.items() if name not in _NOT_OVERRIDABLE}
+
+
+def _settings_bytes(path: str) -> bytes:
+    """All of a small regular file. Not blocked by a pipe: for as long as init() may take nobody would know why."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as handle:
+        if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+            raise ValueError("is not a regular file")
+        data = handle.read(_SETTINGS_CAP + 1)
+    if len(data) > _SETTINGS_CAP:
+        raise ValueError("is larger than 1 MiB")
+    return data
 
 
 def _nothing(_result: Any) -> bytes:

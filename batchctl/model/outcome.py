@@ -9,6 +9,7 @@ from typing import NamedTuple
 from batchctl.model.lease import Lease
 
 FILES_REFUSED = "FilesRefused"  # class of the failure of an attempt whose files can never be published
+MACHINE_DOWN = "MachineDown"  # class of the loss of an attempt that took the whole machine with it
 
 
 class FailureKind(StrEnum):
@@ -47,7 +48,8 @@ class Failure:
     @property
     def is_final(self) -> bool:
         """Would another attempt on the same items certainly fail alike?"""
-        return self.error == FILES_REFUSED and self.phase == "commit"
+        refused = self.error == FILES_REFUSED and self.phase == "commit"
+        return refused or (self.error == MACHINE_DOWN and self.kind is FailureKind.LOST)
 
     @property
     def cause(self) -> tuple[str, str, str]:

@@ -18,10 +18,13 @@ def _escaped(char: str) -> str:
 
 
 def display_name(path: str) -> str:
-    """`path` with control characters, direction marks, undecodable bytes and backslashes escaped; unambiguous."""
-    if path.isprintable() and "\\" not in path:
-        return path
-    return "".join(map(_escaped, path))
+    """`path` with control characters, direction marks, undecodable bytes and backslashes escaped; unambiguous. So is
+    what GitHub's runner would obey in a log: `##[` anywhere, `::` at the beginning of a line."""
+    if not (path.isprintable() and "\\" not in path):
+        path = "".join(map(_escaped, path))
+    if "##[" in path:
+        path = path.replace("##[", "##\\x5b")
+    return path.replace("::", "\\x3a:", 1) if path.lstrip().startswith("::") else path
 
 
 def machine_name(path: str) -> str:

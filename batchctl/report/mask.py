@@ -7,12 +7,15 @@ where it stands next to its name on one line, as in every dump of an environment
 
 from __future__ import annotations
 
+import binascii
 import json
 import re
 from collections.abc import Iterable, Mapping
 
 MASK = b"***"
 MIN_SECRET = 6  # shorter values would mask half of every line
+_MIN_PART = 4  # of a secret that was cut
+_LEFT_OUT = re.compile(rb"\n\.\.\. \d+ characters left out \.\.\.\n")  # guest/failure.py
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|SAS|CONN(ECTION)?_?STR", re.IGNORECASE)
 _PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
@@ -49,7 +52,7 @@ class Mask:
     def __init__(self, secrets: Iterable[str] = (), *, variables: Mapping[str, str] | None = None) -> None:
         given = {name: value for name, value in (variables or {}).items() if value}
         whole = [*secrets, *(value for value in given.values() if len(value.splitlines()) > 1)]
-        lines = {line.strip() for secret in whole for form in _forms(secret) for line in form.splitlines()}
+        lines = {line.strip() for secret in whole for form in _disguises(secret) for line in form.splitlines()}
         # Longest first, or a secret that is part of another would leave the rest of it readable.
         self._values = sorted((line for line in lines if len(line) >= MIN_SECRET), key=len, reverse=True)
         self._beside = [(_bytes(name), _pattern(name, value)) for name, value in given.items()]
@@ -69,7 +72,24 @@ class Mask:
         """The same for text."""
         if not self.longest:
             return text
-        return self.applied(_bytes(text)).decode(errors="surrogateescape")
+        data = self.applied(_bytes(text))
+        cut = _LEFT_OUT.search(data)
+        if cut is not None:
+            head, tail = data[: cut.start()], data[cut.end() :]
+            data = self._cut_through(head, at_end=True) + cut.group() + self._cut_through(tail, at_end=False)
+        return data.decode(errors="surrogateescape")
+
+    def _cut_through(self, data: bytes, *, at_end: bool) -> bytes:
+        """The worker left the middle of a long message out, unmasked: the rest of a secret may stand beside the cut."""
+        found = 0
+        for value in self._values:
+            for length in range(len(value) - 1, max(found, _MIN_PART - 1), -1):
+                if data.endswith(value[:length]) if at_end else data.startswith(value[-length:]):
+                    found = length
+                    break
+        if not found:
+            return data
+        return data[:-found] + MASK if at_end else MASK + data[found:]
 
 
 def mask_of(environment: Mapping[str, str], given: Mapping[str, str]) -> Mask:
@@ -89,6 +109,26 @@ def _forms(value: str) -> tuple[bytes, ...]:
     quoted = _quoted(value)
     told |= {quoted, quoted.replace("%2F", "/"), quoted.replace("%20", "+")}
     return tuple(sorted(map(_bytes, told), key=len, reverse=True))
+
+
+def _disguises(value: str) -> tuple[bytes, ...]:
+    """Those forms, and what logs of HTTP clients and nested dumps make of them: escaped once more, hexadecimal, base64
+    wherever in a longer text it stood (what of its ends depends on its neighbours, a character each, stays)."""
+    data = _bytes(value)
+    once = {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    twice = {form for text in once for form in (json.dumps(text)[1:-1], repr(text)[1:-1])}
+    quoted = _quoted(value)
+    for form in (quoted, quoted.replace("%2F", "/"), quoted.replace("%20", "+")):
+        again = _quoted(form)
+        lower = re.sub("%[0-9A-F]{2}", lambda found: found.group().lower(), form)
+        twice |= {again, again.replace("%2F", "/"), lower}
+    hidden = {data.hex().encode(), data.hex().upper().encode()}
+    if len(data) >= MIN_SECRET:
+        for before in range(3):
+            middle = binascii.b2a_base64(bytes(before) + data, newline=False)
+            middle = middle[(0, 2, 3)[before] : (before + len(data)) * 8 // 6]
+            hidden |= {middle, middle.translate(bytes.maketrans(b"+/", b"-_"))}
+    return (*_forms(value), *map(_bytes, twice), *hidden)
 
 
 def _quoted(value: str) -> str:

@@ -12,14 +12,19 @@ _SURROGATE_BYTES = range(0xDC80, 0xDD00)  # what surrogateescape makes of bytes 
 
 
 def printable(text: str) -> str:
-    """`text` on one line with everything escaped that a terminal might obey: control characters, bidi marks, bad bytes.
+    """`text` on one line with everything escaped that a terminal might obey: control characters, bidi marks, bad bytes;
+    and what GitHub's runner would obey in a log: `::` at the beginning of a line, `##[` anywhere.
 
     Bytes that are not UTF-8 (names from the file system) come out as `\\xNN`; a name that needs no escape is returned
     as it is.
     """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else _escaped(char) for char in text)
+    if "##[" in text:
+        text = text.replace("##[", "##\\x5b")
+    if "::" in text and text.lstrip().startswith("::"):
+        text = text.replace("::", "\\x3a:", 1)
+    return text
 
 
 def printable_block(text: str, *, indent: str = "") -> str:

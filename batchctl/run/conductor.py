@@ -285,25 +285,25 @@ class Conductor:
     # --- leases and commits -------------------------------------------------------------------------------------------
 
     def _grant(self) -> None:
-        if self._journal.is_full:
+        if self._journal.is_full or (self._queue.only_suspects and not self._journal.empty):
             return
         if self._queue.only_suspects and self._crew.live > 1:
             self._foreman.keep_one()  # the suspect is to have the machine to itself
             return
         waiting = self._queue.counts.waiting
-        for _slot, leases in self._crew.grant(self._take_leases, waiting=waiting):
-            self._journal.claim(leases)
+        for _ in self._crew.grant(self._take_leases, waiting=waiting):
             self._teller.state = RunState.RUNNING
 
     def _take_leases(self, count: int) -> Sequence[Lease]:
         if self._phase is not Phase.RUNNING:
             return ()  # an input of leases taken a moment ago has changed
-        leases = self._queue.take(count)
+        alone, leases = self._queue.only_suspects, self._queue.take(count)
         if leases and self._changed is not None:
             error = self._changed(leases)
             if error is not None:
                 self._stop(error, drain=True)
                 return ()
+        self._journal.claim(leases, alone=alone)
         self._teller.leased(leases)
         return leases
 

@@ -43,6 +43,7 @@ from batchctl.run.signals import StopSignals
 from batchctl.run.staffing import Staffing, foreman_of, remember, staff
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
+from batchctl.store.entries import exposed
 from batchctl.store.finish import finish
 from batchctl.store.lock import this_process
 from batchctl.store.recover import Recovered, recover
@@ -113,7 +114,7 @@ def run_epoch(
         mask=mask.text,
         wall=time.time,
     )
-    for note in (*ready.notes, *staffing.notes, *sizing.warnings):
+    for note in (*ready.notes, *staffing.notes, *sizing.warnings, *exposed(disk, layout.out)):
         teller.note(note, level="warning")
     if other := other_version(recovered, __version__):
         teller.note(other)
@@ -187,7 +188,11 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
     for record in recovered.records:
         queue.replay(record)
         teller.replay(record)
-    journal.add_records(queue.settle())
+    last = recovered.past[-1] if recovered.past else None
+    journal.wary = last is not None and not last.closed and last.boot_id not in ("", this_process().boot_id)
+    settled = queue.settle()
+    journal.add_records(settled)
+    teller.settled(settled)
 
 
 def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk) -> None:

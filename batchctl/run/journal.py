@@ -2,6 +2,10 @@
 
 A group closes after 100 ms, 8 MiB, or when nothing else can happen until it is committed. Only what came back from a
 commit counts; the caller learns of it from `pump`.
+
+Claims go with the next group. Where there is none for a second they are made durable by themselves, so that a machine
+that goes down leaves the names of those who may have done it; after such an end at once, and the claim of a suspect
+before it is handed out.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from batchctl.store.commit import Committer, Group
 
 GROUP_S = 0.1
 GROUP_BYTES = 8 << 20
+CLAIM_S = 1.0  # how long claims wait for a group
 HELD_BYTES = 64 << 20  # above this much uncommitted, no further leases are given
 _PROBE_S = 1.0  # how often a full disk is tried again
 
@@ -36,6 +41,7 @@ class Journal:
         self._flying = Group()
         self._retry: Group | None = None
         self._retry_at = 0.0
+        self.wary = False  # the machine went down under this run: claims wait for no group
         self._flying_bytes = 0
         self.paused_since: float | None = None
         self.pause_reason = ""
@@ -43,6 +49,7 @@ class Journal:
 
     def _reset(self) -> None:
         self._claims: list[Lease] = []
+        self._claimed: float | None = None
         self._scored: list[Scored] = []
         self._charged: list[Charged] = []
         self._quarantined: list[Quarantined] = []
@@ -52,7 +59,10 @@ class Journal:
         self._opened: float | None = None
 
     def _commit(self, group: Group) -> Group:
-        self._committer.commit(group)
+        if group == Group(claims=group.claims):
+            self._committer.note_claims(group.claims, sync=True)
+        else:
+            self._committer.commit(group)
         return group
 
     @property
@@ -65,9 +75,20 @@ class Journal:
         """So much is uncommitted that nobody should be given more to do."""
         return self._bytes + self._flying_bytes > HELD_BYTES or self.paused_since is not None
 
-    def claim(self, leases: Iterable[Lease]) -> None:
-        """Leases that were handed out; written with the next group."""
+    def claim(self, leases: Sequence[Lease], *, alone: bool) -> None:
+        """Leases that are about to be handed out. `alone`: to a suspect, and the journal is `empty`; durable on return,
+        but for a full disk."""
+        if not leases:
+            return
         self._claims.extend(leases)
+        if self._claimed is None:
+            self._claimed = self._clock()
+        if alone and self.paused_since is None:
+            try:
+                self._committer.note_claims(self._claims, sync=True)
+            except NoSpaceError:  # they stay, for a group that finds room; a claim is worth no pause
+                return
+            self._claims, self._claimed = [], None
 
     def add_scored(self, found: Sequence[Scored]) -> None:
         """Successful attempts."""
@@ -98,9 +119,16 @@ class Journal:
         """Seconds until `pump` has something to do by itself."""
         if self._retry is not None:
             return max(0.0, self._retry_at - now)
-        if self._opened is None or self._flusher.busy:
+        if self._flusher.busy:
             return 60.0  # the flusher wakes the loop
-        return max(0.0, self._opened + GROUP_S - now)
+        due = [] if self._opened is None else [self._opened + GROUP_S]
+        if self._claimed is not None:
+            due.append(self._claimed + self._claim_s)
+        return max(0.0, min(due, default=now + 60.0) - now)
+
+    @property
+    def _claim_s(self) -> float:
+        return 0.0 if self.wary else CLAIM_S
 
     def pump(self, *, idle: bool) -> Group | None:
         """Collect a finished commit and begin the next if it is due. `idle`: all workers wait.
@@ -117,9 +145,15 @@ class Journal:
                 if now >= self._retry_at:
                     group, self._retry = self._retry, None
                     self._begin(group)
-            elif self._opened is not None and (idle or now - self._opened >= GROUP_S or self._bytes >= GROUP_BYTES):
+            elif self._is_due(now, idle=idle):
                 self._begin(self._close_group())
         return finished
+
+    def _is_due(self, now: float, *, idle: bool) -> bool:
+        if self._claimed is not None and now - self._claimed >= self._claim_s:
+            return True
+        full = self._bytes >= GROUP_BYTES
+        return self._opened is not None and (idle or full or now - self._opened >= GROUP_S)
 
     def reject(self, lease: Lease) -> Scored | None:
         """Take a refused result out of the group that was being committed, which is tried again without it."""

@@ -20,7 +20,7 @@ from batchctl.report.attempts import AttemptsFile, status_of
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Level, Reporter
 from batchctl.report.status import StatusFile
-from batchctl.report.wording import clipped
+from batchctl.report.wording import clipped, plural, ranges_text
 from batchctl.run.roll import Roll
 from batchctl.run.tally import Tally
 from batchctl.store.commit import Group
@@ -84,6 +84,22 @@ class Teller:
             self.quarantined_durably += record.lease.count
         elif isinstance(record, Reopened):
             self.quarantined_durably -= sum(one.count for one in record.ranges if not one.ok + one.failed)
+
+    def settled(self, records: Sequence[Charged | Quarantined]) -> None:
+        """What the log of earlier epochs was found to come to, and which mini-batches it makes suspects."""
+        for record in records:
+            lease, failure = record.lease, record.failure
+            self.tally.replay(record)
+            if isinstance(record, Quarantined):
+                self._tell_quarantine(lease, failure)
+            else:
+                attempt = Attempt(lease, -1, 0, 0.0, failure.kind.value, failure.error, failure.message)
+                self._attempts.add(attempt, now=self._clock())
+                self.note(f"mini-batch {lease.batch}, {_items(lease)}: {failure.message}", level="warning")
+        suspects = {part.lease.batch for part in self._queue.pending().parts if part.suspect}
+        if suspects:
+            told = f"{plural(len(suspects), 'mini-batch')} ({clipped(ranges_text(suspects), 100)})"
+            self.note(f"suspected of taking the machine down, to be run alone and last: {told}", level="warning")
 
     def note(self, text: str, *, level: Level = "info") -> None:
         """A line for the user, kept for the summary when it is a warning."""

@@ -124,11 +124,11 @@ class Committer:
         self._good = (self._log.mark(), self.rows_size)
         return self._guarded(group)
 
-    def note_claims(self, leases: Sequence[Lease]) -> None:
-        """Write that these were handed out. Not synced: it only names suspects after a crash."""
+    def note_claims(self, leases: Sequence[Lease], *, sync: bool = False) -> None:
+        """Write that these were handed out; it only names suspects after a crash. `sync`: durable on return."""
         self._refuse_if_over()
         self._good = (self._log.mark(), self.rows_size)
-        self._guarded(Group(claims=leases), sync=False)
+        self._guarded(Group(claims=leases), sync=sync)
 
     def close(self, *, clean: bool) -> None:
         """Release the files; `clean`: nothing is in flight, and that is durable on return."""

@@ -20,6 +20,7 @@ from batchctl.model.job import OnCollision
 from batchctl.model.records import Committed, EpochOpened, Record, Reopened, Reopening
 from batchctl.store.checkpoint_log import LogWriter
 from batchctl.store.commit import Committer, ProtocolError
+from batchctl.store.entries import check_written
 from batchctl.store.frames import HEADER_SIZE, FrameType
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
@@ -146,6 +147,7 @@ def _open_rows(disk: Disk, layout: RunLayout, *, fresh: bool) -> AppendFile | No
     if not layout.rows:
         return None
     if disk.stat(layout.partial) is not None:
+        check_written(disk, layout.partial)  # OUT may be open to others, the run directory never is
         return disk.open_append(layout.partial)
     if not fresh:
         raise CorruptionError(f"{layout.partial} is gone, its log is not", where=str(layout.partial))
@@ -216,7 +218,7 @@ def settle_files(disk: Disk, layout: RunLayout, *, found: Replay) -> None:
 def _open_epoch(
     log: LogWriter, *, opened: EpochOpened, found: Replay, rows_durable: int, reopening: Sequence[Reopening]
 ) -> Sequence[Record]:
-    """Write EPOCH and, with it, the commits whose files have just come to OUT, and what is reopened; those are
+    """Write EPOCH and, with it, the commits whose files have just come to OUT, and what is reopened; all these are
     returned."""
     frames = [(FrameType.EPOCH, pack_epoch(opened))]
     completed = sorted((one.committed for one in found.waiting.values()), key=lambda record: record.offset)
@@ -227,7 +229,7 @@ def _open_epoch(
     if not reopening:
         log.write(frames, rows_durable=rows_durable)
         log.sync()
-        return completed
+        return [opened, *completed]
     reopened = Reopened(found.generation + 1, tuple(reopening))
     try:
         found.reopen(reopened)  # first: what cannot be reopened must not be written
@@ -235,4 +237,4 @@ def _open_epoch(
         raise ProtocolError(str(error)) from error
     log.write([*frames, (FrameType.REOPEN, pack_reopened(reopened))], rows_durable=rows_durable)
     log.sync()
-    return [*completed, reopened]
+    return [opened, *completed, reopened]

@@ -17,6 +17,7 @@ from pathlib import Path
 from batchctl.errors import CorruptionError, UsageError
 from batchctl.files import Disk, FileKind
 from batchctl.store.documents import read_document, write_document
+from batchctl.store.entries import check_entries
 from batchctl.store.layout import RunLayout
 
 # All that a run leaves in its directory, each perhaps with a temporary file beside it.
@@ -106,10 +107,11 @@ def settle(disk: Disk, layout: RunLayout) -> RunLayout:
 
 
 def check_directory(disk: Disk, layout: RunLayout) -> None:
-    """Refuse a run directory that another user could have planted or can change."""
+    """Refuse a run directory that another user could have planted or can change, or that holds what is not ours."""
     _check_folder(disk, layout.home, remedy="if it is yours: chmod 700; else choose another output folder")
     if layout.state is not None:
         _check_folder(disk, layout.state, remedy="if it is yours: chmod 700; else choose another --state-dir")
+    check_entries(disk, layout)
 
 
 def is_own(name: str) -> bool:

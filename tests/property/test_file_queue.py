@@ -50,7 +50,7 @@ def opened(number: int, boot: str = "boot-1") -> EpochOpened:
 
 def replayed(
     bounds: list[int], policy: RetryPolicy, log: list[Record], *, order: array[int] | None = None
-) -> tuple[FileQueue, list[Quarantined]]:
+) -> tuple[FileQueue, list[Charged | Quarantined]]:
     queue = FileQueue(bounds, policy, order=order)
     for record in log:
         queue.replay(record)

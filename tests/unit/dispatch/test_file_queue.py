@@ -9,6 +9,7 @@ import pytest
 
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.retry import Decision, RetryPolicy
+from batchctl.dispatch.suspects import machine_down
 from batchctl.errors import CorruptionError
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind
@@ -33,7 +34,7 @@ def epoch(number: int, boot: str) -> EpochOpened:
 
 def queue_of(
     records: Iterable[Record] = (), *, max_retries: int = 0, isolate: bool = True
-) -> tuple[FileQueue, tuple[Quarantined, ...]]:
+) -> tuple[FileQueue, tuple[Charged | Quarantined, ...]]:
     queue = FileQueue(BOUNDS, RetryPolicy(max_retries=max_retries, isolate=isolate))
     for record in records:
         queue.replay(record)
@@ -317,6 +318,85 @@ def test_suspects_that_are_split_stay_alone_and_a_spent_one_is_given_up() -> Non
     queue, decided = queue_of([*crashes, Charged(WHOLE[0], failure())], isolate=False)
     assert len(decided) == 1
     assert taken(queue) == WHOLE[1:]
+
+
+TWICE: list[Record] = [epoch(1, "a"), CLAIM, epoch(2, "b"), CLAIM, epoch(3, "c")]
+HALF = Lease(0, 0, 2, 2)
+BOTH: list[Record] = [Claimed(WHOLE[0]), Claimed(WHOLE[1])]
+
+# name: what follows two crashes -> leases that are charged for the machine's end
+GUILTY: dict[str, tuple[list[Record], list[Lease]]] = {
+    "down again, alone": ([CLAIM, epoch(4, "d")], [WHOLE[0]]),
+    "down again before it was handed out": ([epoch(4, "d")], []),
+    "the coordinator alone died": ([CLAIM, epoch(4, "c")], []),
+    "stopped in order, then another boot": ([CLAIM, EpochClosed(3), epoch(4, "d")], []),
+    "it was done": ([CLAIM, row(WHOLE[0]), epoch(4, "d")], []),
+    "it had failed": ([CLAIM, Charged(WHOLE[0], failure()), epoch(4, "d")], []),
+    "another was claimed after it had come back": ([CLAIM, Claimed(WHOLE[1]), epoch(4, "d")], []),
+    "no boot id": ([CLAIM, epoch(4, "")], []),
+    "the charge did not get into the log": ([CLAIM, epoch(4, "d"), epoch(5, "d")], [WHOLE[0]]),
+    "the charge did, after the next claim": (
+        [CLAIM, epoch(4, "d"), Claimed(HALF), Charged(WHOLE[0], machine_down()), epoch(5, "d")], [],
+    ),
+    "the half of it, alone": (
+        [CLAIM, epoch(4, "d"), Charged(WHOLE[0], machine_down()), Claimed(HALF), epoch(5, "e")], [HALF],
+    ),
+    "the half, claimed before the whole was charged": (
+        [CLAIM, epoch(4, "d"), Claimed(HALF), Charged(WHOLE[0], machine_down()), epoch(5, "e")], [HALF],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GUILTY)
+def test_a_suspect_that_takes_the_machine_down_alone_is_charged(case: str) -> None:
+    log, guilty = GUILTY[case]
+    others: list[Record] = [row(WHOLE[2])]
+    queue, decided = queue_of([*TWICE, *others, *log], max_retries=3)
+    assert [record.lease for record in decided] == guilty
+    again, nothing = queue_of([*TWICE, *others, *log, *decided], max_retries=3)
+    assert nothing == ()
+    assert again.pending() == queue.pending()
+
+
+def test_the_guilty_file_is_found_and_given_up_and_the_rest_is_scored() -> None:
+    log: list[Record] = [*TWICE, row(WHOLE[1]), row(WHOLE[2]), CLAIM]
+    guilty, boots = 3, 3  # item 3 takes the machine down
+    while True:
+        boots += 1
+        log.append(epoch(boots, str(boots)))
+        queue, decided = queue_of(log, max_retries=3)
+        log += decided
+        while leases := queue.take(9):
+            assert len(leases) == 1
+            log.append(Claimed(leases[0]))
+            if leases[0].first <= guilty < leases[0].first + leases[0].count:
+                break
+            log.append(row(leases[0]))
+            queue.committed(leases[0], leases[0].count, 0)
+        if queue.finished:
+            break
+        assert boots < 9
+    assert queue.counts[:4] == (10, 9, 0, 1)
+    assert [r.lease[1:3] for r in log if isinstance(r, Quarantined)] == [(3, 1)]
+    assert boots == 6  # the whole, its half, the file itself
+
+
+def test_without_isolation_the_mini_batch_is_given_up_as_a_whole() -> None:
+    queue, decided = queue_of([*TWICE, CLAIM, epoch(4, "d")], max_retries=3, isolate=False)
+    assert [type(record) for record in decided] == [Charged, Quarantined]
+    assert decided[0].failure.error == "MachineDown"
+    assert taken(queue) == WHOLE[1:]
+
+
+def test_two_suspects_are_told_apart() -> None:
+    """Both were in flight twice; alone, only one takes the machine with it."""
+    log: list[Record] = [epoch(1, "a"), *BOTH, epoch(2, "b"), *BOTH, epoch(3, "c"), row(WHOLE[2])]
+    queue, _ = queue_of(log)
+    assert queue.take(9) == [WHOLE[0]]
+    log += [Claimed(WHOLE[0]), row(WHOLE[0]), Claimed(WHOLE[1]), epoch(4, "d")]
+    queue, decided = queue_of(log, isolate=False)
+    assert {record.lease for record in decided} == {WHOLE[1]}
+    assert queue.finished
 
 
 def test_suspects_can_be_named_by_hand_at_any_time() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from pathlib import Path
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -99,6 +101,43 @@ def test_no_value_of_the_spec_survives_a_dump(name: str) -> None:
 )
 def test_words_that_happen_to_be_values_stay(text: str, masked: str) -> None:
     assert Mask(variables=GIVEN).text(text) == masked
+
+
+DISGUISES = {
+    "hexadecimal": lambda value: value.encode().hex(),
+    "hexadecimal, upper": lambda value: value.encode().hex().upper(),
+    "base64": lambda value: base64.b64encode(value.encode()).decode(),
+    "base64, one before": lambda value: base64.b64encode(b":" + value.encode()).decode(),
+    "base64, two before": lambda value: base64.urlsafe_b64encode(b"u:" + value.encode() + b"tail").decode(),
+    "JSON in JSON": lambda value: json.dumps({"body": json.dumps({"v": value})}),
+    "repr of JSON": lambda value: repr(json.dumps([value])),
+    "repr of repr": lambda value: repr([repr(value)]),
+    "percent, twice": lambda value: quote(quote(value)),
+    "percent, lower": lambda value: re.sub("%..", lambda found: found.group().lower(), quote(value, safe="")),
+}
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_a_secret_is_known_in_its_disguises(name: str) -> None:
+    value = "s3cret/+=ü'\"\\end"
+    told = Mask([value]).text(f"before {DISGUISES[name](value)} after")
+    assert "***" in told
+    plain = "s3cret/+=ü'\"\\end".encode()
+    for piece in ("s3cret", plain[3:-3].hex(), base64.b64encode(plain).decode()[4:-4]):
+        assert piece not in told
+    assert told.startswith("before ")
+    assert told.endswith(" after")
+
+
+@pytest.mark.parametrize("at", range(2, 20, 3))
+def test_a_secret_that_a_cut_went_through_leaves_no_part(at: int) -> None:
+    secret = "abcdefghijklmnopqrstuv"
+    mark = "\n... 99 characters left out ...\n"
+    told = Mask([secret]).text(f"head {secret[:at]}{mark}{secret[-at:]} tail")
+    if at < 4:
+        assert told == f"head ab{mark}uv tail"  # too short to be told from other text
+    else:
+        assert told == f"head ***{mark}*** tail"
 
 
 def test_mask_of_a_worker() -> None:

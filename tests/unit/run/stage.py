@@ -67,6 +67,10 @@ class Committer:
             raise trouble
         self.groups.append(group)
 
+    def note_claims(self, leases: Sequence[Lease], *, sync: bool = False) -> None:
+        assert sync
+        self.commit(Group(claims=tuple(leases)))
+
     def committed(self) -> list[Lease]:
         return [scored.lease for group in self.groups for scored in group.scored]
 

@@ -55,10 +55,17 @@ def bench() -> Iterator[Bench]:
     found.journal.close()
 
 
+def wary(journal: Journal) -> None:
+    journal.wary = True
+    journal.claim([A], alone=False)
+
+
 # name: (what is added, seconds that pass, idle) -> is the group closed?
 CLOSING: dict[str, tuple[Callable[[Journal], None], float, bool, bool]] = {
     "nothing, idle": (lambda journal: None, 10.0, True, False),
-    "claims alone": (lambda journal: journal.claim([A]), 10.0, True, False),
+    "claims alone": (lambda journal: journal.claim([A], alone=False), 0.9, True, False),
+    "claims alone, for a second": (lambda journal: journal.claim([A], alone=False), 1.0, False, True),
+    "claims alone, after the machine went down": (wary, 0.0, False, True),
     "a result, at once": (lambda journal: journal.add_scored([result(A)]), 0.0, False, False),
     "a result, just before its time": (lambda journal: journal.add_scored([result(A)]), GROUP_S - 0.01, False, False),
     "a result, in time": (lambda journal: journal.add_scored([result(A)]), GROUP_S + 0.001, False, True),
@@ -97,7 +104,7 @@ def test_the_time_counts_from_the_first_of_the_group(bench: Bench) -> None:
 def test_a_group_holds_all_that_was_told_in_order(bench: Bench) -> None:
     journal = bench.journal
     assert journal.empty
-    journal.claim([A, B])
+    journal.claim([A, B], alone=False)
     assert journal.empty  # claims alone hold nobody up
     journal.set_columns(b"a,b\n")
     journal.add_scored([result(A)])
@@ -112,6 +119,25 @@ def test_a_group_holds_all_that_was_told_in_order(bench: Bench) -> None:
     later = bench.step(idle=True)
     assert later is not None
     assert (later.claims, later.columns, later.charged) == ((), b"", ())
+
+
+def test_the_claim_of_a_suspect_is_durable_before_it_is_handed_out(bench: Bench) -> None:
+    bench.journal.claim([A], alone=False)
+    bench.journal.claim([B], alone=True)
+    assert [group.claims for group in bench.committer.groups] == [(A, B)]
+    assert bench.journal.due_in(bench.clock()) == 60.0  # and is not written again
+    bench.journal.claim([], alone=True)
+    assert len(bench.committer.groups) == 1
+
+
+def test_a_claim_that_finds_no_room_goes_with_the_next_group(bench: Bench) -> None:
+    bench.committer.troubles = [FULL]
+    bench.journal.claim([A], alone=True)
+    assert (bench.committer.groups, bench.journal.paused_since) == ([], None)
+    bench.journal.add_scored([result(A)])
+    group = bench.step(idle=True)
+    assert group is not None
+    assert group.claims == (A,)
 
 
 def test_one_group_at_a_time(bench: Bench) -> None:
@@ -224,7 +250,7 @@ def test_any_other_trouble_passes_through(bench: Bench, error: Exception) -> Non
 def test_a_refused_file_costs_its_lease_and_the_rest_is_committed(bench: Bench) -> None:
     journal = bench.journal
     bench.committer.troubles = [FilesRefusedError("a.txt", lease=B, path="a.txt")]
-    journal.claim([A, B, C])
+    journal.claim([A, B, C], alone=False)
     for lease in (A, B, C):
         journal.add_scored([result(lease)])
     with pytest.raises(FilesRefusedError) as refused:

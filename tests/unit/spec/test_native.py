@@ -93,7 +93,7 @@ def test_every_key(folder: Folder) -> None:
     assert (spec.pin, spec.mem_reserve, spec.hint) == (Pin.NUMA, 3 << 29, folder.root / "model")
     assert spec.environment == {"A": "1", "B": "1.10", "C": "true", "D": "x"}
     assert spec.sources["timeout"] == "batchctl.toml:19 timeout"
-    assert spec.sources["environment.B"] == "batchctl.toml:43 env.B"
+    assert spec.sources["environment.B"] == "batchctl.toml:44 env.B"
     assert set(KEYS) - {"partition_keys", "partition_format"} <= {
         line.split(" ")[0].strip("[]") for line in FULL.splitlines()
     }

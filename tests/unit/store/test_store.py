@@ -16,7 +16,7 @@ from batchctl.files import RealDisk
 from batchctl.model.job import Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
-from batchctl.model.records import Charged, Quarantined
+from batchctl.model.records import Charged, EpochOpened, Quarantined
 from batchctl.store.commit import Committer, Group, ProtocolError
 from batchctl.store.creation import RunState, create_run, run_state
 from batchctl.store.documents import read_document
@@ -108,6 +108,7 @@ def test_what_was_in_flight_is_told_per_epoch(layout: RunLayout) -> None:
         (1, "boot", False, (two,))
     ]
     assert [record.failure for record in second.records if isinstance(record, Charged)] == [FAILURE]
+    assert [record.number for record in second.records if isinstance(record, EpochOpened)] == [1, 2]  # its own too
     second.committer.note_claims([two])
     second.committer.close(clean=True)
     third = begin(layout)
