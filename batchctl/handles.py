@@ -73,7 +73,8 @@ class FileLock(Protocol):
     """An exclusive lock that dies with the process."""
 
     def write(self, note: bytes) -> None:
-        """Replace the lock file's content (who holds it). Not durable and need not be."""
+        """Replace the lock file's content (who holds it), or raise StorageError: the lock is held all the same. Not
+        durable and need not be."""
 
     def release(self) -> None:
         """Give the lock back; the file stays."""
@@ -215,14 +216,18 @@ class RealReadFile:
 class RealFileLock:
     """`FileLock` by flock: the kernel drops it with the last descriptor, and ours is inherited by nobody."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "path")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
         self._fd = fd
 
     def write(self, note: bytes) -> None:
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, note, 0)
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, note, 0)
+        except OSError as cause:
+            raise storage_error("write", self.path, cause=cause) from cause
 
     def release(self) -> None:
         if self._fd >= 0:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from batchctl.errors import BatchctlError, RunLockedError
+from batchctl.errors import BatchctlError, RunLockedError, StorageError
 from batchctl.files import Disk
+from batchctl.handles import FileLock
 from batchctl.store.creation import make_run_directory
 from batchctl.store.layout import RunLayout
 
@@ -47,11 +48,17 @@ def held_lock(disk: Disk, layout: RunLayout, *, holder: Holder) -> Iterator[None
             remedy="wait for it, stop it, or choose another output folder",
         )
     try:
-        lock.write(json.dumps(asdict(holder)).encode("ascii") + b"\n")
+        _note(lock, json.dumps(asdict(holder)).encode("ascii") + b"\n")
         yield
-        lock.write(b"")  # free: a name left behind would mislead
+        _note(lock, b"")  # free: a name left behind would mislead
     finally:
         lock.release()
+
+
+def _note(lock: FileLock, note: bytes) -> None:
+    """Hearsay for messages: the lock is held or free without it, also where the disk is full."""
+    with suppress(StorageError):
+        lock.write(note)
 
 
 def lock_holder(disk: Disk, layout: RunLayout) -> Holder | None:

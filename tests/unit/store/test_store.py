@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -308,6 +309,17 @@ def test_the_lock_names_its_holder(layout: RunLayout) -> None:
         with pytest.raises(RunLockedError, match=str(os.getpid())), held_lock(DISK, layout, holder=this_process()):
             pass
     assert lock_holder(DISK, layout) is None
+
+
+def test_the_lock_is_held_where_its_note_cannot_be_written(layout: RunLayout) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # as on a full disk: every write fails
+    try:
+        with held_lock(DISK, layout, holder=this_process()):
+            assert DISK.lock(layout.lock) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert layout.lock.read_bytes() == b""
 
 
 def test_a_run_directory_that_others_may_enter_is_refused(layout: RunLayout, tmp_path: Path) -> None:
