@@ -88,6 +88,15 @@ def storage_error(doing: str, path: Path, *, cause: OSError) -> StorageError:
     return error
 
 
+def _status(path: Path, fd: int) -> os.stat_result:
+    """fstat; where that fails the descriptor is closed."""
+    try:
+        return os.fstat(fd)
+    except OSError as cause:
+        os.close(fd)
+        raise storage_error("stat", path, cause=cause) from cause
+
+
 class RealAppendFile:
     """`AppendFile` over a descriptor; positions are explicit: what a failed write left is never appended to."""
 
@@ -95,7 +104,7 @@ class RealAppendFile:
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
-        self.size = os.fstat(fd).st_size
+        self.size = _status(path, fd).st_size
         self._fd = fd
         self._full = False
         self._dead = ""
@@ -185,7 +194,7 @@ class RealReadFile:
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
         self.fd = fd
-        found = os.fstat(fd)
+        found = _status(path, fd)
         self.size = found.st_size
         if not stat_bits.S_ISREG(found.st_mode):
             os.close(fd)

@@ -7,7 +7,8 @@ How one call is hit, and no other process than the coordinator:
   counts them per thread.
 - Without `-f` strace follows the one thread it was given: neither the flusher nor the fork server and its workers. So a
   point of the main thread is `strace ... batchctl run`. For the flusher the command is started alone; the script's
-  `init()` waits at a FIFO until `strace -p TID` sits on the only other thread, so not one of its calls is missed.
+  `init()` waits at a FIFO until `strace -p TID` sits on the only other thread, so no result is committed before. (What
+  a resume concludes without any worker may be: such a call is not met, and counted as that.)
 - `signal=KILL` is sent as the thread stops on entering the call. The kernel then gives the call up (a fatal signal is
   pending as the tracer lets go): it has no effect. What a kill after a call leaves is what one before the thread's
   next call finds; as every call that changes anything is a point, the kills after are the kills before, one further.
@@ -114,7 +115,7 @@ def _calls(text: str, here: Path) -> Iterator[Call]:
         thread = threads.setdefault(tid, MAIN if not threads else "")
         arguments = rest.rpartition(") = ")[0] or rest
         inside = [path for path in map(_of_match, _PATH.finditer(arguments)) if _is_below(path, here)]
-        if not inside or (name == "newfstatat" and '""' in arguments):  # fstat: the descriptor is good
+        if not inside:
             continue
         if not thread:
             thread = threads[tid] = FLUSHER
@@ -122,6 +123,8 @@ def _calls(text: str, here: Path) -> Iterator[Call]:
                 raise AssertionError("a third thread of the coordinator touches the run: the flusher is not alone")
         for path in dict.fromkeys(inside):
             seen[thread, name, path] += 1
+        if name == "newfstatat" and '""' in arguments:  # fstat: counted by strace, no point of ours
+            continue
         relative = Path(inside[0]).relative_to(here).as_posix()
         yield Call(thread, name, relative, seen[thread, name, inside[0]], creates="O_CREAT" in arguments)
 
