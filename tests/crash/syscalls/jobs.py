@@ -79,9 +79,9 @@ timeout = "30s"
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The state that a life begins from. `command`: run or retry. `cut`: (thread, call, path in OUT) of the last such
-    call of an undisturbed run from nothing, at which the life before was killed; none: nothing came before, or, with
-    `finished`, a whole run did. `tear`: bytes cut off the log after that, of those that were not synced yet."""
+    """The state that a life begins from. `command`: run or retry. `cut`: (thread, call, pattern of a path in OUT) of
+    the last such call of an undisturbed run from nothing: there the life before was killed. None: nothing came before,
+    or, with `finished`, a whole run. `tear`: bytes then cut off the log, of those that were not synced yet."""
 
     name: str
     command: str = "run"

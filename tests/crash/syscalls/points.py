@@ -61,13 +61,15 @@ def errors(job: str, start: Start, calls: Iterable[Call]) -> Iterator[Point]:
 
 
 def last(calls: Sequence[Call], cut: tuple[str, str, str]) -> list[Call]:
-    """Calls that fit (thread, name, path in OUT or a pattern), the last one first; of other names too where a kernel
-    or a file system renames in another way."""
+    """Calls that fit (thread, name, pattern of a path in OUT), the last one first. A file system that cannot rename
+    without replacing is asked for a link."""
     thread, name, path = cut
-    fits = [c for c in calls if c.thread == thread and c.name == name and fnmatch.fnmatch(c.path, f"{OUT}/{path}")]
-    if not fits:
-        fits = [c for c in calls if c.thread == thread and c.name == name and path == "*"]
-    return fits[::-1]
+    names = {name, "link", "linkat"} if name == "renameat2" else {name}
+    return [
+        call
+        for call in reversed(calls)
+        if call.thread == thread and call.name in names and fnmatch.fnmatch(call.path, f"{OUT}/{path}")
+    ]
 
 
 def shard(points: Sequence[Point], part: str) -> list[Point]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -87,8 +88,8 @@ def unavailable() -> str:
             tracer = _attach(sleeper.pid, ["-e", "trace=none", "-o", "/dev/null"])
             if tracer is None:
                 return "strace may not attach here (kernel.yama.ptrace_scope)"
-            tracer.terminate()
-            tracer.wait()
+            with tracer:
+                tracer.terminate()
         finally:
             sleeper.kill()
     return ""
@@ -101,10 +102,10 @@ def listen(command: Sequence[str], *, env: Mapping[str, str], here: Path, log: P
     done = subprocess.run(
         [*words, "-o", str(log), *command], check=False, capture_output=True, text=True, env=env, timeout=LIMIT_S
     )
-    return done.returncode, list(_calls(log.read_text(encoding="utf-8", errors="replace"), here)), done.stderr
+    return done.returncode, list(calls_in(log.read_text(encoding="utf-8", errors="replace"), here)), done.stderr
 
 
-def _calls(text: str, here: Path) -> Iterator[Call]:
+def calls_in(text: str, here: Path) -> Iterator[Call]:
     threads: dict[str, str] = {}
     seen: Counter[tuple[str, str, str]] = Counter()
     for line in text.splitlines():
@@ -168,7 +169,8 @@ def strike(
             os.write(opener, b"g" * 64)  # for each worker that there will be
             code, said = _wait(process)
             if tracer is not None:
-                tracer.wait(timeout=LIMIT_S)
+                with tracer:  # it ends with the thread
+                    pass
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     mark = "+++ killed by SIGKILL +++" if fault == "signal=KILL" else "(INJECTED)"
     return Ended(mark in text, code, said)
@@ -180,9 +182,8 @@ def live(command: Sequence[str], *, env: Mapping[str, str]) -> tuple[int, str]:
 
 
 def _start(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env
-    )
+    null = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=null, stdout=null, stderr=subprocess.PIPE, env=env, process_group=0)
 
 
 def _wait(process: subprocess.Popen[bytes]) -> tuple[int, str]:
@@ -190,7 +191,7 @@ def _wait(process: subprocess.Popen[bytes]) -> tuple[int, str]:
         try:
             _, said = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # strace and what it traces
             _, said = process.communicate()
             raise Hangs(f"still running after {LIMIT_S:.0f} s; it said: {_tail(said)}") from None
     return process.returncode, _tail(said)
@@ -234,6 +235,6 @@ def _attach(tid: int, words: Sequence[str]) -> subprocess.Popen[bytes] | None:
     said = tracer.stderr.readline()
     if b"attached" in said and b"Operation not permitted" not in said:
         return tracer
-    tracer.kill()
-    tracer.wait()
+    with tracer:
+        tracer.kill()
     return None
