@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -268,6 +267,13 @@ def test_every_byte_of_a_finished_runs_log_is_guarded(layout: RunLayout) -> None
     assert check(layout).sound
 
 
+def test_a_finish_removes_what_a_killed_life_was_replacing(layout: RunLayout) -> None:
+    begin_and_close(layout)
+    (layout.directory / ".learned.json.tmp").write_bytes(b"{")
+    whole_run(layout)
+    assert not list(layout.directory.glob(".*.tmp"))
+
+
 def test_summary_only_leaves_no_rows(tmp_path: Path) -> None:
     layout = RunLayout(tmp_path / "out", rows=False)
     committer = begin(layout).committer
@@ -309,17 +315,6 @@ def test_the_lock_names_its_holder(layout: RunLayout) -> None:
         with pytest.raises(RunLockedError, match=str(os.getpid())), held_lock(DISK, layout, holder=this_process()):
             pass
     assert lock_holder(DISK, layout) is None
-
-
-def test_the_lock_is_held_where_its_note_cannot_be_written(layout: RunLayout) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # as on a full disk: every write fails
-    try:
-        with held_lock(DISK, layout, holder=this_process()):
-            assert DISK.lock(layout.lock) is None
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert layout.lock.read_bytes() == b""
 
 
 def test_a_run_directory_that_others_may_enter_is_refused(layout: RunLayout, tmp_path: Path) -> None:
