@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import random
+import re
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,7 +37,9 @@ class Point:
 
     @property
     def stratum(self) -> tuple[str, ...]:
-        return (self.job, self.start.name, self.call.thread, self.call.name, self.fault)
+        """Its kind: all but the numbers, in paths too."""
+        path = re.sub(r"\d+", "0", self.call.path)
+        return (self.job, self.start.name, self.call.thread, self.call.name, path, self.fault)
 
     def __str__(self) -> str:
         return f"{self.job}, {self.start.name}: {self.fault} at {self.call}"
@@ -79,7 +82,7 @@ def shard(points: Sequence[Point], part: str) -> list[Point]:
 
 
 def spread(points: Sequence[Point], dice: random.Random) -> list[Point]:
-    """All of them, so that each beginning is as even as can be over jobs, states, threads and calls."""
+    """All of them, so that each beginning is as even as can be over their kinds."""
     strata: defaultdict[tuple[str, ...], list[Point]] = defaultdict(list)
     for point in points:
         strata[point.stratum].append(point)

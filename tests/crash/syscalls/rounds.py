@@ -50,7 +50,8 @@ def run(asked: Asked, *, enumerate_points: Enumerate, allowed: Allowed, count: s
     if options.get("shard"):
         found = chosen.shard(found, options["shard"])
     todo = chosen.spread(found, dice)
-    asked.voice(f"{total} points in all, {len(todo)} of them here" + (f", {asked.n} asked for" if asked.n else ""))
+    kinds = len({point.stratum for point in todo})
+    asked.voice(f"{total} points in all, {len(todo)} of them here, of {kinds} kinds; {asked.n or 'all'} asked for")
     round_ = _Round(todo, asked, owners)
 
     def work(lane: Lane) -> None:
