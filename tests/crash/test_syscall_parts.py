@@ -12,7 +12,7 @@ from tests.crash.campaign import beside_python
 from tests.crash.findings import Asked, Findings
 from tests.crash.syscalls import error, kill
 from tests.crash.syscalls.jobs import FRESH
-from tests.crash.syscalls.points import errors, kills, last, shard, spread
+from tests.crash.syscalls.points import Point, errors, kills, last, shard, spread
 from tests.crash.syscalls.strace import Call, calls_in
 
 HERE = Path("/w/here")
@@ -112,3 +112,22 @@ def test_a_broken_promise_is_found(broken: str, campaign: object, job: str, only
         pytest.skip(f"not run: {found.not_run}")
     assert len(found.violations) >= 1
     assert sum(found.counts[name] for name in ("syscall_points", "error_points") if name in found.counts) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "call", "good"),
+    [
+        ("EIO", Call("main", "pwrite64", "results/out/.batchctl/checkpoint.log", 1), {74}),
+        ("EIO", Call("main", "pwrite64", "results/out/.batchctl/.status.json.tmp", 1), {0, 74}),
+        ("EIO", Call("main", "ftruncate", "results/out/.batchctl/lock", 1), {0, 74}),
+        ("EIO", Call("main", "newfstatat", "results", 1), {0, 74}),
+        ("EIO", Call("main", "mkdir", "results", 1), {74}),
+        ("ENOSPC", Call("main", "mkdir", "results", 1), {0, 74}),
+        ("ENOSPC", Call("flusher", "pwrite64", "results/out/predictions.csv.partial", 1), {0}),
+        ("ENOSPC", Call("flusher", "fdatasync", "results/out/predictions.csv.partial", 1), {74}),
+    ],
+    ids=str,
+)
+def test_which_exit_codes_an_error_may_end_with(fault: str, call: Call, good: set[int]) -> None:
+    point = Point("rows", FRESH, call, fault)
+    assert {code for code in (0, 1, 2, 4, 7, 74, 75) if not error.exit_code_problem(point, code)} == good
