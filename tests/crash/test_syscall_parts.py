@@ -120,6 +120,7 @@ def test_a_broken_promise_is_found(broken: str, campaign: object, job: str, only
         ("EIO", Call("main", "pwrite64", "results/out/.batchctl/checkpoint.log", 1), {74}),
         ("EIO", Call("main", "pwrite64", "results/out/.batchctl/.status.json.tmp", 1), {0, 74}),
         ("EIO", Call("main", "ftruncate", "results/out/.batchctl/lock", 1), {0, 74}),
+        ("EIO", Call("main", "openat", "results/out/.batchctl/.learned.json.tmp", 1), {0, 74}),
         ("EIO", Call("main", "newfstatat", "results", 1), {0, 74}),
         ("EIO", Call("main", "mkdir", "results", 1), {74}),
         ("ENOSPC", Call("main", "mkdir", "results", 1), {0, 74}),

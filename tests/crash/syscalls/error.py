@@ -22,9 +22,7 @@ from tests.crash.syscalls.rounds import run
 from tests.crash.syscalls.strace import FLUSHER, READS, SYNCS
 
 # In the run directory: what monitors read, and what is made anew where it is missing or wrong.
-TOLD = re.compile(
-    r"lock|logs/.*|attempts\.csv|learned\.json|(\.?(status\.json|summary\.json|quarantine\.jsonl)(\.tmp)?)"
-)
+TOLD = re.compile(r"lock|logs/.*|attempts\.csv|\.?(learned\.json|status\.json|summary\.json|quarantine\.jsonl)(\.tmp)?")
 
 
 def campaign(asked: Asked) -> Findings:
