@@ -73,7 +73,8 @@ class FileLock(Protocol):
     """An exclusive lock that dies with the process."""
 
     def write(self, note: bytes) -> None:
-        """Replace the lock file's content (who holds it). Not durable and need not be."""
+        """Replace the lock file's content (who holds it), or raise StorageError: the lock is held all the same. Not
+        durable and need not be."""
 
     def release(self) -> None:
         """Give the lock back; the file stays."""
@@ -87,6 +88,15 @@ def storage_error(doing: str, path: Path, *, cause: OSError) -> StorageError:
     return error
 
 
+def _status(path: Path, fd: int) -> os.stat_result:
+    """fstat; where that fails the descriptor is closed."""
+    try:
+        return os.fstat(fd)
+    except OSError as cause:
+        os.close(fd)
+        raise storage_error("stat", path, cause=cause) from cause
+
+
 class RealAppendFile:
     """`AppendFile` over a descriptor; positions are explicit: what a failed write left is never appended to."""
 
@@ -94,7 +104,7 @@ class RealAppendFile:
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
-        self.size = os.fstat(fd).st_size
+        self.size = _status(path, fd).st_size
         self._fd = fd
         self._full = False
         self._dead = ""
@@ -184,7 +194,7 @@ class RealReadFile:
     def __init__(self, path: Path, fd: int) -> None:
         self.path = path
         self.fd = fd
-        found = os.fstat(fd)
+        found = _status(path, fd)
         self.size = found.st_size
         if not stat_bits.S_ISREG(found.st_mode):
             os.close(fd)
@@ -215,14 +225,18 @@ class RealReadFile:
 class RealFileLock:
     """`FileLock` by flock: the kernel drops it with the last descriptor, and ours is inherited by nobody."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "path")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path = path
         self._fd = fd
 
     def write(self, note: bytes) -> None:
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, note, 0)
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, note, 0)
+        except OSError as cause:
+            raise storage_error("write", self.path, cause=cause) from cause
 
     def release(self) -> None:
         if self._fd >= 0:

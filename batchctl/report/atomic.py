@@ -7,6 +7,7 @@ be old, empty or gone, and readers say so.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from batchctl.errors import StorageError
@@ -28,11 +29,16 @@ def replace_by_chunks(path: Path, chunks: Iterable[bytes]) -> None:
     disk.remove(temporary)
     handle = disk.open_append(temporary, create=True)
     try:
-        for chunk in chunks:
-            handle.append(chunk)
-    finally:
-        handle.close()
-    disk.replace(temporary, path)
+        try:
+            for chunk in chunks:
+                handle.append(chunk)
+        finally:
+            handle.close()
+        disk.replace(temporary, path)
+    except StorageError:
+        with suppress(StorageError):  # the first error says it
+            disk.remove(temporary)
+        raise
 
 
 def read_small(path: Path) -> bytes | None:

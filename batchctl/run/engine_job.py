@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from batchctl.engine.base import EngineJob, LogSink
+from batchctl.files import RealDisk
 from batchctl.model.node import Sizing
 from batchctl.model.outcome import Failure
 from batchctl.report.logs import WorkerLog
@@ -20,8 +21,9 @@ def engine_job(
 ) -> EngineJob:
     """What the engine is configured with; the folders that workers need are there on return."""
     spec, layout = ready.spec, ready.layout
+    disk = RealDisk()
     for folder in (layout.stage, layout.spill, layout.logs):
-        folder.mkdir(mode=0o700, exist_ok=True)
+        disk.mkdir(folder, mode=0o700)
     if spec.model is not None:
         stage_model(layout.model, spec.model, outside=(layout.out, *layout.folders))
     logs = layout.logs

@@ -141,6 +141,9 @@ def tidy(disk: Disk, layout: RunLayout) -> None:
         disk.sync_dir(layout.out)
     for folder in (layout.stage, layout.parts, layout.spill):
         disk.remove_tree(folder)
+    for name in disk.listdir(layout.directory):
+        if name.endswith(".tmp"):  # a life before was killed as it replaced a file that this one has no word for
+            disk.remove(layout.directory / name)
 
 
 def _check_rows(disk: Disk, layout: RunLayout, *, committer: Committer) -> None:

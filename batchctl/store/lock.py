@@ -6,12 +6,13 @@ import errno
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from batchctl.errors import BatchctlError, RunLockedError, StorageError, UsageError
 from batchctl.files import Disk
+from batchctl.handles import FileLock
 from batchctl.store.creation import make_run_directory
 from batchctl.store.layout import RunLayout
 
@@ -76,11 +77,17 @@ def _held(disk: Disk, path: Path, *, place: Path, holder: Holder) -> Iterator[No
         )
     try:
         _check_exclusive(disk, path, place=place)
-        lock.write(json.dumps(asdict(holder)).encode("ascii") + b"\n")
+        _note(lock, json.dumps(asdict(holder)).encode("ascii") + b"\n")
         yield
-        lock.write(b"")  # free: a name left behind would mislead
+        _note(lock, b"")  # free: a name left behind would mislead
     finally:
         lock.release()
+
+
+def _note(lock: FileLock, note: bytes) -> None:
+    """Hearsay for messages: the lock is held or free without it, also where the disk is full."""
+    with suppress(StorageError):
+        lock.write(note)
 
 
 def _check_exclusive(disk: Disk, path: Path, *, place: Path) -> None:

@@ -268,6 +268,13 @@ def test_every_byte_of_a_finished_runs_log_is_guarded(layout: RunLayout) -> None
     assert check(layout).sound
 
 
+def test_a_finish_removes_what_a_killed_life_was_replacing(layout: RunLayout) -> None:
+    begin_and_close(layout)
+    (layout.directory / ".learned.json.tmp").write_bytes(b"{")
+    whole_run(layout)
+    assert not list(layout.directory.glob(".*.tmp"))
+
+
 def test_summary_only_leaves_no_rows(tmp_path: Path) -> None:
     layout = RunLayout(tmp_path / "out", rows=False)
     committer = begin(layout).committer
