@@ -133,6 +133,7 @@ JOBS: Mapping[str, SmallJob] = {
         SmallJob("rows", _ROWS, (FRESH, HALF_CREATED, UNSYNCED, TORN, SEALED, AGAIN, RETRY)),
         SmallJob("files", _ROWS, (FRESH, ANNOUNCED, TORN, SEALED, RETRY), files="own"),
         SmallJob("append", f'{_ROWS}\non_collision = "append"', (FRESH, ANNOUNCED, SEALED, AGAIN), files="append"),
+        SmallJob("table", 'output_format = "parquet"', (FRESH, TORN, SEALED, AGAIN, RETRY)),
     )
 }
 
