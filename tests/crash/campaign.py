@@ -23,13 +23,14 @@ from typing import TypeVar
 
 from tests.crash import targets
 from tests.crash.checks import Results, judge, results_of, run_id_of
-from tests.crash.job import Job, make_job
+from tests.crash.job import Job, make_brief_job, make_job
 from tests.crash.lives import LIMIT_S, POLL_S, Kill, Life, Moment, Setting, Stuck, Target
 from tests.crash.own_files_job import make_appending_job, make_parquet_job
 
 Choice = TypeVar("Choice")
 JOBS: Mapping[str, Callable[..., Job]] = {
     "mixed": make_job,
+    "brief": make_brief_job,
     "parquet": make_parquet_job,
     "appending": make_appending_job,
 }

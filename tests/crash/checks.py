@@ -45,13 +45,19 @@ class Verdict:
 
 def results_of(out: Path, batchctl: str) -> Results:
     """Read a finished OUT. Raises OSError, ValueError where it is not as a finished one should be."""
+    summary = json.loads((out / STATE / "summary.json").read_text(encoding="utf-8"))
+    rows = (out / RESULT).read_bytes()
+    return Results(rows, published_by(out), quarantined(out, batchctl), summary["items_succeeded"])
+
+
+def published_by(out: Path) -> dict[str, str]:
+    """Names in OUT, but for the rows and the run directory, with the SHA-256 of what they hold."""
     published = {}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and not name.startswith(STATE + "/") and name != RESULT:
             published[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    summary = json.loads((out / STATE / "summary.json").read_text(encoding="utf-8"))
-    return Results((out / RESULT).read_bytes(), published, quarantined(out, batchctl), summary["items_succeeded"])
+    return published
 
 
 def quarantined(out: Path, batchctl: str) -> tuple[tuple[object, ...], ...]:
