@@ -239,7 +239,7 @@ class RealDisk:
             if isinstance(cause, BlockingIOError):
                 return None
             raise storage_error("lock", path, cause=cause) from cause
-        return RealFileLock(fd)
+        return RealFileLock(path, fd)
 
     def free_space(self, path: Path) -> int:
         with _door("stat", path):

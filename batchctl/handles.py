@@ -215,14 +215,18 @@ class RealReadFile:
 class RealFileLock:
     """`FileLock` by flock: the kernel drops it with the last descriptor, and ours is inherited by nobody."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "_path")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, path: Path, fd: int) -> None:
+        self._path = path
         self._fd = fd
 
     def write(self, note: bytes) -> None:
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, note, 0)
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, note, 0)
+        except OSError as cause:
+            raise storage_error("write", self._path, cause=cause) from cause
 
     def release(self) -> None:
         if self._fd >= 0:

@@ -21,6 +21,7 @@ from .failure import ContractError, describe, peak_memory
 from .harvest import Harvest, remove_tree
 from .outbox import Outbox
 from .plan_map import PlanMap
+from .room import no_room
 from .rows import Renderer, accept
 from .script import Scorer
 
@@ -239,7 +240,7 @@ class Loop:
             os._exit(1)
         fields: Dict[str, Any] = {"serial": lease[0], "lease": list(lease[1:]), "run_ns": run_ns, "phase": phase}
         fields.update(describe(error), peak=peak_memory())
-        fields["errno"] = error.errno if isinstance(error, OSError) and phase == "stage" else None
+        fields["errno"] = no_room(error, self._job.stage)
         del error  # and with it the frames of run() and all that they hold
         stuck: Optional[OSError] = None
         try:

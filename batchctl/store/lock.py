@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from batchctl.errors import BatchctlError, RunLockedError
+from batchctl.errors import BatchctlError, RunLockedError, StorageError
 from batchctl.files import Disk
 from batchctl.store.creation import make_run_directory
 from batchctl.store.layout import RunLayout
@@ -49,7 +49,8 @@ def held_lock(disk: Disk, layout: RunLayout, *, holder: Holder) -> Iterator[None
     try:
         lock.write(json.dumps(asdict(holder)).encode("ascii") + b"\n")
         yield
-        lock.write(b"")  # free: a name left behind would mislead
+        with suppress(StorageError):  # all is done and durable: a disk that broke since changes nothing
+            lock.write(b"")  # free: a name left behind would mislead
     finally:
         lock.release()
 

@@ -81,7 +81,7 @@ class Image:
         """OSError where something still holds it: it is gone from the tree all the same."""
         deadline = time.monotonic() + _PATIENCE_S
         while _run(["umount", str(self.at)]).returncode != 0:
-            if not self.at.is_mount():
+            if not self._is_mounted():
                 return
             if time.monotonic() > deadline:
                 _run(["umount", "-l", str(self.at)])
@@ -96,11 +96,23 @@ class Image:
         finally:
             os.close(folder)
 
+    def revive(self) -> None:
+        """Mounted anew, whatever it was before and whoever still holds it."""
+        while self._is_mounted():
+            _run(["umount", "-l", str(self.at)])
+        self.mount()
+
     def close(self) -> None:
         """Unmounted, and its file gone."""
-        if self.at.is_mount() and _run(["umount", str(self.at)]).returncode != 0:
-            _run(["umount", "-l", str(self.at)])
+        while self._is_mounted():
+            if _run(["umount", str(self.at)]).returncode != 0:
+                _run(["umount", "-l", str(self.at)])
         self.file.unlink(missing_ok=True)
+
+    def _is_mounted(self) -> bool:
+        """By the kernel's table: after a cut the file system itself says nothing any more."""
+        mounted = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+        return any(line.split()[4] == str(self.at) for line in mounted)
 
     def keep(self, out: Path, into: Path) -> None:
         """A copy of a folder in it, for whoever looks into a violation."""

@@ -110,6 +110,19 @@ def make_brief_job(folder: Path, *, python: str, seed: int) -> Job:
     return _write_job(folder, python=python, tasks=_few_tasks(random.Random(seed)))
 
 
+def make_filling_job(folder: Path, *, python: str, seed: int, what: str) -> Job:
+    """The same with some megabytes of `what`: rows, files (of the script's own) or spills (rows in files of ours)."""
+    dice = random.Random(seed)
+    tasks = _plain(dice, BRIEF)
+    for number, task in enumerate(tasks):
+        task["size"] = {"rows": 40_000, "files": 500, "spills": SPILLED if number % 12 == 5 else 500}[what]
+        task["sleep"] = 0.01
+        if what == "files":
+            task.update(kind="file", folder=[], lines=5_000)
+    tasks[0]["sleep"] = 0.3  # so that the rows have to be sorted
+    return _write_job(folder, python=python, tasks=tasks)
+
+
 def _write_job(folder: Path, *, python: str, tasks: list[dict[str, object]]) -> Job:
     job = Job(folder)
     job.inputs.mkdir(parents=True)

@@ -144,12 +144,13 @@ def _play(setting: Setting, image: Image, played: Round, *, number: int, budget:
         played.harm.update({name: getattr(verdict, name) for name in HARM})
     except (Stuck, OSError, subprocess.SubprocessError) as error:
         played.problems.append(f"{type(error).__name__}: {error}")
+        image.revive()
     played.seconds = round(time.monotonic() - began, 2)
     if played.problems:
         image.keep(out, setting.work / f"kept-{name}")
     else:
         log.unlink()
-    shutil.rmtree(out)
+    shutil.rmtree(out, ignore_errors=True)
     shutil.rmtree(setting.job.scratch(name))
     return played
 

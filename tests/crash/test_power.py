@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from batchctl.errors import StorageError
+from batchctl.files import RealDisk
+from batchctl.store.layout import RunLayout
+from batchctl.store.lock import held_lock, this_process
 from tests.crash.campaign import beside_python
 from tests.crash.findings import Asked
+from tests.crash.images import KINDS, Image, NotHereError
 from tests.crash.power import campaign
 
 
@@ -21,3 +26,20 @@ def test_power_cuts_lose_nothing(fs: str, tmp_path: Path) -> None:
     assert found.violations == []
     assert found.counts["power_cuts"] == 6
     assert not found.counts["lost"] + found.counts["duplicated"] + found.counts["unequal"]
+
+
+def test_a_disk_that_breaks_after_the_end_changes_nothing(tmp_path: Path) -> None:
+    """All is durable and only the lock is left to be given back. While work is under way it is an error like any."""
+    try:
+        with Image(KINDS["ext4"], tmp_path).make() as image:
+            image.mount()
+            out = image.at / "out"
+            with held_lock(RealDisk(), RunLayout(out), holder=this_process()):
+                image.cut()
+            with (
+                pytest.raises(StorageError, match="Input/output error"),
+                held_lock(RealDisk(), RunLayout(out), holder=this_process()),
+            ):
+                raise AssertionError("it cannot be had on a disk that is gone")
+    except NotHereError as error:
+        pytest.skip(f"not run: {error}")
