@@ -23,6 +23,7 @@ FAMILIES = {
     "model": "tests.crash.model.family",
     "kill": "tests.crash.random_kill",
     "power": "tests.crash.power",
+    "block": "tests.crash.block",
     "full": "tests.crash.full",
 }
 NOT_RUN = 3

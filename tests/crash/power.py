@@ -14,20 +14,18 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batchctl.cli.run_directory import existing_run
-from batchctl.errors import BatchctlError, ExitCode, UsageError
-from batchctl.files import RealDisk
-from batchctl.plan.read import Plan
-from batchctl.store.verify import verify
+from batchctl.errors import ExitCode
 from tests.crash import targets
+from tests.crash.aftermath import is_complete, look
 from tests.crash.campaign import JOBS, undisturbed
-from tests.crash.checks import RESULT, Results, judge, published_by, run_id_of
+from tests.crash.checks import Results, judge, run_id_of
 from tests.crash.findings import HARM, Asked, Findings
 from tests.crash.images import KINDS, Image, NotHereError
 from tests.crash.lives import Life, Moment, Setting, Stuck
@@ -75,6 +73,7 @@ def campaign(asked: Asked) -> Findings:
     asked.voice(f"undisturbed: {span:.2f} s, {len(reference.rows)} bytes of rows, {len(reference.published)} files")
     missing: dict[str, str] = {}
     rounds: list[Round] = []
+    halted = threading.Event()
 
     def stretch(number: int, kind: str, cuts: int) -> None:
         folder = asked.work / f"{number:04d}-{kind}"
@@ -84,6 +83,8 @@ def campaign(asked: Asked) -> Findings:
         try:
             for played in _stretch(setting, kind, cuts=cuts, until=asked.until):
                 rounds.append(played)
+                if halted.is_set():
+                    break
                 asked.voice(f"{folder.name}: {_told(played)}")
                 for problem in played.problems:
                     asked.voice(f"    {problem}")
@@ -92,8 +93,12 @@ def campaign(asked: Asked) -> Findings:
 
     with ThreadPoolExecutor(int(options.get("lanes", "1"))) as lanes:
         futures = [lanes.submit(stretch, *one) for one in _stretches(asked.n or 200, kinds)]
-        for future in futures:
-            future.result()
+        try:
+            for future in futures:
+                future.result()
+        finally:  # interrupted, or one failed: the rounds under way end and clean up
+            halted.set()
+            lanes.shutdown(cancel_futures=True)
     return _findings(rounds, missing)
 
 
@@ -197,24 +202,10 @@ def _good(life: Life, played: Round) -> bool:
 def _look(out: Path, reference: Results, played: Round) -> None:
     """After the remount: is what there is sound, and is what was claimed there? Counts torn tails."""
     cut = played.cuts[-1]
-    if cut.left == ExitCode.OK:
-        rows = (out / RESULT).read_bytes() if (out / RESULT).exists() else b""
-        if rows != reference.rows or published_by(out) != reference.published:
-            played.problems.append(
-                f"exit 0 was said, and then, after a cut {cut.moment}, the results were not all there"
-            )
-    try:
-        existing = existing_run(str(out))
-        with Plan.open(existing.layout.plan) as plan:
-            run_id, bounds = existing.document.run_id, plan.batch_firsts
-            found = verify(RealDisk(), existing.layout, run_id=run_id, bounds=bounds)
-    except UsageError:
-        return  # so early that there is no run yet
-    except BatchctlError as error:
-        played.problems.append(f"after a cut {cut.moment}: {error.message}")
-        return
-    played.problems += [f"after a cut {cut.moment}: {problem}" for problem in found.problems]
-    torn = (found.torn_log_bytes, found.torn_rows_bytes)
+    if cut.left == ExitCode.OK and not is_complete(out, reference):
+        played.problems.append(f"exit 0 was said, and then, after a cut {cut.moment}, the results were not all there")
+    problems, torn = look(out)
+    played.problems += [f"after a cut {cut.moment}: {problem}" for problem in problems]
     if torn != played.torn:  # else it is the tail of the cut before, which nobody has come to yet
         cut.torn_log, cut.torn_rows = played.torn = torn
 
