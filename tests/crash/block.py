@@ -14,8 +14,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,16 +22,14 @@ from tests.crash.aftermath import is_complete, look
 from tests.crash.campaign import JOBS, undisturbed
 from tests.crash.checks import judge, run_id_of
 from tests.crash.findings import HARM, Asked, Findings
-from tests.crash.images import KINDS, Image, NotHereError
-from tests.crash.lives import POLL_S, Life, Moment, Setting, Stuck
-from tests.system_tools import find, missing
+from tests.crash.images import KINDS, NotHereError
+from tests.crash.lives import Life, Moment, Setting, Stuck
+from tests.crash.served import ServedImage
 
-TOOLS = ("nbdkit", "nbdfuse", "fusermount3")
 MOMENTS = {Moment.UNIFORM: 3, Moment.COMMIT: 3, Moment.APPEND: 3, Moment.FINISH: 2}
 FOR_A_MOMENT = 0.5  # share of rounds in which the disk works again soon
 _MOMENT_S = 0.1
 _DRY = 20  # rounds in a row in which nobody met the error
-_START_S = 10.0
 
 
 @dataclass(slots=True)
@@ -50,10 +46,6 @@ class Round:
 
 def campaign(asked: Asked) -> Findings:
     """`n`: how many errors the command has to meet (50). `job`: of campaign.JOBS; `workers`: 2."""
-    if absent := missing(*TOOLS):
-        return Findings(not_run=f"no {', '.join(absent)}")
-    if not Path("/dev/fuse").exists():
-        return Findings(not_run="no /dev/fuse")
     workers = int(asked.options.get("workers", "2"))
     job = JOBS[asked.options.get("job", "brief")](asked.work / "job", python=sys.executable, seed=asked.seed)
     reference, span = undisturbed(job, batchctl=asked.batchctl, workers=workers, work=asked.work, times=1)
@@ -90,26 +82,22 @@ def campaign(asked: Asked) -> Findings:
 def _play(setting: Setting) -> Round:
     played, began, dice, folder = Round(), time.monotonic(), setting.dice, setting.work
     flag, log = folder / "broken", folder / "log"
-    with Image(KINDS["ext4"], folder, disk=folder / "served" / "disk").make() as image:
+    faults = ("error=EIO", *(f"error-{what}-rate=100%" for what in ("pwrite", "zero", "trim")), f"error-file={flag}")
+    with ServedImage(KINDS["ext4"], folder, filters=("error",), settings=faults).make() as image:
         out = image.at / folder.name
         try:
-            with _served(image.file, folder, flag=flag):
-                image.mount()
-                life = Life(setting, out, log)
-                try:
-                    _break(life, played, dice, flag)
-                finally:
-                    life.close()
-                    image.unmount()
+            image.mount()
+            life = Life(setting, out, log)
+            try:
+                _break(life, played, dice, flag)
+            finally:
+                life.close()
+            image.unmount()
             flag.unlink(missing_ok=True)
-            with _served(image.file, folder, flag=flag):  # anew: what the kernel had cached of it is gone
-                image.mount()
-                try:
-                    _judge(setting, out, log, played)
-                    if played.problems:
-                        image.keep(out, folder / "kept")
-                finally:
-                    image.unmount()
+            image.mount()  # of a disk served anew: what the kernel had cached is gone
+            _judge(setting, out, log, played)
+            if played.problems:
+                image.keep(out, folder / "kept")
         except (Stuck, OSError, subprocess.SubprocessError) as error:
             played.problems.append(f"{type(error).__name__}: {error}")
     shutil.rmtree(setting.job.scratch(folder.name), ignore_errors=True)
@@ -148,30 +136,3 @@ def _judge(setting: Setting, out: Path, log: Path, played: Round) -> None:
     verdict = judge(out, setting.reference, batchctl=setting.batchctl, run_id=run_id_of(out))
     played.problems += verdict.problems
     played.harm.update({name: getattr(verdict, name) for name in HARM})
-
-
-@contextmanager
-def _served(image: Path, folder: Path, *, flag: Path) -> Iterator[None]:
-    """`folder`/served/disk is the image as nbdkit serves it; writes fail with EIO while there is a `flag`."""
-    at = folder / "served"
-    at.mkdir(exist_ok=True)
-    faults = ["error=EIO", *(f"error-{what}-rate=100%" for what in ("pwrite", "zero", "trim")), f"error-file={flag}"]
-    nbdkit = [str(find("nbdkit")), "-s", "--exit-with-parent", "--filter=error", "file", str(image), *faults]
-    with (folder / "nbdkit.log").open("ab") as sink:
-        command = [str(find("nbdfuse")), str(at / "disk"), "--command", *nbdkit]
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
-    try:
-        deadline = time.monotonic() + _START_S
-        while not (at / "disk").exists():
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise NotHereError(f"nbdfuse does not serve: {(folder / 'nbdkit.log').read_text().strip()[-300:]}")
-            time.sleep(POLL_S)
-        yield
-    finally:
-        subprocess.run([str(find("fusermount3")), "-u", str(at)], capture_output=True, timeout=60)
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-            subprocess.run(["umount", "-l", str(at)], capture_output=True, timeout=60)

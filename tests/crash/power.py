@@ -27,12 +27,13 @@ from tests.crash.aftermath import is_complete, look
 from tests.crash.campaign import JOBS, undisturbed
 from tests.crash.checks import Results, judge, run_id_of
 from tests.crash.findings import HARM, Asked, Findings
-from tests.crash.images import KINDS, Image, NotHereError
+from tests.crash.images import Image, NotHereError
 from tests.crash.lives import Life, Moment, Setting, Stuck
+from tests.crash.served import opened
 from tests.crash.stirring import stir
 
 NESTED = 4  # cuts of one OUT
-SHARES = {"xfs": 2, "ext4": 1, "ext4-writeback": 1}
+SHARES = {"xfs": 2, "ext4": 1, "ext4-writeback": 1, "ext4-cached": 1}
 PER_IMAGE = 24  # cuts that one file system lives through
 MOMENTS = {Moment.UNIFORM: 3, Moment.START: 1, Moment.COMMIT: 3, Moment.APPEND: 5, Moment.FINISH: 3}
 AFTER_THE_END = 0.07  # share of cuts that come right after exit 0
@@ -64,7 +65,7 @@ class Round:
 
 
 def campaign(asked: Asked) -> Findings:
-    """`fs`: names of images.KINDS; `job`: of campaign.JOBS; `workers`: 2; `lanes`: file systems at a time, 1."""
+    """`fs`: names for served.opened; `job`: of campaign.JOBS; `workers`: 2; `lanes`: file systems at a time, 1."""
     options = asked.options
     kinds = [name for name in options.get("fs", ",".join(SHARES)).split(",") if name]
     job = JOBS[options.get("job", "brief")](asked.work / "job", python=sys.executable, seed=asked.seed)
@@ -120,7 +121,7 @@ def _stretches(n: int, kinds: list[str]) -> Iterator[tuple[int, str, int]]:
 def _stretch(setting: Setting, kind: str, *, cuts: int, until: float) -> Iterator[Round]:
     """Rounds on one file system until so many cuts have hit."""
     folder, number, dry = setting.work, 0, 0
-    with Image(KINDS[kind], folder).make() as image:
+    with opened(kind, folder).make() as image:
         image.mount()
         while cuts > 0 and dry < 20 and time.monotonic() < until:
             played = _play(setting, image, Round(kind), number=number, budget=cuts)
