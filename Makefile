@@ -49,6 +49,7 @@ format: venv
 
 ## test    all tests
 test: venv
+	$(BIN)/python -m tests.system_tools
 	$(BIN)/python -m tests.user_environments
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

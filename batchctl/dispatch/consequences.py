@@ -51,9 +51,9 @@ class Consequences:
             records += (Quarantined(lease, failure),)
         return Verdict(decision, records, reason)
 
-    def give_back(self, part: Part, *, began: bool) -> Verdict | None:
+    def give_back(self, part: Part, *, began: bool, counted: bool) -> Verdict | None:
         """It came to nothing through no fault of its own: None, and it waits before everything else."""
-        part.repeats += 1
+        part.repeats += counted
         if part.repeats > self._policy.max_repeats:
             why = f"came back {part.repeats} times without an outcome"
             return self.charge(part, Failure(FailureKind.LOST, "NoOutcome", why))

@@ -267,12 +267,13 @@ class FileQueue:
         part = self._take_back(lease)
         return None if part is None else self._concluded(part, self._after.charge(part, failure, divide=divide))
 
-    def returned(self, leases: Iterable[Lease], *, began: bool = False) -> tuple[Verdict, ...]:
+    def returned(self, leases: Iterable[Lease], *, began: bool = False, counted: bool = True) -> tuple[Verdict, ...]:
         """Leases that came to nothing through no fault of theirs: waiting again, before everything else.
 
         `began`: `run` had begun or ended (rows that died unsent), so that the next lease has the next attempt number
         and whatever the first left behind (staged files) is not taken for its own. A lease that returns for the
-        sixth time in this epoch without a charge in between is charged as lost: a verdict for each of those.
+        sixth time in this epoch without a charge in between is charged as lost: a verdict for each of those. Not
+        `counted`: for what the whole run waits for, so that something else sees to it that this comes to an end.
         """
         verdicts: list[Verdict] = []
         # Each goes to the front: the last one first, so that they end up in plan order.
@@ -280,7 +281,7 @@ class FileQueue:
             part = self._take_back(lease)
             if part is None:
                 continue
-            verdict = self._after.give_back(part, began=began)
+            verdict = self._after.give_back(part, began=began, counted=counted)
             if verdict is not None:
                 verdicts.append(self._concluded(part, verdict))
         return tuple(verdicts)

@@ -89,9 +89,8 @@ class Replies:
             raise wire.ProtocolError("a failure that fits no lease")
         del self._outstanding[serial]
         if said.get("errno") in _FULL:  # no room for its files: not the script's fault, so not charged
-            text = f"storage is full, a mini-batch is to be run again: {failure.message}"
-            events.append(GuestWarned(self._slot, self._incarnation, text))
-            events.append(LeasesReturned(self._slot, self._incarnation, (lease,), True))
+            why = f"no room for what mini-batch {lease.batch} writes: {failure.message}"
+            events.append(LeasesReturned(self._slot, self._incarnation, (lease,), True, why))
         else:
             events.append(LeaseFailed(self._slot, self._incarnation, lease, failure, run_ns))
 

@@ -22,6 +22,7 @@ from .harvest import Harvest, remove_tree
 from .input_check import SHARE, InputCheck
 from .outbox import Outbox
 from .plan_map import PlanMap
+from .room import no_room
 from .rows import Renderer, accept
 from .script import Scorer
 
@@ -249,7 +250,7 @@ class Loop:
         self._check.credit += run_ns >> SHARE
         fields: Dict[str, Any] = {"serial": lease[0], "lease": list(lease[1:]), "run_ns": run_ns, "phase": phase}
         fields.update(describe(error), peak=peak_memory())
-        fields["errno"] = error.errno if isinstance(error, OSError) and phase == "stage" else None
+        fields["errno"] = no_room(error, self._job.stage, self._job.spill)
         del error  # and with it the frames of run() and all that they hold
         stuck: Optional[OSError] = None
         try:

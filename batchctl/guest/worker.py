@@ -27,6 +27,7 @@ from .harvest import Harvest, NoHarvest, remove_predecessors
 from .loop import Loop
 from .outbox import Outbox
 from .preload import Preloaded
+from .room import make_folders
 from .rows import Renderer
 from .script import Scorer, Script, load
 
@@ -75,8 +76,7 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int, preloaded
     direct = job.own_files == "direct"
     work, out = os.path.join(fork.home, "cwd"), job.out if direct else os.path.join(fork.home, "out")
     remove_predecessors(fork.home)
-    for folder in (fork.home, work, out):
-        os.makedirs(folder, 0o700, exist_ok=True)
+    make_folders((fork.home, work, out), outbox.note)
     os.chdir(work)
     _set_environment(os.environ, job, fork, out)
     trouble += preloaded.settle(os.environ)

@@ -63,12 +63,14 @@ class LeaseFailed:
 
 @dataclass(frozen=True, slots=True)
 class LeasesReturned:
-    """Leases that came to nothing through no fault of theirs: not charged. `unsent`: `run` had returned already."""
+    """Leases that came to nothing through no fault of theirs: not charged. `unsent`: `run` had begun or returned.
+    `full`: what the worker had no room on the disk for, so that the run has to pause; "" where that was not it."""
 
     slot: int
     incarnation: int
     leases: tuple[Lease, ...]
     unsent: bool
+    full: str = ""
 
 
 @dataclass(frozen=True, slots=True)

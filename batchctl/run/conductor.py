@@ -117,8 +117,7 @@ class Conductor:
             return self._queue.finished and self._journal.empty
         if self._phase is Phase.DRAINING and self._clock() >= self._deadline:
             self._abort()
-        if self._journal.paused_since is not None:
-            self._journal.give_up_pause()
+        self._journal.give_up_pause()
         draining = self._phase is Phase.DRAINING
         held = self._crew.in_hand if draining else self._crew.live and self._clock() < self._deadline
         return not held and self._journal.empty
@@ -183,8 +182,8 @@ class Conductor:
                     self._charge(slot, incarnation, lease, failure, run_ns)
                 else:
                     self._take_shortage(slot, incarnation, lease, failure, run_ns)
-            case LeasesReturned(slot, incarnation, leases, unsent):
-                self._take_returned(slot, incarnation, leases, unsent)
+            case LeasesReturned():
+                self._take_returned(event)
             case ColumnsSeen(_, incarnation, header):
                 self._columns.seen(incarnation, header)
             case WorkerReady():
@@ -254,11 +253,13 @@ class Conductor:
         else:
             self._teller.spared(slot, incarnation, lease, failure, run_ns, verdict)
 
-    def _take_returned(self, slot: int, incarnation: int, leases: Sequence[Lease], unsent: bool) -> None:
-        for verdict in self._queue.returned(leases, began=unsent):
+    def _take_returned(self, event: LeasesReturned) -> None:
+        for verdict in self._queue.returned(event.leases, began=event.unsent, counted=not event.full):
             self._journal.add_records(verdict.records)
             lease, failure = verdict.records[0].lease, verdict.records[0].failure
-            self._teller.charged(slot, incarnation, lease, failure, 0, verdict)
+            self._teller.charged(event.slot, event.incarnation, lease, failure, 0, verdict)
+        if event.full and self._phase is Phase.RUNNING:
+            self._journal.no_room(event.full)
 
     def _take_init_failed(self, event: InitFailed) -> None:
         self._teller.init_failed(event)
@@ -290,8 +291,7 @@ class Conductor:
         if self._queue.only_suspects and self._crew.live > 1:
             self._foreman.keep_one()  # the suspect is to have the machine to itself
             return
-        waiting = self._queue.counts.waiting
-        for _ in self._crew.grant(self._take_leases, waiting=waiting):
+        for _ in self._crew.grant(self._take_leases, waiting=self._queue.counts.waiting):
             self._teller.state = RunState.RUNNING
 
     def _take_leases(self, count: int) -> Sequence[Lease]:

@@ -14,7 +14,15 @@ from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
 from batchctl.dispatch.retry import RetryPolicy
 from batchctl.engine.base import Engine
-from batchctl.errors import BatchctlError, ExitCode, NoSpaceError, StoppedError, StorageError
+from batchctl.errors import (
+    BatchctlError,
+    ExitCode,
+    InitFailedError,
+    NoSpaceError,
+    StoppedError,
+    StorageError,
+    UsageError,
+)
 from batchctl.files import Disk
 from batchctl.model.job import JobSpec, OutputAction
 from batchctl.model.progress import RunState, Summary
@@ -162,10 +170,9 @@ def run_epoch(
             _tell_end(books, verdict)
         raise
     except BatchctlError as error:
-        state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
-        verdict = Verdict(error.exit_code, state, error.message.partition("\n")[0])
-        with contextlib.suppress(StorageError):  # the error itself is what has to be told
-            _tell_end(books, verdict)
+        broken = _tell_error(books, error)
+        if broken is not None:
+            raise broken from error
         raise
     finally:
         journal.close()
@@ -226,6 +233,19 @@ def _end(books: _Books, conducted: Conducted) -> Summary:
         _finish(ready, recovered, teller=teller, disk=books.disk)
         teller.tally.rows = recovered.committer.ledger.n_rows
     return _tell_end(books, verdict)
+
+
+def _tell_error(books: _Books, error: BatchctlError) -> StorageError | None:
+    """The same for an epoch that ended so. An error is returned where it explains the one that is given."""
+    state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
+    try:
+        _tell_end(books, Verdict(error.exit_code, state, error.message.partition("\n")[0]))
+    except NoSpaceError:  # the error itself is what has to be told
+        return None
+    except StorageError as broken:
+        # A worker that cannot read our files on a broken disk looks like a script or an interpreter that is broken.
+        return broken if isinstance(error, (InitFailedError, UsageError)) else None
+    return None
 
 
 def _tell_end(books: _Books, verdict: Verdict) -> Summary:

@@ -26,6 +26,7 @@ GROUP_BYTES = 8 << 20
 CLAIM_S = 1.0  # how long claims wait for a group
 HELD_BYTES = 64 << 20  # above this much uncommitted, no further leases are given
 _PROBE_S = 1.0  # how often a full disk is tried again
+_REST_MOST_S = 30.0  # by workers, whom a try may cost much
 
 
 class Journal:
@@ -43,6 +44,8 @@ class Journal:
         self._retry_at = 0.0
         self.wary = False  # the machine went down under this run: claims wait for no group
         self._flying_bytes = 0
+        self._rest_s = _PROBE_S
+        self._rest_until: float | None = None  # paused for workers, not for a commit: when they may try again
         self.paused_since: float | None = None
         self.pause_reason = ""
         self._reset()
@@ -73,7 +76,9 @@ class Journal:
     @property
     def is_full(self) -> bool:
         """So much is uncommitted that nobody should be given more to do."""
-        return self._bytes + self._flying_bytes > HELD_BYTES or self.paused_since is not None
+        if self._bytes + self._flying_bytes > HELD_BYTES:
+            return True
+        return self.paused_since is not None and (self._rest_until is None or self._clock() < self._rest_until)
 
     def claim(self, leases: Sequence[Lease], *, alone: bool) -> None:
         """Leases that are about to be handed out. `alone`: to a suspect, and the journal is `empty`; durable on return,
@@ -189,27 +194,42 @@ class Journal:
             return None
         if group is not None:
             self._flying_bytes = 0
-            self.paused_since = None
+            if self._rest_until is None or now >= self._rest_until:
+                self.paused_since, self._rest_until, self._rest_s = None, None, _PROBE_S
         return group
 
+    def no_room(self, reason: str) -> None:
+        """A worker found the disk full: nobody is given more to do for a while, the longer the more often it was so.
+        Raises StoppedError as `pump` does; commits go on, and one that comes after that while ends the pause."""
+        now = self._clock()
+        if self.paused_since is None or self._rest_until is not None:
+            if self._rest_until is None or now >= self._rest_until:  # else it is another one of the same moment
+                self._rest_until = now + self._rest_s
+                self._rest_s = min(2 * self._rest_s, _REST_MOST_S)
+            self._hold(reason, now)
+
     def _pause(self, error: NoSpaceError, now: float) -> None:
-        if self.paused_since is None:
-            self.paused_since = now
-        self.pause_reason = f"{error.message} ({error.where})" if error.where else error.message
-        if now - self.paused_since >= self._pause_max:
-            raise StoppedError(
-                f"storage stayed full for {self._pause_max:g} s: {self.pause_reason}",
-                where=error.where,
-                remedy="free some space and run the same command again: it resumes",
-            ) from error
+        self._rest_until = None
+        self._hold(f"{error.message} ({error.where})" if error.where else error.message, now, error)
         self._retry, self._retry_at = self._flying, now + _PROBE_S
 
+    def _hold(self, reason: str, now: float, error: NoSpaceError | None = None) -> None:
+        if self.paused_since is None:
+            self.paused_since = now
+        self.pause_reason = reason
+        if now - self.paused_since >= self._pause_max:
+            raise StoppedError(
+                f"storage stayed full for {self._pause_max:g} s: {reason}",
+                where=error.where if error else "",
+                remedy="free some space and run the same command again: it resumes",
+            ) from error
+
     def give_up_pause(self) -> None:
-        """Drop the group that waits for space: it counts for nothing and will be run again.
+        """Drop the group that waits for space, if one does: it counts for nothing and will be run again.
 
         The header of the run and its types stay: rows that find room later must not be the first thing in their file.
         """
-        if self._retry is not None:
+        if self._retry is not None and self.paused_since is not None and self._rest_until is None:
             self._columns = self._columns or self._retry.columns
             self._types = self._types or self._retry.types
             self._retry = None

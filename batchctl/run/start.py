@@ -133,6 +133,10 @@ def _engine(call: Call, *, run_id: str) -> Iterator[Engine]:
             engine.open()
             engine.ask_facts(call.spec.script, call.spec.code, scorer=call.spec.scorer)
             yield engine
+    except UsageError:
+        # An interpreter that cannot read our file on a broken disk looks broken itself: this raises what is the matter.
+        call.disk.sync_dir(call.layout.guest.parent)
+        raise
     finally:
         engine.close()
         processes.end_leftovers(run_id)  # children that scripts left behind

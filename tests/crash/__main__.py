@@ -24,6 +24,9 @@ FAMILIES = {
     "kill": "tests.crash.random_kill",
     "syscall": "tests.crash.syscalls.kill",
     "error": "tests.crash.syscalls.error",
+    "power": "tests.crash.power",
+    "block": "tests.crash.block",
+    "full": "tests.crash.full",
 }
 NOT_RUN = 3
 

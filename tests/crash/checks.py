@@ -25,7 +25,8 @@ from batchctl.store.inspection import inspect_log
 from batchctl.store.verify import verify
 from tests.crash.targets import carriers
 
-RESULTS = ("predictions.csv", "predictions.parquet")  # a job has one of them
+RESULT = "predictions.csv"
+RESULTS = (RESULT, "predictions.parquet")  # a job has one of them
 STATE = ".batchctl"
 _PATIENCE_S = 2.0  # for processes that have just been killed to leave the process table
 
@@ -55,15 +56,26 @@ class Verdict:
 
 def results_of(out: Path, batchctl: str) -> Results:
     """Read a finished OUT. Raises OSError, ValueError where it is not as a finished one should be."""
-    result = next((name for name in RESULTS if (out / name).exists()), RESULTS[0])
+    result = result_name(out)
+    summary = json.loads((run_directory(out) / "summary.json").read_text(encoding="utf-8"))
+    rows, given_up = (out / result).read_bytes(), quarantined(out, batchctl)
+    return Results(result, rows, published_by(out), given_up, summary["items_succeeded"])
+
+
+def result_name(out: Path) -> str:
+    """Which of the RESULTS there is; the first where there is none."""
+    return next((name for name in RESULTS if (out / name).exists()), RESULTS[0])
+
+
+def published_by(out: Path) -> dict[str, str]:
+    """Names in OUT, but for the rows and the run directory, with the SHA-256 of what they hold."""
+    result = result_name(out)
     published = {}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and not name.startswith(STATE + "/") and name != result:
             published[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    summary = json.loads((run_directory(out) / "summary.json").read_text(encoding="utf-8"))
-    rows, given_up = (out / result).read_bytes(), quarantined(out, batchctl)
-    return Results(result, rows, published, given_up, summary["items_succeeded"])
+    return published
 
 
 def run_directory(out: Path) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BATCH = 4
-BATCHES = 56
+BATCHES, BRIEF = 56, 24
 SPILLED = 1 << 20  # rows above this go through spill/
 
 # `now` is one byte per worker, kept outside OUT, that tells the campaign whether run() has an undivided, innocent
@@ -102,13 +102,35 @@ class Job:
 
 def make_job(folder: Path, *, python: str, seed: int) -> Job:
     """Write spec, script and inputs. `python`: the interpreter for the script, "" for the command's own."""
+    return _write_job(folder, python=python, tasks=_tasks(random.Random(seed)))
+
+
+def make_brief_job(folder: Path, *, python: str, seed: int) -> Job:
+    """The same in a third of the time: rows of every size, files of the script's own, one item that always fails."""
+    return _write_job(folder, python=python, tasks=_few_tasks(random.Random(seed)))
+
+
+def make_filling_job(folder: Path, *, python: str, seed: int, what: str) -> Job:
+    """The same with some megabytes of `what`: rows, files (of the script's own) or spills (rows in files of ours)."""
+    dice = random.Random(seed)
+    tasks = _plain(dice, BRIEF)
+    for number, task in enumerate(tasks):
+        task["size"] = {"rows": 40_000, "files": 500, "spills": SPILLED if number % 12 == 5 else 500}[what]
+        task["sleep"] = 0.01
+        if what == "files":
+            task.update(kind="file", folder=[], lines=5_000)
+    tasks[0]["sleep"] = 0.3  # so that the rows have to be sorted
+    return _write_job(folder, python=python, tasks=tasks)
+
+
+def _write_job(folder: Path, *, python: str, tasks: list[dict[str, object]]) -> Job:
     job = Job(folder)
     job.inputs.mkdir(parents=True)
     (folder / "code").mkdir()
     (folder / "code" / "score.py").write_text(SCRIPT.format(batch=BATCH), encoding="utf-8")
     asked = f"python = {json.dumps(python)}\n" if python else ""
     job.spec.write_text(_SPEC.format(python=asked, batch=BATCH), encoding="utf-8")
-    for number, task in enumerate(_tasks(random.Random(seed))):
+    for number, task in enumerate(tasks):
         path = job.inputs / f"d{number // 50}" / f"item-{number:04d}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(task), encoding="utf-8")
@@ -129,16 +151,30 @@ timeout = "30s"
 """
 
 
-def _tasks(dice: random.Random) -> list[dict[str, object]]:
-    tasks: list[dict[str, object]] = [
+def _plain(dice: random.Random, batches: int) -> list[dict[str, object]]:
+    return [
         {
             "kind": "plain",
             "seed": dice.randrange(10**9),
             "size": int(dice.lognormvariate(5, 2)) % 60_000,
             "sleep": round(dice.expovariate(1 / 0.005), 4),
         }
-        for _ in range(BATCHES * BATCH)
+        for _ in range(batches * BATCH)
     ]
+
+
+def _few_tasks(dice: random.Random) -> list[dict[str, object]]:
+    tasks = _plain(dice, BRIEF)
+    spots = [batch * BATCH + dice.randrange(BATCH) for batch in dice.sample(range(1, BRIEF), 6)]
+    tasks[spots[0]].update(kind="bad")
+    tasks[spots[1]].update(size=SPILLED + 1)
+    for number, spot in enumerate(spots[2:]):
+        tasks[spot].update(kind="file", folder=["kept"] * (number % 2), lines=10**number)
+    return tasks
+
+
+def _tasks(dice: random.Random) -> list[dict[str, object]]:
+    tasks = _plain(dice, BATCHES)
     # Each special item has a mini-batch of its own, except where two are to meet.
     spots = iter(dice.sample(range(1, BATCHES), 22))
 

@@ -30,7 +30,11 @@ class Moment(StrEnum):
     UNIFORM = "any time"
     START = "start, recovery"
     COMMIT = "as rows appear"
+    APPEND = "just as rows appear"
     FINISH = "finish"
+
+
+_LATEST_S = {Moment.COMMIT: 0.02, Moment.APPEND: 0.0, Moment.FINISH: 0.05}  # after what the moment is named for
 
 
 @dataclass(slots=True)
@@ -94,7 +98,7 @@ class Life:
             due = 0.0
             if not self._await_rows(moment):
                 return False
-            since, due = self.age, dice.uniform(0.0, 0.02 if moment is Moment.COMMIT else 0.05)
+            since, due = self.age, dice.uniform(0.0, _LATEST_S[moment])
         while not self.ended():
             if self.age - since >= due:
                 return True
@@ -111,7 +115,7 @@ class Life:
             size = _size(partial)
             if moment is Moment.FINISH and (sorting.exists() if table else size >= whole):
                 return True
-            if moment is Moment.COMMIT and size != before:
+            if moment is not Moment.FINISH and size != before:
                 before, growths = size, growths - 1
                 if not growths:
                     return True

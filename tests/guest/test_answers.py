@@ -218,10 +218,14 @@ def test_long_rows_go_through_a_spill_file(server: Server) -> None:
     assert [record[0] for record, _ in worker.scored(2)] == [1, 3]
 
 
-def test_a_spill_that_cannot_be_written_fails_the_attempt_with_errno(server: Server) -> None:
+def test_a_spill_that_cannot_be_written_fails_the_attempt(server: Server) -> None:
     worker = server.worker("def run(b): return ['x' * 100] * len(b)\n", spill_over=50, spill=str(server.root / "gone"))
     found = worker.fail()
-    assert (found["phase"], found["error"], found["errno"]) == ("stage", "FileNotFoundError", 2)
+    assert (found["phase"], found["error"], found["errno"]) == (
+        "stage",
+        "FileNotFoundError",
+        None,
+    )  # the disk is not full
 
 
 def test_results_flush_by_bytes(server: Server) -> None:

@@ -186,6 +186,14 @@ def test_the_sixth_return_is_charged_as_lost() -> None:
     assert queue.returned(queue.take(1))[0].decision is Decision.SPLIT
 
 
+def test_what_the_whole_run_waits_for_is_never_charged() -> None:
+    queue, _ = queue_of(max_retries=1)
+    for number in range(20):
+        (lease,) = queue.take(1)
+        assert lease == WHOLE[0]._replace(attempt=number + 1)
+        assert queue.returned([lease], began=True, counted=False) == ()
+
+
 # name: log, max_retries, isolate -> leases handed out (attempts included), quarantines decided at once
 REPLAYS: dict[str, tuple[list[Record], int, bool, list[Lease], list[Lease]]] = {
     "empty": ([], 0, True, WHOLE, []),

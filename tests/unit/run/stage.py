@@ -122,6 +122,8 @@ def lease_of(event: Event) -> Lease | None:
     """The lease that the event answers."""
     if isinstance(event, LeasesScored):
         return event.scored[0].lease
+    if isinstance(event, LeasesReturned):
+        return event.leases[0]
     return event.lease if isinstance(event, LeaseFailed) else None
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from batchctl.errors import BatchctlError, InitFailedError, NoSpaceError, ResumeRefusedError, StoppedError, StorageError
-from batchctl.model.events import ColumnsSeen, EngineLost, GuestWarned
+from batchctl.model.events import ColumnsSeen, EngineLost, Event, GuestWarned, LeasesReturned
 from batchctl.model.job import ErrorThreshold
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind
@@ -245,6 +246,28 @@ def test_a_full_disk_pauses_the_run(tmp_path: Path) -> None:
     paused = {sent for state, sent in states if state is RunState.PAUSED}
     assert len(paused) == 1  # nothing was handed out meanwhile
     assert any("paused: no room" in note for note in stage.reporter.notes)
+
+
+def test_a_worker_without_room_pauses_the_run_and_is_not_charged(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, batches=4, slots=1)
+    tries: list[float] = []
+    states: list[RunState] = []
+
+    def answer(slot: int, lease: Lease) -> Event:
+        if lease.batch == 1 and len(tries) < 8:
+            tries.append(stage.clock.now)
+            return LeasesReturned(slot, stage.engine.incarnations[slot], (lease,), True, "no room for its files")
+        return stage.engine.scored(slot, lease)
+
+    stage.engine.answers = answer
+    stage.engine.plot = [lambda: states.append(stage.teller.state)] * 2000
+    assert stage.run().ending is Ending.ALL_DONE
+    assert {lease.batch for lease in stage.committer.committed()} == {0, 1, 2, 3}
+    assert not [record for group in stage.committer.groups for record in group.charged]
+    assert len(tries) == 8  # more often than a lease may return for other reasons
+    assert all(later - before >= 1.0 for before, later in pairwise(tries))
+    assert RunState.PAUSED in states
+    assert any("paused: no room for its files" in note for note in stage.reporter.notes)
 
 
 def test_a_disk_that_stays_full_stops_the_run(tmp_path: Path) -> None:

@@ -202,6 +202,32 @@ def test_a_full_disk_is_tried_again(bench: Bench) -> None:
     assert bench.committer.groups[0].columns == b"h\n"
 
 
+def test_a_worker_without_room_holds_leases_back(bench: Bench) -> None:
+    """The longer the more often it was so, and until something is committed after that."""
+    journal = bench.journal
+    for wait in (1.0, 2.0, 4.0):
+        journal.no_room("no room for files")
+        journal.no_room("no room for files")  # another worker, at the same moment
+        journal.add_scored([result(A)])
+        assert bench.step(idle=True) is not None  # what is in hand is committed meanwhile
+        assert (journal.paused_since, journal.pause_reason) == (1000.0, "no room for files")
+        assert journal.is_full
+        bench.clock.now += wait
+        assert not journal.is_full  # it is tried again
+    journal.add_scored([result(B)])
+    assert bench.step(idle=True) is not None
+    assert journal.paused_since is None
+
+
+def test_a_worker_that_never_finds_room_stops_the_run(bench: Bench) -> None:
+    bench.journal.no_room("no room for files")
+    bench.clock.now += 9.9
+    bench.journal.no_room("no room for files")
+    bench.clock.now += 0.1
+    with pytest.raises(StoppedError, match="no room for files"):
+        bench.journal.no_room("no room for files")
+
+
 def test_a_disk_that_stays_full(bench: Bench) -> None:
     bench.committer.troubles = [FULL] * 100
     bench.journal.add_scored([result(A)])

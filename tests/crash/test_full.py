@@ -1,0 +1,23 @@
+"""Full disks in short; `make crash FAMILY=full` is the long form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash.campaign import beside_python
+from tests.crash.findings import Asked
+from tests.crash.full import campaign
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_full_disk_costs_nobody_anything(tmp_path: Path) -> None:
+    found = campaign(
+        Asked(5, 1, tmp_path, beside_python(), options={"case": "rows-stay,start,sorting,files-stay,inodes"})
+    )
+    if found.not_run:
+        pytest.skip(f"not run: {found.not_run}")
+    assert found.violations == []
+    assert found.counts == {"full_disks": 5, "lost": 0, "duplicated": 0, "unequal": 0}
