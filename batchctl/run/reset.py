@@ -64,7 +64,11 @@ def remove_unborn(disk: Disk, layout: RunLayout, *, out_was_there: bool) -> None
     """Remove what a run that was refused before it existed has made: its run directory, and OUT if that is new."""
     if disk.stat(layout.job) is not None:
         return
-    disk.remove_tree(layout.directory)
-    if not out_was_there:
+    for name in disk.listdir(layout.directory):
+        if name != layout.lock.name:
+            disk.remove_tree(layout.directory / name)
+    # The lock goes last: while it has its name nobody else gets in; who comes now makes his own, and the rest stays.
+    disk.remove(layout.lock)
+    for folder in (layout.directory,) if out_was_there else (layout.directory, layout.out):
         with contextlib.suppress(OSError):  # somebody put something there meanwhile
-            layout.out.rmdir()
+            folder.rmdir()

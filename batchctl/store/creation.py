@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from batchctl.errors import CorruptionError, UsageError
+from batchctl.errors import CorruptionError, StorageError, UsageError
 from batchctl.files import Disk, FileKind, make_dirs, write_whole
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.frames import HEADER_SIZE, FrameType, Scan, scan
@@ -115,7 +115,9 @@ def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any]
 def check_directory(disk: Disk, layout: RunLayout) -> None:
     """Refuse a run directory that another user could have planted or can change."""
     found = disk.stat(layout.directory)
-    if found is None or found.kind is not FileKind.DIRECTORY:
+    if found is None:
+        raise StorageError(f"{layout.directory} is gone", where=str(layout.directory)) from FileNotFoundError()
+    if found.kind is not FileKind.DIRECTORY:
         problem = "is not a directory"
     elif found.uid != os.geteuid():
         problem = f"belongs to user {found.uid}, not to {os.geteuid()}"

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from batchctl.errors import BatchctlError, RunLockedError
+from batchctl.errors import BatchctlError, RunLockedError, StorageError
 from batchctl.files import Disk
+from batchctl.handles import FileLock
 from batchctl.store.creation import make_run_directory
 from batchctl.store.layout import RunLayout
+
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,7 @@ def this_process() -> Holder:
 @contextmanager
 def held_lock(disk: Disk, layout: RunLayout, *, holder: Holder) -> Iterator[None]:
     """Hold the run's lock, creating its directory where there is none; `RunLockedError` names who has it."""
-    make_run_directory(disk, layout)
-    lock = disk.lock(layout.lock)
+    lock = _taken(disk, layout)
     if lock is None:
         other = lock_holder(disk, layout)
         who = f"process {other.pid} on {other.host}" if other else "another process"
@@ -52,6 +54,20 @@ def held_lock(disk: Disk, layout: RunLayout, *, holder: Holder) -> Iterator[None
         lock.write(b"")  # free: a name left behind would mislead
     finally:
         lock.release()
+
+
+def _taken(disk: Disk, layout: RunLayout) -> FileLock | None:
+    """The lock; None where another process has it."""
+    left = _TRIES
+    while True:
+        try:
+            make_run_directory(disk, layout)
+            return disk.lock(layout.lock)
+        except StorageError as error:
+            # A run that never came to be takes its folder with it (`run/reset.py`), from under our feet too.
+            left -= 1
+            if not left or not isinstance(error.__cause__, FileNotFoundError):
+                raise
 
 
 def lock_holder(disk: Disk, layout: RunLayout) -> Holder | None:

@@ -22,6 +22,8 @@ from tests.crash.record import FILE, Entry, code_digest, commit_of, machine, pub
 FAMILIES = {
     "model": "tests.crash.model.family",
     "kill": "tests.crash.random_kill",
+    "oom": "tests.crash.oom",
+    "race": "tests.crash.lock_race",
 }
 NOT_RUN = 3
 

@@ -13,6 +13,7 @@ import pytest
 
 from batchctl.errors import BatchctlError, CorruptionError, NoSpaceError, ResumeRefusedError, RunLockedError, UsageError
 from batchctl.files import RealDisk
+from batchctl.handles import FileLock
 from batchctl.model.job import Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
@@ -308,6 +309,21 @@ def test_the_lock_names_its_holder(layout: RunLayout) -> None:
         with pytest.raises(RunLockedError, match=str(os.getpid())), held_lock(DISK, layout, holder=this_process()):
             pass
     assert lock_holder(DISK, layout) is None
+
+
+def test_a_run_directory_that_is_taken_away_as_it_is_entered_is_made_again(layout: RunLayout) -> None:
+    class Swept(RealDisk):
+        """Another one removes it (`run/reset.py`) between its making and the lock."""
+
+        def lock(self, path: Path) -> FileLock | None:
+            if not made:
+                made.append(path)
+                path.parent.rmdir()
+            return super().lock(path)
+
+    made: list[Path] = []
+    with held_lock(Swept(), layout, holder=this_process()):
+        assert made and layout.lock.exists()
 
 
 def test_a_run_directory_that_others_may_enter_is_refused(layout: RunLayout, tmp_path: Path) -> None:
