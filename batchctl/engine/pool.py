@@ -35,7 +35,7 @@ from batchctl.model.progress import WorkerView
 _TICK_S = 0.1  # deadlines are looked at this often
 _TICK_NS = int(_TICK_S * 1e9)
 _KILL_S = 2.0  # what the kernel may take to end a killed process
-_OOM_SCORE = 500  # the kernel is to take a worker, never the coordinator
+_OOM_SCORE = 500  # above our own: the kernel is to take a worker, never the coordinator
 
 
 class Pool:
