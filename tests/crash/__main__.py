@@ -24,6 +24,7 @@ FAMILIES = {
     "kill": "tests.crash.random_kill",
     "oom": "tests.crash.oom",
     "race": "tests.crash.lock_race",
+    "stops": "tests.crash.stops",
 }
 NOT_RUN = 3
 
