@@ -17,13 +17,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from tests.crash import targets
-from tests.crash.checks import Results, judge, quarantined, run_id_of
+from tests.crash.checks import judge, quarantined, results_of, run_id_of
 from tests.crash.findings import HARM, Asked, Findings
 from tests.crash.oom_job import MIB, MemoryJob, Task, make_memory_job
 from tests.doubles.memory_cgroup import MemoryCgroup, memory_cgroup
@@ -175,7 +175,13 @@ def _judge(played: Round, job: MemoryJob, *, batchctl: str) -> None:
     given_up = quarantined(job.out, batchctl)
     if [one[:4] for one in given_up] != [(number, 1, "lost", "OutOfMemory") for number in job.guilty]:
         played.problems.append(f"quarantined: {given_up}, not the items {job.guilty}, as out of memory")
-    reference = Results(job.rows, {}, given_up, len(job.tasks) - len(job.guilty))
+    reference = replace(
+        results_of(job.out, batchctl),
+        rows=job.rows,
+        published={},
+        quarantined=given_up,
+        succeeded=len(job.tasks) - len(job.guilty),
+    )
     verdict = judge(job.out, reference, batchctl=batchctl, run_id=run_id_of(job.out))
     played.harm = {name: getattr(verdict, name) for name in HARM}
     played.problems += verdict.problems

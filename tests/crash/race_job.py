@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from tests.crash.checks import RESULT, STATE, Results, results_of, run_id_of
+from tests.crash.checks import STATE, Results, results_of, run_id_of
 from tests.crash.targets import carriers
 
+RESULT = "predictions.csv"
 ITEMS, BATCH = 12, 2
 BAD = 7
 LIMIT_S = 60.0

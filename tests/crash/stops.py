@@ -13,10 +13,10 @@ import random
 import shutil
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.crash.checks import Results, judge, quarantined, run_id_of
+from tests.crash.checks import judge, quarantined, results_of, run_id_of
 from tests.crash.findings import HARM, Asked, Findings
 from tests.crash.stops_job import BATCH, BATCHES, ITEMS, MISCHIEF, TIMED, StopsJob, make_stops_job
 from tests.crash.stops_rounds import PLAYS, Command, NotHere, Play
@@ -106,7 +106,9 @@ def _judge(played: Round, job: StopsJob, play: Play, *, batchctl: str) -> None:
     given_up = quarantined(job.out, batchctl)
     if given_up and "later" not in play.kinds:
         played.problems.append(f"quarantined: {given_up}")
-    reference = Results(job.rows, {}, given_up, ITEMS)
+    reference = replace(
+        results_of(job.out, batchctl), rows=job.rows, published={}, quarantined=given_up, succeeded=ITEMS
+    )
     verdict = judge(job.out, reference, batchctl=batchctl, run_id=run_id_of(job.out))
     played.harm = {name: getattr(verdict, name) for name in HARM}
     played.problems += verdict.problems

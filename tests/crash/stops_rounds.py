@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import IO
 
 from tests.crash import targets
-from tests.crash.checks import RESULT, STATE, run_id_of
+from tests.crash.checks import STATE, run_id_of
 from tests.crash.stops_job import StopsJob
 
+RESULT = "predictions.csv"
 LIMIT_S = 90.0
 TIMEOUT = "2s"  # of run(); a slow item takes 1.2 s
 DAY = 86_400
