@@ -83,7 +83,9 @@ def campaign(asked: Asked) -> Findings:
     by_kind: collections.Counter[str] = collections.Counter()
     for one in rounds:
         by_kind[one.kind] += one.kills
-    return Findings(counts if rounds else {}, violations, not_run, {"rounds": len(rounds), "kills by kind": by_kind})
+    return Findings(
+        counts if rounds else {}, violations, not_run, {"rounds": len(rounds), "kills by kind": dict(by_kind)}
+    )
 
 
 def _play(played: Round, folder: Path, group: MemoryCgroup, *, dice: random.Random, batchctl: str) -> None:
