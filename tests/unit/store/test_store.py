@@ -370,3 +370,24 @@ def test_after_a_failed_sync_the_committer_is_over(layout: RunLayout, monkeypatc
         committer.commit(Group(scored=[scored(1)]))
     committer.close(clean=True)
     assert begin_and_close(layout).ledger.committed == 0
+
+
+def test_nothing_follows_a_seal_that_was_cut_off_by_a_signal(
+    layout: RunLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C right after DONE was written, before anybody knew: no CLOSE after it, which would be taken for damage."""
+    committer = begin(layout).committer
+    committer.commit(Group(scored=[scored(2, b"5\n"), scored(0, b"1\n")], columns=b"h\n"))
+    committer.commit(Group(quarantined=[Quarantined(Lease(1, 2, 2, 3), FAILURE)]))
+    write = committer._write_frames
+
+    def interrupted(*args: Any, **more: Any) -> None:
+        write(*args, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(committer, "_write_frames", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        finish(DISK, layout, committer=committer, order=Order.PLAN)
+    monkeypatch.undo()
+    committer.close(clean=True)
+    assert [record["type"] for record in inspect_log(DISK, layout, run_id=RUN)][-1] == "DONE"
