@@ -151,9 +151,8 @@ class Committer:
     def _write_last(self, frames: Sequence[tuple[FrameType, bytes]]) -> None:
         self._refuse_if_over()
         self._good = (self._log.mark(), self.rows_size)
-        self._dead = (
-            "it was cut off at its end"  # until we know that it was not: a signal may strike between any two steps
-        )
+        # Until we know that it was not: a signal may strike between any two steps, and nothing may follow an end.
+        self._dead = "it was cut off at its end"
         try:
             self._write_frames(frames, sync=True)
         except NoSpaceError:
