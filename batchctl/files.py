@@ -9,7 +9,6 @@ no state and may run on any thread; what open files promise is said in `handles.
 from __future__ import annotations
 
 import errno
-import fcntl
 import mmap
 import os
 import stat as stat_bits
@@ -20,7 +19,17 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from batchctl.errors import StorageError
-from batchctl.handles import AppendFile, FileLock, ReadFile, RealAppendFile, RealFileLock, RealReadFile, storage_error
+from batchctl.handles import (
+    AppendFile,
+    FileLock,
+    ReadFile,
+    RealAppendFile,
+    RealFileLock,
+    RealReadFile,
+    is_at,
+    storage_error,
+    take_flock,
+)
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
@@ -235,15 +244,19 @@ class RealDisk:
         return Stat(kind, found.st_size, stat_bits.S_IMODE(found.st_mode), found.st_uid, found.st_nlink)
 
     def lock(self, path: Path) -> FileLock | None:
-        fd = self._open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as cause:
+        while True:
+            fd = self._open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                taken = take_flock(fd)
+                if taken and is_at(fd, path):
+                    return RealFileLock(path, fd)
+            except OSError as cause:
+                os.close(fd)
+                raise storage_error("lock", path, cause=cause) from cause
             os.close(fd)
-            if isinstance(cause, BlockingIOError | PermissionError):  # SMB says EACCES where another machine has it
+            if not taken:
                 return None
-            raise storage_error("lock", path, cause=cause) from cause
-        return RealFileLock(path, fd)
+            # Its last holder has removed it: whoever comes next locks another file of that name.
 
     def free_space(self, path: Path) -> int:
         with _door("stat", path):

@@ -6,9 +6,12 @@ Handles are made by `files.py` only. Not thread-safe; different handles may be u
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import stat as stat_bits
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,6 +23,7 @@ Bytes = bytes | memoryview
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_COPY_RANGE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 _BLOCK = 1 << 20
+_READERS_S = 5.0  # how long those who only ask about a lock may go on asking
 
 
 class AppendFile(Protocol):
@@ -220,6 +224,35 @@ class RealReadFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self.fd)
+
+
+def take_flock(fd: int) -> bool:
+    """Lock an open file for us alone, without waiting for others who want that; False: one has it.
+
+    Who only asks whether there is one (`report/status.py`) shares the lock for a moment, and is waited for.
+    """
+    give_up = time.monotonic() + _READERS_S
+    while True:
+        with contextlib.suppress(BlockingIOError, PermissionError):  # SMB says EACCES where another machine has it
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return False
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        if time.monotonic() > give_up:
+            return False
+        time.sleep(0.001 + os.getpid() % 7 / 1000)  # two who wait must not keep meeting
+
+
+def is_at(fd: int, path: Path) -> bool:
+    """Is it the open file that has this name now?"""
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(fd), there)
 
 
 class RealFileLock:

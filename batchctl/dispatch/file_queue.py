@@ -288,7 +288,7 @@ class FileQueue:
 
     def starved(self, lease: Lease, failure: Failure, *, alone: bool) -> Verdict | None:
         """The attempt came to nothing for want of memory (`failure.shortage`; without one it has merely failed). None:
-        the lease was not out. Else log the verdict's records, if it is charged. `alone`: no other worker was there."""
+        the lease was not out. Else log the verdict's records, if it is charged. `alone`: see `decide_shortage`."""
         if failure.shortage is Shortage.NONE:
             return self.failed(lease, failure)
         part = self._take_back(lease)

@@ -30,7 +30,8 @@ def decide_shortage(
 ) -> tuple[Decision | None, str]:
     """The decision after these items were short for the `times`-th time, and the reason in words. None: charge it.
 
-    `alone`: no other worker was there. `most_items`: what has fitted into the GPU at once; 0: not known.
+    `alone`: no other worker was there, and this one had scored nothing before. `most_items`: what has fitted into the
+    GPU at once; 0: not known.
     """
     if shortage is Shortage.GPU:
         if policy.isolate and items > 1 and (times > 1 or 0 < most_items < items):

@@ -2,12 +2,14 @@
 
     late -> DUMP_SIGNAL to the worker (the dump goes to its log) -> SIGTERM to its group -> 1 s -> SIGKILL
 
-A stopped process handles nothing, so it is killed at once. Judged by the shared page, on the monotonic clock.
+A stopped process handles nothing, so it is killed at once. Judged by the shared page, on the monotonic clock, which
+goes on while a job is suspended (SIGSTOP to all of it, a frozen container): such a time does not count.
 """
 
 from __future__ import annotations
 
 import signal
+from collections import deque
 
 from batchctl import processes
 from batchctl.engine.worker import Phase, Worker
@@ -16,6 +18,7 @@ from batchctl.guest import page, wire
 _DUMP_NS = 50_000_000  # what a stack dump may take before the group is asked to go
 _TERM_NS = 1_000_000_000
 _STUCK_NS = 5_000_000_000  # a killed worker whose end nobody reports for so long: the fork server itself is stuck
+_GAP_NS = 2_000_000_000
 _SHUTDOWN_NS = 30_000_000_000  # a worker that is replaced in the middle of a run must not hold its slot for ever
 
 
@@ -25,8 +28,17 @@ class Deadlines:
     def __init__(self, timeout: float, init_timeout: float) -> None:
         self._timeout_ns = int(timeout * 1e9)
         self._init_timeout_ns = int(init_timeout * 1e9)
+        self._ticked_ns = 0
+        self._gaps: deque[tuple[int, int]] = deque(maxlen=100)  # (end, length) of times in which nobody looked
         self._dumped: dict[int, int] = {}  # incarnation -> when its stacks were asked for
         self._termed: dict[int, int] = {}
+
+    def tick(self, now_ns: int) -> None:
+        """A round of checks begins. Where the last one was long ago we were stopped, and the workers with us, maybe:
+        they get that time back."""
+        if self._ticked_ns and now_ns - self._ticked_ns > _GAP_NS:
+            self._gaps.append((now_ns, now_ns - self._ticked_ns))
+        self._ticked_ns = now_ns
 
     def check(self, worker: Worker, now_ns: int) -> None:
         """Take the next step against this worker if one is due."""
@@ -68,13 +80,18 @@ class Deadlines:
 
     def _is_late(self, worker: Worker, now_ns: int) -> bool:
         if not worker.ready:
-            return bool(self._init_timeout_ns) and now_ns - worker.started_ns > self._init_timeout_ns
+            return bool(self._init_timeout_ns) and self._spent(worker.started_ns, now_ns) > self._init_timeout_ns
         picture = worker.page.look()
         if picture.state == page.SHUTDOWN:
             return now_ns - picture.start_ns > _SHUTDOWN_NS
         if picture.state == page.IDLE and worker.told_ns and not worker.outstanding:
             return now_ns - max(worker.told_ns, picture.start_ns) > _SHUTDOWN_NS
-        return bool(self._timeout_ns) and picture.state == page.RUN and now_ns - picture.start_ns > self._timeout_ns
+        if not self._timeout_ns or picture.state != page.RUN:
+            return False
+        return self._spent(picture.start_ns, now_ns) > self._timeout_ns
+
+    def _spent(self, start_ns: int, now_ns: int) -> int:
+        return now_ns - start_ns - sum(min(length, end - start_ns) for end, length in self._gaps if end > start_ns)
 
     def _go_on(self, worker: Worker, now_ns: int) -> None:
         termed = self._termed.get(worker.incarnation)

@@ -23,6 +23,7 @@ from batchctl.engine.deadlines import Deadlines
 from batchctl.engine.deaths import describe_status, shortage_of, was_sigkill
 from batchctl.engine.fork_server import ForkServer
 from batchctl.engine.job_frame import job_head
+from batchctl.engine.standstill import Standstill
 from batchctl.engine.worker import Phase, Worker
 from batchctl.errors import UsageError
 from batchctl.guest import page, wire
@@ -35,7 +36,7 @@ from batchctl.model.progress import WorkerView
 _TICK_S = 0.1  # deadlines are looked at this often
 _TICK_NS = int(_TICK_S * 1e9)
 _KILL_S = 2.0  # what the kernel may take to end a killed process
-_OOM_SCORE = 500  # the kernel is to take a worker, never the coordinator
+_OOM_SCORE = 500  # above our own: the kernel is to take a worker, never the coordinator
 
 
 class Pool:
@@ -56,6 +57,7 @@ class Pool:
         self._job: EngineJob | None = None
         self._question: tuple[int, dict[str, Any]] = (0, {})
         self._deadlines = Deadlines(0, 0)
+        self._standstill = Standstill()
         self.server = self._adopt(server)
 
     def _adopt(self, server: ForkServer) -> ForkServer:
@@ -278,12 +280,22 @@ class Pool:
         worker.close()
 
     def _tick(self, now: int, events: list[Event]) -> None:
+        self._deadlines.tick(now)
         for worker in list(self._workers.values()):
             self._deadlines.check(worker, now)
-            if self._deadlines.is_stuck(worker, now) and self.server.pid:
-                self._server_fault = "it no longer reported which workers had ended"
-                processes.kill_process(self.server.pid, signal.SIGKILL)  # its reaping brings a new one
+            if self._deadlines.is_stuck(worker, now):
+                self._end_server("it no longer reported which workers had ended")
+            if self._standstill.lasts(worker.pid, matters=worker.owes):
+                worker.fault = "it was stopped, and nobody made it go on"
+                worker.kill(signal.SIGKILL)
+        if self._standstill.lasts(self.server.pid):
+            self._end_server("it was stopped, and nobody made it go on")
         self._tick_server(events)
+
+    def _end_server(self, fault: str) -> None:
+        if self.server.pid:  # its reaping brings a new one
+            self._server_fault = fault
+            processes.kill_process(self.server.pid, signal.SIGKILL)
 
     def _tick_server(self, events: list[Event]) -> None:
         for pid, status in processes.reap_children():

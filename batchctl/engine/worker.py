@@ -129,6 +129,13 @@ class Worker:
         if self.phase is Phase.LATE:  # an order to kill it stands
             self.phase = Phase.READY if self._before_late is Phase.STARTING else self._before_late
 
+    @property
+    def owes(self) -> bool:
+        """Should it be doing something that no deadline watches: take up a lease, render, answer, leave?"""
+        if not self.pid or not self.ready or not (self.outstanding or self.told_ns):
+            return False
+        return self.page.look().state not in (page.RUN, page.SHUTDOWN)
+
     def take_back(self) -> tuple[Lease, ...]:
         """The leases it has not started, by its page; they are void from now on.
 

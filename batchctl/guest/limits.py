@@ -15,6 +15,7 @@ from . import wire
 
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_OOM_SCORE, _MAX_OOM_SCORE = "/proc/self/oom_score_adj", 1000  # proc(5)
 # A script that closes descriptors 0-20, as daemons do, must not close ours.
 HIGH_FD = 200
 THREAD_VARIABLES = (
@@ -110,14 +111,17 @@ def pin(cpus: Sequence[int]) -> List[str]:
     return []
 
 
-def prefer_for_oom(score: Optional[int]) -> List[str]:
-    """Let the kernel take a worker before the coordinator when memory runs out."""
-    if score is None:
+def prefer_for_oom(more: Optional[int]) -> List[str]:
+    """Let the kernel take a worker before the coordinator when memory runs out: raise our score above the one that the
+    fork server has from there, which is 1000 at most already where a container is the first to go."""
+    if more is None:
         return []
     try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as handle:
+        with open(_OOM_SCORE, encoding="ascii") as handle:
+            score = min(_MAX_OOM_SCORE, int(handle.read()) + more)
+        with open(_OOM_SCORE, "w", encoding="ascii") as handle:
             handle.write("%d\n" % score)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return ["oom_score_adj is not set: %s" % error]
     return []
 

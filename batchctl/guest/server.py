@@ -40,6 +40,9 @@ from .worker import Descriptors, live
 
 _FDS_PER_FORK = 3
 _READ = 256 << 10
+# More than the coordinator's, less than the workers': while the memory of a dead worker is being freed the kernel may
+# look for another victim. We can be started anew.
+_OOM_SCORE = 250
 
 
 class _Worker(NamedTuple):
@@ -69,6 +72,7 @@ class Server:
 
     def serve(self) -> int:
         """The exit code."""
+        limits.prefer_for_oom(_OOM_SCORE)
         self._say(wire.HELLO, {"pid": os.getpid(), "python": sys.version.split()[0], "executable": sys.executable})
         poll = select.poll()
         poll.register(self._control, select.POLLIN)

@@ -241,7 +241,7 @@ class Conductor:
     def _take_shortage(self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int) -> None:
         """Memory ran out under a lease. What the kernel's kill means for the crew is told when the worker is gone."""
         failure = self._mask(failure)
-        verdict = self._queue.starved(lease, failure, alone=self._crew.live < 2)
+        verdict = self._queue.starved(lease, failure, alone=self._crew.live < 2 and self._foreman.is_fresh(slot))
         if failure.shortage is Shortage.GPU:
             self._foreman.starved(slot, in_init=False, gpu=True)
         if verdict is None:

@@ -83,6 +83,10 @@ class Foreman:
             self._unproven.discard(slot)
             self._hasten()
 
+    def is_fresh(self, slot: int) -> bool:
+        """Has its worker passed init() and scored nothing yet? One that has may have grown."""
+        return slot in self._unproven
+
     def gone(self, event: WorkerGone) -> None:
         """Its process has ended; unless its place is given up by this, the crew begins another."""
         if event.shortage is not Shortage.NONE:

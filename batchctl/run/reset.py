@@ -73,10 +73,16 @@ def remove_unborn(disk: Disk, layout: RunLayout, *, made: Sequence[Path]) -> Non
         return
     if layout.state is None and disk.stat(layout.pointer) is not None:
         return
-    disk.remove_tree(layout.home)
     if layout.state is not None:
         for name in filter(is_own, disk.listdir(layout.state)):
-            disk.remove_tree(layout.state / name)
-    for folder in made:
+            if name != layout.state_lock.name:
+                disk.remove_tree(layout.state / name)
+    for name in disk.listdir(layout.home):
+        if name != layout.lock.name:
+            disk.remove_tree(layout.home / name)
+    # Locks go last: while they have their names nobody else gets in; who comes now makes his own, and the rest stays.
+    disk.remove(layout.state_lock)
+    disk.remove(layout.lock)
+    for folder in (layout.home, *made):
         with contextlib.suppress(OSError):  # somebody put something there meanwhile
             folder.rmdir()

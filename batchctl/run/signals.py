@@ -28,9 +28,7 @@ class StopSignals:
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._note)
-        has_terminal = sys.stdin is not None and sys.stdin.isatty()
-        handler = self._note if has_terminal else signal.SIG_IGN
-        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, handler)
+        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, _of_hang_up(self._note))
         return self
 
     def __exit__(
@@ -46,16 +44,27 @@ class StopSignals:
         self._wake()
 
 
+def _of_hang_up(handler: Callable[[int, FrameType | None], None]) -> Any:
+    has_terminal = sys.stdin is not None and sys.stdin.isatty()
+    return handler if has_terminal else signal.SIG_IGN
+
+
 @contextmanager
 def term_raises() -> Iterator[None]:
     """Where nothing is being scored (listing, finishing), SIGTERM is a StoppedError wherever it strikes: every step of
-    ours may be cut off anywhere and begun again. `StopSignals` takes its place while the conductor's loop runs."""
+    ours may be cut off anywhere and begun again. So is SIGHUP where it counts. `StopSignals` takes its place while the
+    conductor's loop runs."""
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise StoppedError("stopped by SIGTERM", remedy="run the same command again: it goes on from here")
+    def stop(number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        raise StoppedError(f"stopped by {name}", remedy="run the same command again: it goes on from here")
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = [
+        (number, signal.signal(number, handler))
+        for number, handler in ((signal.SIGTERM, stop), (signal.SIGHUP, _of_hang_up(stop)))
+    ]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before:
+            signal.signal(number, handler)

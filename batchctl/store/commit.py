@@ -145,18 +145,23 @@ class Committer:
         """Write ASSEMBLED: these files come to OUT as they are named here; durable on return. No piece comes after."""
         self._write_last([(FrameType.ASSEMBLED, payload) for payload in pack_wholes(wholes)])
         self.parts.assembled(wholes)
+        self._dead = ""
 
     def seal(self, done: Done) -> None:
         """Write DONE; durable on return. Nothing is committed after it."""
         self._write_last([(FrameType.DONE, pack_done(done))])
         self.done = done
+        self._dead = ""
 
     def _write_last(self, frames: Sequence[tuple[FrameType, bytes]]) -> None:
         self._refuse_if_over()
         self._good = (self._log.mark(), self.rows_size)
+        # Until we know that it was not: a signal may strike between any two steps, and nothing may follow an end.
+        self._dead = "it was cut off at its end"
         try:
             self._write_frames(frames, sync=True)
         except NoSpaceError:
+            self._dead = ""
             self._cut_back()
             raise
         except StorageError as error:

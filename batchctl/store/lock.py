@@ -18,6 +18,7 @@ from batchctl.store.layout import RunLayout
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
 _OTHER_FOLDER = "choose a folder on a local disk, or mount this one with locks"
+_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,7 @@ def this_process() -> Holder:
 def held_lock(disk: Disk, layout: RunLayout, *, holder: Holder) -> Iterator[None]:
     """Hold OUT's lock, creating the run directory where there is none; `RunLockedError` names who has it, UsageError
     where the file system gives a lock to two."""
-    make_run_directory(disk, layout.at(None))
-    with _held(disk, layout.lock, place=layout.out, holder=holder):
+    with _held(disk, layout.at(None), layout.lock, place=layout.out, holder=holder):
         yield
 
 
@@ -53,15 +53,14 @@ def held_state(disk: Disk, layout: RunLayout, *, holder: Holder) -> Iterator[Non
     if layout.state is None:
         yield
         return
-    make_run_directory(disk, layout)
-    with _held(disk, layout.state_lock, place=layout.state, holder=holder):
+    with _held(disk, layout, layout.state_lock, place=layout.state, holder=holder):
         yield
 
 
 @contextmanager
-def _held(disk: Disk, path: Path, *, place: Path, holder: Holder) -> Iterator[None]:
+def _held(disk: Disk, layout: RunLayout, path: Path, *, place: Path, holder: Holder) -> Iterator[None]:
     try:
-        lock = disk.lock(path)
+        lock = _taken(disk, layout, path)
     except StorageError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NO_LOCKS:
             what = f"the file system of {place} has no locks: {error.__cause__.strerror}"
@@ -82,6 +81,20 @@ def _held(disk: Disk, path: Path, *, place: Path, holder: Holder) -> Iterator[No
         _note(lock, b"")  # free: a name left behind would mislead
     finally:
         lock.release()
+
+
+def _taken(disk: Disk, layout: RunLayout, path: Path) -> FileLock | None:
+    """The lock; None where another process has it."""
+    left = _TRIES
+    while True:
+        try:
+            make_run_directory(disk, layout)
+            return disk.lock(path)
+        except StorageError as error:
+            # A run that never came to be takes its folder with it (`run/reset.py`), from under our feet too.
+            left -= 1
+            if not left or not isinstance(error.__cause__, FileNotFoundError):
+                raise
 
 
 def _note(lock: FileLock, note: bytes) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchctl.errors import CorruptionError, UsageError
+from batchctl.errors import CorruptionError, StorageError, UsageError
 from batchctl.files import Disk, FileKind
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.entries import check_entries
@@ -122,7 +122,9 @@ def is_own(name: str) -> bool:
 
 def _check_folder(disk: Disk, folder: Path, *, remedy: str) -> None:
     found = disk.stat(folder)
-    if found is None or found.kind is not FileKind.DIRECTORY:
+    if found is None:
+        raise StorageError(f"{folder} is gone", where=str(folder)) from FileNotFoundError()
+    if found.kind is not FileKind.DIRECTORY:
         problem = "is not a directory"
     elif found.uid != os.geteuid():
         problem = f"belongs to user {found.uid}, not to {os.geteuid()}"

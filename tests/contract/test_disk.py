@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -239,6 +240,50 @@ def test_links_and_pipes_are_not_opened(tmp_path: Path) -> None:
     found = disk.stat(tmp_path / "link")
     assert found is not None
     assert found.kind is FileKind.LINK
+
+
+def test_who_asks_whether_there_is_a_lock_keeps_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    reader = os.open(path, os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(reader, fcntl.LOCK_SH)
+    asked = 0
+    flock = fcntl.flock
+
+    def leaves_at_the_second(fd: int, operation: int) -> None:
+        nonlocal asked
+        if operation & fcntl.LOCK_EX:
+            asked += 1
+            if asked == 2:
+                os.close(reader)
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", leaves_at_the_second)
+    lock = RealDisk().lock(path)
+    assert lock is not None and asked == 2
+    assert RealDisk().lock(path) is None
+    lock.release()
+
+
+def test_a_lock_whose_file_was_removed_as_it_was_taken_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one before unlinks it and lets it go: we must not hold a file without a name while others lock a new one."""
+    path = tmp_path / "lock"
+    before = RealDisk().lock(path)
+    assert before is not None
+    flock = fcntl.flock
+
+    def first_loses_its_name(fd: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.unlink()
+        before.release()
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", first_loses_its_name)
+    lock = RealDisk().lock(path)
+    assert lock is not None
+    assert RealDisk().lock(path) is None, "two hold it"
+    lock.release()
 
 
 def test_descriptors_are_not_inherited(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchctl import processes
+from batchctl.engine import standstill
 from batchctl.engine.base import ScriptFacts
 from batchctl.engine.registry import ENGINES
 from batchctl.errors import UsageError
@@ -172,6 +173,34 @@ def test_a_late_worker_is_ended_and_its_lease_alone_timed_out(bench: Bench, case
     assert (failure.kind, failure.error) == (FailureKind.TIMED_OUT, "TimedOut")
     if case == "sleeps":
         assert "score.py" in failure.traceback  # the stack dump
+
+
+@pytest.mark.parametrize("who", ["worker", "fork server"])
+def test_who_is_stopped_where_no_deadline_looks_is_replaced(
+    bench: Bench, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Idle, with a lease before it that it will never take up; or a server that will never fork again."""
+    monkeypatch.setattr(standstill, "_LOOKS", 5)
+    leases = bench.configure(ECHO)
+    bench.start(0)
+    (worker,) = bench.pids()
+    pid = worker if who == "worker" else _parent(worker)
+    bench.until(lambda: bench.state() == "idle")
+    os.kill(pid, signal.SIGSTOP)
+    bench.engine.send(0, leases[:1])
+    if who == "worker":
+        assert "stopped" in bench.gone().cause
+        assert bench.outcomes() == {leases[0]: ["returned"]}
+    else:
+        bench.settled(leases[:1])
+        bench.until(lambda: bench.seen(EngineLost))
+    bench.start(0)
+    bench.engine.send(0, leases[1:2])
+    assert bench.settled(leases[1:2])[leases[1]] == ["scored"]
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
 
 
 def test_a_lease_that_is_not_run_is_never_late(bench: Bench) -> None:

@@ -27,6 +27,9 @@ FAMILIES = {
     "power": "tests.crash.power",
     "block": "tests.crash.block",
     "full": "tests.crash.full",
+    "oom": "tests.crash.oom",
+    "race": "tests.crash.lock_race",
+    "stops": "tests.crash.stops",
 }
 NOT_RUN = 3
 

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from tests.crash.checks import Results, judge, results_of, run_id_of
 from tests.crash.job import Job, make_brief_job, make_job
 from tests.crash.lives import LIMIT_S, POLL_S, Kill, Life, Moment, Setting, Stuck, Target
 from tests.crash.own_files_job import make_appending_job, make_parquet_job
+from tests.crash.retry_job import make_retry_job
 from tests.crash.state_job import make_state_job
 from tests.crash.table_job import make_table_job
 
@@ -37,11 +39,15 @@ JOBS: Mapping[str, Callable[..., Job]] = {
     "appending": make_appending_job,
     "state": make_state_job,
     "table": make_table_job,
+    "jsonl": partial(make_job, output_format="jsonl"),
+    "azure": partial(make_job, output_format="azure"),
+    "retry": make_retry_job,
 }
 NESTED = 4  # kills that may follow the first of a round
 EARLY_EXIT = 4  # before any worker is ready, the loss of one ends the command, as a failed init() does
 TARGETS = {Target.COORDINATOR: 4, Target.SERVER: 2, Target.WORKER: 3, Target.ALL: 2}
 MOMENTS = {Moment.UNIFORM: 6, Moment.START: 2, Moment.COMMIT: 2, Moment.FINISH: 3}
+RESUMED = {**MOMENTS, Moment.RECOVERY: 5}
 # More in one life of the coordinator would, rightly, be taken for a machine that cannot bear the job.
 PER_LIFE = {Target.SERVER: 2, Target.WORKER: 3}
 
@@ -72,6 +78,7 @@ def play(setting: Setting, number: int, *, budget: int) -> Round:
     wanted = min(budget, 1 + dice.choice((0, 0, 1, 1, 2, 3, NESTED)))
     began = time.monotonic()
     try:
+        setting.job.lay(out)
         while True:
             played.lives += 1
             life = Life(setting, out, log)
@@ -102,7 +109,7 @@ def _live(life: Life, played: Round, *, wanted: int, dice: random.Random) -> boo
     fatal = excused = False
     while len(played.kills) < wanted and not fatal:
         target = _draw(dice, {t: w for t, w in TARGETS.items() if life.hits[t] < PER_LIFE.get(t, 99)})
-        moment = _draw(dice, MOMENTS)
+        moment = _draw(dice, RESUMED if played.lives > 1 and not life.hits else MOMENTS)
         if not life.await_moment(moment, since=since):
             break
         kill = life.hit(target, moment)
@@ -144,6 +151,7 @@ def undisturbed(job: Job, *, batchctl: str, workers: int, work: Path, times: int
     found, spans = [], []
     for letter in "ab"[:times]:
         out = work / f"reference-{letter}"
+        job.lay(out)
         began = time.monotonic()
         command = job.command(batchctl, out, workers=workers)
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LIMIT_S)

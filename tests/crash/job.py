@@ -89,6 +89,9 @@ class Job:
     def scratch(self, name: str) -> Path:
         return self.folder / "scratch" / name
 
+    def lay(self, out: Path) -> None:
+        """Put into `out` what the command shall find there: nothing."""
+
     def command(self, batchctl: str, out: Path, *, workers: int) -> list[str]:
         """What a user would type. Each OUT has its own scratch, which counts as part of the job."""
         scratch = self.scratch(out.name)
@@ -100,9 +103,9 @@ class Job:
         ]
 
 
-def make_job(folder: Path, *, python: str, seed: int) -> Job:
+def make_job(folder: Path, *, python: str, seed: int, output_format: str = "csv") -> Job:
     """Write spec, script and inputs. `python`: the interpreter for the script, "" for the command's own."""
-    return _write_job(folder, python=python, tasks=_tasks(random.Random(seed)))
+    return _write_job(folder, python=python, tasks=_tasks(random.Random(seed)), output_format=output_format)
 
 
 def make_brief_job(folder: Path, *, python: str, seed: int) -> Job:
@@ -123,13 +126,14 @@ def make_filling_job(folder: Path, *, python: str, seed: int, what: str) -> Job:
     return _write_job(folder, python=python, tasks=tasks)
 
 
-def _write_job(folder: Path, *, python: str, tasks: list[dict[str, object]]) -> Job:
+def _write_job(folder: Path, *, python: str, tasks: list[dict[str, object]], output_format: str = "csv") -> Job:
     job = Job(folder)
     job.inputs.mkdir(parents=True)
     (folder / "code").mkdir()
     (folder / "code" / "score.py").write_text(SCRIPT.format(batch=BATCH), encoding="utf-8")
     asked = f"python = {json.dumps(python)}\n" if python else ""
-    job.spec.write_text(_SPEC.format(python=asked, batch=BATCH), encoding="utf-8")
+    text = _SPEC.format(python=asked, batch=BATCH, format=output_format)
+    job.spec.write_text(text, encoding="utf-8")
     for number, task in enumerate(tasks):
         path = job.inputs / f"d{number // 50}" / f"item-{number:04d}.json"
         path.parent.mkdir(exist_ok=True)
@@ -146,7 +150,8 @@ code = "code"
 {python}mini_batch_size = {batch}
 max_retries = 5
 error_threshold = -1
-output_format = "csv"
+output_format = "{format}"
+output_file_name = "predictions.csv"
 timeout = "30s"
 """
 

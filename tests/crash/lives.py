@@ -12,7 +12,7 @@ from pathlib import Path
 
 from batchctl.guest import page
 from tests.crash import targets
-from tests.crash.checks import Results
+from tests.crash.checks import STATE, Results
 from tests.crash.job import Job
 
 LIMIT_S = 90.0  # one command that takes longer hangs
@@ -29,6 +29,7 @@ class Target(StrEnum):
 class Moment(StrEnum):
     UNIFORM = "any time"
     START = "start, recovery"
+    RECOVERY = "recovery"  # of a life after a kill, before any worker is ready
     COMMIT = "as rows appear"
     APPEND = "just as rows appear"
     FINISH = "finish"
@@ -90,7 +91,11 @@ class Life:
     def await_moment(self, moment: Moment, *, since: float) -> bool:
         """Wait for the moment, or for the end: False."""
         dice, span = self._setting.dice, self._setting.undisturbed_s
-        if moment is Moment.START:
+        if moment is Moment.RECOVERY:
+            if not self._await_lock():
+                return False
+            since, due = self.age, dice.uniform(0.0, 0.1 * span)
+        elif moment is Moment.START:
             due = dice.uniform(0.0, 0.35 * span)
         elif moment is Moment.UNIFORM:
             due = dice.uniform(0.0, max(0.1, span - since))
@@ -105,15 +110,25 @@ class Life:
             time.sleep(POLL_S)
         return False
 
+    def _await_lock(self) -> bool:
+        lock = self._out / STATE / "lock"
+        holder = b'"pid": %d,' % self.process.pid
+        while not self.ended():
+            if lock.exists() and holder in lock.read_bytes():
+                return True
+            time.sleep(POLL_S)
+        return False
+
     def _await_rows(self, moment: Moment) -> bool:
         reference = self._setting.reference
         partial, whole = self._out / (reference.result + ".partial"), len(reference.rows)
+        # Begun when all rows are there. A retry's are fewer than the whole, those of a table have another form.
         sorting = self._out / (reference.result + ".sorting")
-        table = reference.result.endswith(".parquet")  # the rows in .partial have another form, and another size
+        table = reference.result.endswith(".parquet")
         before, growths = _size(partial), self._setting.dice.randrange(1, 5)
         while not self.ended():
             size = _size(partial)
-            if moment is Moment.FINISH and (sorting.exists() if table else size >= whole):
+            if moment is Moment.FINISH and (sorting.exists() or (not table and size >= whole)):
                 return True
             if moment is not Moment.FINISH and size != before:
                 before, growths = size, growths - 1
@@ -126,6 +141,8 @@ class Life:
         """Kill it now; None where it could not be hit."""
         found = targets.tree(self.process.pid)
         early = not any(state >= page.IDLE for state in targets.worker_states(found))
+        if moment is Moment.RECOVERY and not early:
+            moment = Moment.START  # it came too late for that
         kill = Kill(target, moment, round(self.age, 3), early=early)
         dice = self._setting.dice
         if target is Target.COORDINATOR:

@@ -66,6 +66,9 @@ def _made(limit: int) -> MemoryCgroup:
             continue
         try:
             (group.folder / ("memory.max" if v2 else "memory.limit_in_bytes")).write_text(str(limit))
+            swap, none = ("memory.swap.max", "0") if v2 else ("memory.memsw.limit_in_bytes", str(limit))
+            if (group.folder / swap).exists():  # else what does not fit goes to swap, and nobody is killed
+                (group.folder / swap).write_text(none)
             return group
         except OSError as error:
             why = f"no limit can be set in {place}: {error.strerror}"

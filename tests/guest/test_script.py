@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,7 +176,23 @@ def test_gpu_mask(server: Server, gpu: str | None, mask: str) -> None:
 def test_affinity_and_oom_score(server: Server) -> None:
     cpu = min(os.sched_getaffinity(0))
     expression = "[sorted(os.sched_getaffinity(0)), open('/proc/self/oom_score_adj').read().strip()]"
-    assert seen(server, expression, fork={"cpus": [cpu], "oom_score_adj": 500}) == [[cpu], "500"]
+    assert seen(server, expression, fork={"cpus": [cpu], "oom_score_adj": 500}) == [
+        [cpu],
+        "750",
+    ]  # the server itself has 250
+
+
+@pytest.mark.parametrize(("own", "worker"), [(300, "800"), (900, "1000"), (1000, "1000")])
+def test_a_worker_goes_before_the_coordinator_wherever_that_one_stands(server: Server, own: int, worker: str) -> None:
+    """In a container that is the first to go all of us begin at up to 1000."""
+    score = Path(f"/proc/{server.process.pid}/oom_score_adj")
+    before = score.read_text()
+    score.write_text(f"{own}\n")
+    try:
+        expression = "open('/proc/self/oom_score_adj').read().strip()"
+        assert seen(server, expression, fork={"oom_score_adj": 500}) == worker
+    finally:
+        score.write_text(before)  # other tests have this server too
 
 
 def test_affinity_that_cannot_be_had_is_a_note(server: Server) -> None:

@@ -172,6 +172,21 @@ def test_reasons(target: Target, case: str) -> None:
     assert Deadlines(1.5, 60).reason(target.worker) == words
 
 
+def test_a_time_in_which_nobody_looked_does_not_count(target: Target) -> None:
+    """All of a job was suspended: twice, once from before this run() began."""
+    deadlines, worker = Deadlines(30, 3600), target.worker
+    target.page.put(page.RUN, 1, START + 60 * S)
+    seen = (0, 100, *range(101, 111), *range(900, 920))  # from 60 to 100 nothing counts, from 110 to 900 neither
+    for now in seen:
+        deadlines.tick(START + now * S)
+        deadlines.check(worker, START + now * S)
+        assert worker.phase is Phase.READY
+    deadlines.check(worker, START + 920 * S)
+    assert worker.phase is Phase.READY
+    deadlines.check(worker, START + 920 * S + 1)
+    assert worker.phase is Phase.LATE
+
+
 def test_an_idle_worker_that_does_not_heed_an_order_to_leave(target: Target) -> None:
     deadlines, worker = Deadlines(0, 0), target.worker
     lease = Lease(0, 0, 1, 1)

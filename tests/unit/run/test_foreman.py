@@ -9,7 +9,7 @@ import pytest
 
 from batchctl.dispatch.retry import RetryPolicy
 from batchctl.errors import BatchctlError
-from batchctl.model.events import InitFailed, LeaseFailed
+from batchctl.model.events import InitFailed, LeaseFailed, WorkerGone
 from batchctl.model.lease import Lease
 from batchctl.model.node import Reading, WorkerMemory
 from batchctl.model.outcome import Failure, FailureKind, Shortage
@@ -18,6 +18,7 @@ from batchctl.run.conductor import Ending
 from tests.unit.run.stage import GIB, Stage
 
 MIB = 1 << 20
+KILLED = Failure(FailureKind.LOST, "OutOfMemory", "out of memory", shortage=Shortage.MEMORY)
 CUDA = Failure(FailureKind.FAILED, "RuntimeError", "CUDA out of memory", shortage=Shortage.GPU)
 
 
@@ -71,6 +72,34 @@ def test_init_that_is_refused_gpu_memory_for_ever_ends_the_run(slots: int, tmp_p
     with pytest.raises(BatchctlError, match="CUDA out of memory"):
         stage.run()
     assert len(stage.did("start")) == slots
+
+
+def test_a_worker_that_has_scored_before_proves_nothing_by_running_out_of_memory(tmp_path: Path) -> None:
+    """Killed beside a neighbour, then under one that has grown: a fresh worker is asked before it is given up."""
+    stage = Stage(tmp_path, slots=2, batches=8, policy=RetryPolicy(3, isolate=False))
+    engine = stage.engine
+    guilty, kills = 5, [0]
+
+    def step() -> None:
+        slot = next((slot for slot, hand in engine.hands.items() if any(one.batch == guilty for one in hand)), None)
+        if slot is None:
+            return
+        if len(kills) > 2:
+            engine.finish(slot)
+            return
+        kills.append(len(engine.incarnations))
+        lease = next(one for one in engine.hands[slot] if one.batch == guilty)
+        incarnation = engine.incarnations.pop(slot)
+        del engine.hands[slot]
+        engine.say(LeaseFailed(slot, incarnation, lease, KILLED, 5))
+        engine.say(WorkerGone(slot, incarnation, False, "killed", Shortage.MEMORY))
+
+    engine.answers = lambda slot, lease: None if lease.batch == guilty else engine.scored(slot, lease)
+    engine.plot = [step] * 40
+    assert stage.run().ending is Ending.ALL_DONE
+    assert kills == [0, 2, 1]
+    assert stage.queue.counts.quarantined == 0
+    assert stage.queue.counts.ok == stage.queue.counts.items
 
 
 def test_nobody_is_started_beside_what_is_to_run_alone(tmp_path: Path) -> None:

@@ -54,3 +54,21 @@ def test_a_term_outside_the_loop_is_an_error_that_says_it_can_go_on() -> None:
     assert caught.value.exit_code == 75
     assert caught.value.remedy
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_hangup_outside_the_loop_counts_with_a_terminal_only(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    ends = pty.openpty() if terminal else os.pipe()
+    with os.fdopen(ends[1 if terminal else 0], closefd=False) as standard_input:
+        monkeypatch.setattr(sys, "stdin", standard_input)
+        stopped = ""
+        try:
+            with term_raises():
+                signal.raise_signal(signal.SIGHUP)
+        except StoppedError as error:
+            stopped = error.message
+    assert stopped == ("stopped by SIGHUP" if terminal else "")
+    assert signal.getsignal(signal.SIGHUP) is before
+    for end in ends:
+        os.close(end)

@@ -13,6 +13,7 @@ import pytest
 
 from batchctl.errors import BatchctlError, CorruptionError, NoSpaceError, ResumeRefusedError, RunLockedError, UsageError
 from batchctl.files import RealDisk
+from batchctl.handles import FileLock
 from batchctl.model.job import Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
@@ -318,6 +319,21 @@ def test_the_lock_names_its_holder(layout: RunLayout) -> None:
     assert lock_holder(DISK, layout) is None
 
 
+def test_a_run_directory_that_is_taken_away_as_it_is_entered_is_made_again(layout: RunLayout) -> None:
+    class Swept(RealDisk):
+        """Another one removes it (`run/reset.py`) between its making and the lock."""
+
+        def lock(self, path: Path) -> FileLock | None:
+            if not made:
+                made.append(path)
+                path.parent.rmdir()
+            return super().lock(path)
+
+    made: list[Path] = []
+    with held_lock(Swept(), layout, holder=this_process()):
+        assert made and layout.lock.exists()
+
+
 def test_a_run_directory_that_others_may_enter_is_refused(layout: RunLayout, tmp_path: Path) -> None:
     begin_and_close(layout)
     layout.directory.chmod(0o755)
@@ -362,3 +378,24 @@ def test_after_a_failed_sync_the_committer_is_over(layout: RunLayout, monkeypatc
         committer.commit(Group(scored=[scored(1)]))
     committer.close(clean=True)
     assert begin_and_close(layout).ledger.committed == 0
+
+
+def test_nothing_follows_a_seal_that_was_cut_off_by_a_signal(
+    layout: RunLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C right after DONE was written, before anybody knew: no CLOSE after it, which would be taken for damage."""
+    committer = begin(layout).committer
+    committer.commit(Group(scored=[scored(2, b"5\n"), scored(0, b"1\n")], columns=b"h\n"))
+    committer.commit(Group(quarantined=[Quarantined(Lease(1, 2, 2, 3), FAILURE)]))
+    write = committer._write_frames
+
+    def interrupted(*args: Any, **more: Any) -> None:
+        write(*args, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(committer, "_write_frames", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        finish(DISK, layout, committer=committer, order=Order.PLAN)
+    monkeypatch.undo()
+    committer.close(clean=True)
+    assert [record["type"] for record in inspect_log(DISK, layout, run_id=RUN)][-1] == "DONE"
