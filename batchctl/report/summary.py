@@ -111,8 +111,13 @@ def write_summary(path: Path, summary: Summary) -> None:
 
 def read_summary(path: Path) -> Summary | None:
     """The summary at `path`; None where there is none, or none that can be read (a power cut may leave it so)."""
+    data = read_small(path)
+    return None if data is None else summary_of(data)
+
+
+def summary_of(data: bytes) -> Summary | None:
+    """What summary.json holds; None where it cannot be read."""
     try:
-        data = read_small(path)
-        return None if data is None else record_from(Summary, json.loads(data))
+        return record_from(Summary, json.loads(data))
     except (ValueError, RecursionError):
         return None

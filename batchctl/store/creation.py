@@ -76,6 +76,12 @@ def _sealed(disk: Disk, layout: RunLayout) -> bool:
     return found is not None and not found.torn and bool(found.frames) and found.frames[-1].kind == FrameType.DONE
 
 
+def sealed_epoch(disk: Disk, layout: RunLayout) -> int:
+    """The epoch that sealed the run last, by the log as it stands, a retry since then or not; 0: none has."""
+    found = _scan(disk, layout)
+    return max((frame.epoch for frame in found.frames if frame.kind == FrameType.DONE), default=0) if found else 0
+
+
 def _scan(disk: Disk, layout: RunLayout) -> Scan | None:
     if disk.stat(layout.log) is None:
         return None

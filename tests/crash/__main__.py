@@ -22,6 +22,7 @@ from tests.crash.record import FILE, Entry, code_digest, commit_of, machine, pub
 FAMILIES = {
     "model": "tests.crash.model.family",
     "kill": "tests.crash.random_kill",
+    "corrupt": "tests.crash.corrupt.family",
 }
 NOT_RUN = 3
 
