@@ -77,14 +77,14 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _tolerated(threshold: str) -> str:
-    return "any number is tolerated" if threshold == "-1" else f"threshold {threshold}"
+    return "any number is tolerated" if threshold == "-1" else f"threshold {printable(threshold)}"
 
 
 def _failures(causes: tuple[CauseGroup, ...]) -> list[str]:
     lines: list[str] = []
     for number, cause in enumerate(causes[:CAUSES_SHOWN]):
         what = f"{cause.error}: {cause.message}" if cause.message else cause.error
-        lines.append(f"  {cause.kind.replace('_', ' '):<10} {printable(clipped(what, 300))}")
+        lines.append(f"  {printable(cause.kind.replace('_', ' ')):<10} {printable(clipped(what, 300))}")
         counts = [plural(cause.items, "item")] if cause.items else []
         counts.append(plural(cause.attempts, "attempt"))
         example = f", e.g. {printable(cause.example_path)}" if cause.example_path else ""

@@ -11,7 +11,7 @@ from batchctl.model.job import JobSpec, OutputAction
 from batchctl.model.progress import RunState as ToldState
 from batchctl.plan.fingerprint import Fingerprint, differences
 from batchctl.report.summary import summary_of
-from batchctl.run.document import JobDocument, RecordedRequest, parse_document, parse_request
+from batchctl.run.document import GARBLED, JobDocument, RecordedRequest, parse_document, parse_request
 from batchctl.store.creation import RunState, check_directory, run_state, sealed_epoch
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.layout import RunLayout
@@ -86,7 +86,10 @@ def _read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
     accepted = accepted_path(layout)
     if disk.stat(accepted) is not None:
         said = read_document(disk, accepted)
-        fingerprint, request = Fingerprint.from_dict(said["fingerprint"]), parse_request(said) or request
+        try:
+            fingerprint, request = Fingerprint.from_dict(said["fingerprint"]), parse_request(said) or request
+        except GARBLED as error:
+            raise CorruptionError(f"{accepted.name} lacks or garbles {error}", where=str(accepted)) from error
     state = run_state(disk, layout)
     if not rows:
         _refuse_lost_seal(disk, layout, run_id=document.run_id)

@@ -13,8 +13,9 @@ from batchctl.files import Disk, FileKind, make_dirs, write_whole
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.frames import HEADER_SIZE, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
-from batchctl.store.payloads import Done, unpack_done
+from batchctl.store.payloads import MALFORMED, Done, unpack_done
 from batchctl.store.publish import digest_of
+from batchctl.store.replay import contradiction
 
 
 class RunState(StrEnum):
@@ -54,7 +55,11 @@ def _has_result(disk: Disk, layout: RunLayout) -> bool:
     for frame in found.frames if found else ():
         if frame.kind == FrameType.DONE:
             with disk.open_read(layout.log) as log:
-                done = unpack_done(log.pread(frame.start + HEADER_SIZE, frame.end - frame.start - HEADER_SIZE))
+                payload = log.pread(frame.start + HEADER_SIZE, frame.end - frame.start - HEADER_SIZE)
+            try:
+                done = unpack_done(payload)
+            except MALFORMED as error:
+                raise contradiction(layout, frame.start, error) from error
         elif frame.kind == FrameType.REOPEN:
             sealed, done = done or sealed, None
     return is_result(disk, layout, done=done, sealed=sealed)

@@ -23,6 +23,7 @@ FAMILIES = {
     "model": "tests.crash.model.family",
     "kill": "tests.crash.random_kill",
     "corrupt": "tests.crash.corrupt.family",
+    "fuzz": "tests.crash.fuzz.family",
 }
 NOT_RUN = 3
 
