@@ -29,8 +29,17 @@ def _character_class(component: str, at: int) -> tuple[str, int]:
     end = component.find("]", start + 1)  # a "]" in first place is a member
     if end < 0:
         return r"\[", at + 1
-    members = "".join(c if c == "-" else re.escape(c) for c in component[start:end])
+    members = _members(component[start:end])
     return f"(?!/)[{'^' if negated else ''}{members}]", end + 1
+
+
+def _members(text: str) -> str:
+    """What stands in a class; a hyphen that is beside another or at an edge is itself (`re` warns of `--`)."""
+    last = len(text) - 1
+    return "".join(
+        c if c == "-" and 0 < at < last and "-" not in (text[at - 1], text[at + 1]) else re.escape(c)
+        for at, c in enumerate(text)
+    )
 
 
 def _component(component: str) -> str:

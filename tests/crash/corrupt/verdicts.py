@@ -8,6 +8,7 @@ far as the damage allows, and `verify` names it. Everything else is a violation.
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -160,7 +161,7 @@ class Judge:
 
     def _open_plan(self, data: bytes | None, crc: int) -> None:
         """The plan is mapped from a real file. Raises what opening it raises, or Unexpected."""
-        path = self._work / f"{self._subject.name}.plan"
+        path = self._work / f"{self._subject.name}.{os.getpid()}.plan"  # judges go on side by side
         path.unlink(missing_ok=True)
         if data is not None:
             path.write_bytes(data)
