@@ -7,6 +7,7 @@ Anything else is a ProtocolError, after which the worker is replaced. Answers to
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from batchctl.model.outcome import Failure, FailureKind, Scored, StagedFile
 
 # The guest caps these too; here they keep a broken worker from filling the log.
 _ERROR_CAP, _MESSAGE_CAP, _TRACEBACK_CAP, _PHASE_CAP = 300, 10_000, 70_000, 20
+_NAME_MAX = 255  # bytes, of a component of a path
 _new_scored = tuple.__new__  # half the time of Scored(...), once per mini-batch
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -103,7 +105,7 @@ class Replies:
         spill, staged, length, ok = str(said["spill"]), str(said["staged"]), int(said["length"]), int(said["ok"])
         if tuple(said["lease"]) != lease or not 0 <= ok <= lease.count or not (_is_plain(spill) and _is_plain(staged)):
             raise wire.ProtocolError("a result that fits no lease")
-        if length < 0 or len(frame.body) != (0 if spill else length):
+        if not 0 <= length < 1 << 63 or len(frame.body) != (0 if spill else length):
             raise wire.ProtocolError("a result whose rows are not all there")
         if not (0 <= int(said["crc"]) < 1 << 32 and 0 <= int(said["n_rows"]) < 1 << 32):
             raise wire.ProtocolError("a result with impossible numbers")
@@ -118,7 +120,7 @@ class Replies:
             _nanoseconds(said["run_ns"]),
             spill,
             staged,
-            tuple(StagedFile(str(path), int(size)) for path, size in said["files"]),
+            tuple(_staged_file(str(path), int(size)) for path, size in said["files"]),
             _nanoseconds(said["busy_ns"]),
         )
         del self._outstanding[serial]
@@ -141,9 +143,17 @@ def _nanoseconds(value: Any) -> int:
     return found
 
 
+def _staged_file(path: str, size: int) -> StagedFile:
+    """Whether it may be published is for the store to say; ValueError for what no file system could hold."""
+    os.fsencode(path)
+    if "\0" in path or not 0 <= size < 1 << 63:
+        raise ValueError("an impossible file")
+    return StagedFile(path, size)
+
+
 def _is_plain(name: str) -> bool:
-    """A name in a folder of ours (or none), not a way out of it."""
-    return "/" not in name and "\0" not in name and name not in (".", "..")
+    """A name in a folder of ours (or none), not a way out of it. ValueError for one that nothing can be called."""
+    return "/" not in name and "\0" not in name and name not in (".", "..") and len(os.fsencode(name)) <= _NAME_MAX
 
 
 def _failure(said: Mapping[str, Any]) -> Failure:

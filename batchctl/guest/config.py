@@ -88,7 +88,7 @@ def job_of(frame: Frame) -> Job:
             chunk_rows=int(head.get("chunk_rows", 0)),
             input_check=str(head.get("input_check", "auto")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ProtocolError("JOB: %s: %s" % (type(error).__name__, error)) from error
 
 
@@ -106,14 +106,14 @@ def fork_of(frame: Frame) -> Fork:
             oom_score_adj=None if head.get("oom_score_adj") is None else int(head["oom_score_adj"]),
             home=str(head["home"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ProtocolError("FORK: %s: %s" % (type(error).__name__, error)) from error
 
 
 def _object(text: bytes) -> Dict[str, Any]:
     try:
         found = json.loads(text.decode("utf-8", "surrogateescape"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError("JOB: the body is not JSON") from error
     if not isinstance(found, dict):
         raise ProtocolError("JOB: the body is not an object")

@@ -146,6 +146,13 @@ class PlanMap:
         at = len(keys) * (batch + 1)
         return {key: self._text(at + n).decode(_ENCODING, _ERRORS) for n, key in enumerate(keys)}
 
+    def text_disorder(self) -> str:
+        """What is wrong with keys and values, "" where nothing is."""
+        if len(set(self.keys)) != len(self.keys) or b"\0" in bytes(self._texts):
+            return "partition keys that are none"
+        offsets = self._text_at.tolist()
+        return "" if offsets == sorted(offsets) and not any(offsets[:1]) else "partitions out of order"
+
     def _text(self, number: int) -> bytes:
         return bytes(self._texts[self._text_at[number] : self._text_at[number + 1]])
 

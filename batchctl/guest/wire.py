@@ -74,7 +74,7 @@ class Frame(NamedTuple):
         """The head as a JSON object; ProtocolError if it is not one."""
         try:
             found = json.loads(self.head.decode("utf-8", "surrogateescape"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ProtocolError("head of frame kind %d is not JSON" % self.kind) from error
         if not isinstance(found, dict):
             raise ProtocolError("head of frame kind %d is not an object" % self.kind)

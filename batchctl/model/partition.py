@@ -12,6 +12,7 @@ from typing import Self
 
 _TOKEN = re.compile(r"\{[^{}]*\}|\*+|[^{}*]+|.", re.DOTALL)
 _DATE = re.compile(r"\{[^{}]*:[^{}]*\}")
+_MOST_LOOSE = 3  # a name that does not fit takes time by its length to the power of these
 _ANY_FOLDERS = r"(?:[^/]+/)*"
 
 
@@ -56,24 +57,36 @@ class PartitionFormat:
 
 def _expression(part: str, keys: list[str]) -> str:
     """One path part as a regular expression; the keys that it captures are appended to `keys`."""
+    tokens = _TOKEN.findall(part)
     pieces: list[str] = []
-    before = ""
-    for token in _TOKEN.findall(part):
+    loose = 0
+    for number, token in enumerate(tokens):
+        before, after = tokens[number - 1] if number else "", tokens[number + 1 : number + 2]
         if token.startswith("{") and token.endswith("}") and len(token) > 1:
             keys.append(_key(token))
             if before.startswith("{"):
                 raise ValueError(f"has nothing between {before} and {token}")
-            pieces.append("([^/]+?)")
+            # A key ends where the text behind it is met first; only beside a `*` may that be taken back.
+            tight = before != "*" and after != ["*"] and _is_wild(tokens[number + 2 :])
+            pieces.append("(?>([^/]+?)" if tight else "([^/]+?)")
+            loose += not tight
         elif token == "*":
             pieces.append("[^/]*")
+            loose += 1
         elif token.startswith("*"):
             raise ValueError("has `**` beside something else in a path part; alone it stands for any number of folders")
         elif token in "{}":
             raise ValueError(f"has a lone `{token}`")
         else:
-            pieces.append(re.escape(token))
-        before = token
+            pieces.append(re.escape(token) + (")" if pieces and pieces[-1].startswith("(?>") else ""))
+    if loose > _MOST_LOOSE:
+        raise ValueError(f"has more than {_MOST_LOOSE} `*`, or keys beside one, in a path part")
     return "".join(pieces)
+
+
+def _is_wild(tokens: list[str]) -> bool:
+    """Does a key or a star come, which takes whatever is left over?"""
+    return any(token == "*" or token.startswith("{") for token in tokens)
 
 
 def _key(token: str) -> str:

@@ -14,6 +14,7 @@ from typing import Self
 from batchctl.errors import UsageError
 
 _MAGIC = re.compile(r"[*?[]")
+_FOLDERS = "(?:[^/]+/)*"
 
 
 def is_glob(text: str) -> bool:
@@ -28,21 +29,39 @@ def _character_class(component: str, at: int) -> tuple[str, int]:
     end = component.find("]", start + 1)  # a "]" in first place is a member
     if end < 0:
         return r"\[", at + 1
-    members = "".join(c if c == "-" else re.escape(c) for c in component[start:end])
+    members = _members(component[start:end])
     return f"(?!/)[{'^' if negated else ''}{members}]", end + 1
 
 
+def _members(text: str) -> str:
+    """What stands in a class; a hyphen that is beside another or at an edge is itself (`re` warns of `--`)."""
+    last = len(text) - 1
+    return "".join(
+        c if c == "-" and 0 < at < last and "-" not in (text[at - 1], text[at + 1]) else re.escape(c)
+        for at, c in enumerate(text)
+    )
+
+
 def _component(component: str) -> str:
-    pieces, at = [], 0
+    """One part of a path. What follows a star is taken where it is met first (an atomic group): if the rest fits
+    anywhere, it fits behind that, and a name that does not fit costs no power of its length."""
+    fixed = [""]
+    at = 0
     while at < len(component):
         char = component[at]
         if char == "[":
             piece, at = _character_class(component, at)
-            pieces.append(piece)
+            fixed[-1] += piece
             continue
-        pieces.append({"*": "[^/]*", "?": "[^/]"}.get(char) or re.escape(char))
+        if char != "*":
+            fixed[-1] += "[^/]" if char == "?" else re.escape(char)
+        elif fixed[-1] or len(fixed) == 1:  # several stars in a row are one
+            fixed.append("")
         at += 1
-    return "".join(pieces)
+    first, *between, last = fixed if len(fixed) > 1 else (fixed[0], None)
+    if last is None:
+        return first
+    return first + "".join(f"(?>[^/]*?{piece})" for piece in between) + f"[^/]*{last}"
 
 
 def _compiled(expression: str, pattern: str) -> re.Pattern[str]:
@@ -53,14 +72,20 @@ def _compiled(expression: str, pattern: str) -> re.Pattern[str]:
 
 
 def _path_expression(components: list[str]) -> str:
-    pieces = []
+    """What stands between two `**` is taken where it is met first, as in `_component`."""
     last = len(components) - 1
+    stretches = [""]
     for number, component in enumerate(components):
-        if component == "**":
-            pieces.append(".+" if number == last else "(?:[^/]+/)*")
-        else:
-            pieces.append(_component(component) + ("" if number == last else "/"))
-    return "".join(pieces)
+        if component != "**":
+            stretches[-1] += _component(component) + ("" if number == last else "/")
+        elif number < last:
+            stretches.append("")
+    first, *others = stretches
+    if components[-1:] == ["**"]:
+        return first + "".join(f"(?>{_FOLDERS}?{stretch})" for stretch in others) + ".+"
+    if not others:
+        return first
+    return first + "".join(f"(?>{_FOLDERS}?{stretch})" for stretch in others[:-1]) + _FOLDERS + others[-1]
 
 
 def _components(pattern: str) -> list[str]:

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import lt
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,8 @@ from batchctl.errors import CorruptionError, StorageError
 from batchctl.guest.plan_map import CRC_OFFSET, SIZED, PlanDamaged, PlanMap
 from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.index import Columns, FolderIndex
+
+_PIECE = 1 << 20
 
 
 class ChangeKind(StrEnum):
@@ -58,7 +61,7 @@ class Plan:
 
     @classmethod
     def open(cls, path: Path, *, verify: bool = True) -> Self:
-        """Map `path` and, unless told otherwise, check its CRC-32 and order (1,000,000 items: about 30 ms).
+        """Map `path` and, unless told otherwise, check its CRC-32 and order (1,000,000 items: about 60 ms).
 
         Raises CorruptionError where it is not a whole plan; StorageError where it cannot be read.
         """
@@ -72,8 +75,10 @@ class Plan:
             raise StorageError(f"plan cannot be read: {error.strerror}", where=str(path)) from error
         if verify:
             found = plan.computed_crc()
-            if found != plan.crc:
-                raise CorruptionError(f"plan: CRC-32 is {found:08x}, recorded {plan.crc:08x}", where=str(path))
+            damage = f"CRC-32 is {found:08x}, recorded {plan.crc:08x}" if found != plan.crc else _disorder(plan._mapped)
+            if damage:
+                plan.close()
+                raise CorruptionError(f"plan: {damage}", where=str(path))
         return plan
 
     def __enter__(self) -> Self:
@@ -199,3 +204,23 @@ class Plan:
     def _check(self, item: int) -> None:
         if not 0 <= item < self.items:
             raise IndexError(f"item {item}: the plan holds {self.items}")
+
+
+def _disorder(mapped: PlanMap) -> str:
+    """What no plan of ours has, whatever its CRC says, "" where there is nothing: a run directory may come from
+    elsewhere, and nobody who walks the columns looks again."""
+    for column in (mapped.run_firsts, mapped.batch_firsts):
+        if column[0] or not all(map(lt, column, column[1:])):
+            return "runs or mini-batches of nothing, or out of order"
+    for column in (mapped.folder_at, mapped.name_at):
+        if column[0] or not all(map(lt, column, column[1:])):
+            return "names of nothing, or out of order"
+    if any(folder >= mapped.folders for folder in mapped.run_folders):
+        return "items of no folder"
+    if _holds_nul(mapped.folder_bytes) or _holds_nul(mapped.name_bytes):
+        return "names that nothing can have"
+    return mapped.text_disorder()
+
+
+def _holds_nul(names: memoryview) -> bool:
+    return any(b"\0" in bytes(names[at : at + _PIECE]) for at in range(0, len(names), _PIECE))

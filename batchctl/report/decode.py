@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_MOST = 1e15
 
 
 def record_from(cls: type[T], value: object) -> T:
@@ -48,11 +49,11 @@ def _value_from(hint: Any, value: object, name: str) -> object:
         return _as_float(value, name)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{name}: {hint.__name__} was expected")
-    return value
+    return _as_float(value, name) if isinstance(value, float) else value
 
 
-def _as_float(value: int, name: str) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"{name}: a number out of range") from None
+def _as_float(value: float, name: str) -> float:
+    """Times, rates and durations: nobody who shows them asks again whether they can be shown."""
+    if not abs(value) < _MOST:  # NaN is not either
+        raise ValueError(f"{name}: a number out of range")
+    return float(value)

@@ -83,14 +83,14 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _tolerated(threshold: str) -> str:
-    return "any number is tolerated" if threshold == "-1" else f"threshold {threshold}"
+    return "any number is tolerated" if threshold == "-1" else f"threshold {printable(threshold)}"
 
 
 def _failures(causes: tuple[CauseGroup, ...]) -> list[str]:
     lines: list[str] = []
     for number, cause in enumerate(causes[:CAUSES_SHOWN]):
         what = f"{cause.error}: {cause.message}" if cause.message else cause.error
-        lines.append(f"  {cause.kind.replace('_', ' '):<10} {printable(clipped(what, 300))}")
+        lines.append(f"  {printable(cause.kind.replace('_', ' ')):<10} {printable(clipped(what, 300))}")
         counts = [plural(cause.items, "item")] if cause.items else []
         counts.append(plural(cause.attempts, "attempt"))
         example = f", e.g. {printable(cause.example_path)}" if cause.example_path else ""
@@ -117,8 +117,13 @@ def write_summary(path: Path, summary: Summary) -> None:
 
 def read_summary(path: Path) -> Summary | None:
     """The summary at `path`; None where there is none, or none that can be read (a power cut may leave it so)."""
+    data = read_small(path)
+    return None if data is None else summary_of(data)
+
+
+def summary_of(data: bytes) -> Summary | None:
+    """What summary.json holds; None where it cannot be read."""
     try:
-        data = read_small(path)
-        return None if data is None else record_from(Summary, json.loads(data))
+        return record_from(Summary, json.loads(data))
     except (ValueError, RecursionError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,10 @@ from batchctl.model.job import JobSpec, OnCollision, OwnFiles
 from batchctl.plan.display import machine_name
 from batchctl.plan.encode import PlanImage
 from batchctl.plan.fingerprint import Fingerprint
+from batchctl.store.layout import RUN_DIRECTORY
+
+# What a document of another shape makes of its reader.
+GARBLED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ def parse_document(found: Mapping[str, Any], *, where: str) -> JobDocument:
             plan_crc=int(found["plan"]["crc32"]),
             items=int(found["plan"]["items"]),
             batches=int(found["plan"]["batches"]),
-            output_file_name=str(found["output"]["file_name"]),
+            output_file_name=_file_name(found["output"]["file_name"]),
             output_action=str(found["output"]["action"]),
             output_format=str(found["output"]["format"]),
             on_collision=str(found["output"].get("on_collision", OnCollision.FAIL)),  # older runs knew nothing else
@@ -93,8 +98,17 @@ def parse_document(found: Mapping[str, Any], *, where: str) -> JobDocument:
             spec_path=str(found["spec"]),
             request=parse_request(found),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except GARBLED as error:
         raise CorruptionError(f"job.json lacks or garbles {error}", where=where) from error
+
+
+def _file_name(found: object) -> str:
+    """The result's name, which must not lead out of OUT: a run directory may come from elsewhere."""
+    name = str(found)
+    if not name or name in {".", "..", RUN_DIRECTORY} or "/" in name or "\0" in name:
+        raise ValueError(f"a result named {name!r}")
+    os.fsencode(name)
+    return name
 
 
 def interpreter_facts(facts: ScriptFacts, interpreter: Interpreter, *, writes_tables: bool) -> dict[str, str]:

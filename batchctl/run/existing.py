@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchctl.errors import CorruptionError, ResumeRefusedError
-from batchctl.files import Disk
+from batchctl.files import Disk, FileKind
 from batchctl.model.job import JobSpec, OutputAction
+from batchctl.model.progress import RunState as ToldState
 from batchctl.plan.fingerprint import Fingerprint, differences
-from batchctl.run.document import JobDocument, RecordedRequest, parse_document, parse_request
-from batchctl.store.creation import RunState, run_state
+from batchctl.report.summary import summary_of
+from batchctl.run.document import GARBLED, JobDocument, RecordedRequest, parse_document, parse_request
+from batchctl.store.creation import RunState, run_state, sealed_epoch
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.layout import RunLayout
 from batchctl.store.state_directory import check_directory, find
@@ -19,6 +21,7 @@ _REMEDY = "choose another OUT, or --accept-changes to go on all the same, or --f
 _HARD_REMEDY = "choose another OUT, or --fresh to start over"
 # Not --fresh: without its documents nobody can tell what in OUT is the run's and may be deleted.
 _DAMAGED_REMEDY = "restore it from a copy, or choose another OUT; what is in this one stays untouched"
+_MOST_SUMMARY = 64 << 20  # bytes; a file of ours that is larger is not ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,32 @@ def _read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
     accepted = accepted_path(layout)
     if disk.stat(accepted) is not None:
         said = read_document(disk, accepted)
-        fingerprint, request = Fingerprint.from_dict(said["fingerprint"]), parse_request(said) or request
-    return Existing(document, layout, fingerprint, run_state(disk, layout) is RunState.FINISHED, request)
+        try:
+            fingerprint, request = Fingerprint.from_dict(said["fingerprint"]), parse_request(said) or request
+        except GARBLED as error:
+            raise CorruptionError(f"{accepted.name} lacks or garbles {error}", where=str(accepted)) from error
+    state = run_state(disk, layout)
+    if not rows:
+        _refuse_lost_seal(disk, layout, run_id=document.run_id)
+    return Existing(document, layout, fingerprint, state is RunState.FINISHED, request)
+
+
+def _refuse_lost_seal(disk: Disk, layout: RunLayout, *, run_id: str) -> None:
+    """CorruptionError where summary.json tells of an end that the log does not hold.
+
+    Without rows no file's name says that a run is finished, and a log without its last frame looks like one that was
+    cut off. summary.json is written when DONE is durable: it may be lost, but it never comes before.
+    """
+    found = disk.stat(layout.summary)
+    if found is None or found.kind is not FileKind.FILE or found.size > _MOST_SUMMARY:
+        return
+    summary = summary_of(disk.read(layout.summary))
+    if summary is None or summary.run_id != run_id or summary.state is not ToldState.FINISHED:
+        return
+    if sealed_epoch(disk, layout) < summary.epochs:
+        raise CorruptionError(
+            f"{layout.log} has lost its end: {layout.summary.name} tells of a finished run", where=str(layout.log)
+        )
 
 
 def accept(

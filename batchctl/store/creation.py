@@ -12,8 +12,9 @@ from batchctl.files import Disk, make_dirs, write_whole
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.frames import HEADER_SIZE, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
-from batchctl.store.payloads import Done, unpack_done
+from batchctl.store.payloads import MALFORMED, Done, unpack_done
 from batchctl.store.publish import digest_of
+from batchctl.store.replay import contradiction
 from batchctl.store.state_directory import check_directory, write_pointer
 
 
@@ -54,7 +55,11 @@ def _has_result(disk: Disk, layout: RunLayout) -> bool:
     for frame in found.frames if found else ():
         if frame.kind == FrameType.DONE:
             with disk.open_read(layout.log) as log:
-                done = unpack_done(log.pread(frame.start + HEADER_SIZE, frame.end - frame.start - HEADER_SIZE))
+                payload = log.pread(frame.start + HEADER_SIZE, frame.end - frame.start - HEADER_SIZE)
+            try:
+                done = unpack_done(payload)
+            except MALFORMED as error:
+                raise contradiction(layout, frame.start, error) from error
         elif frame.kind == FrameType.REOPEN:
             sealed, done = done or sealed, None
     return is_result(disk, layout, done=done, sealed=sealed)
@@ -74,6 +79,12 @@ def _sealed(disk: Disk, layout: RunLayout) -> bool:
     # The whole log is scanned: DONE may have survived a power cut that the frames before it did not.
     found = _scan(disk, layout)
     return found is not None and not found.torn and bool(found.frames) and found.frames[-1].kind == FrameType.DONE
+
+
+def sealed_epoch(disk: Disk, layout: RunLayout) -> int:
+    """The epoch that sealed the run last, by the log as it stands, a retry since then or not; 0: none has."""
+    found = _scan(disk, layout)
+    return max((frame.epoch for frame in found.frames if frame.kind == FrameType.DONE), default=0) if found else 0
 
 
 def _scan(disk: Disk, layout: RunLayout) -> Scan | None:

@@ -28,6 +28,7 @@ MAX_PAYLOAD = 64 << 20
 FIRST_OF_GROUP = 1
 DONE_PAYLOAD = struct.Struct("<Q32sQQ32sB7x")
 _CRC_AT = HEADER_SIZE - 4
+_MOST_GROUPS = (1 << 32) - 1  # a next one must fit into its field
 
 
 class FrameType(IntEnum):
@@ -114,7 +115,7 @@ def misplaced(frame: Frame, *, sequence: int, epoch: int, group: int) -> str:
         return f"sequence {frame.sequence} where {sequence} was expected"
     if frame.epoch != expected:
         return f"epoch {frame.epoch} where {expected} was expected"
-    if frame.group < group or frame.log_durable > frame.start:
+    if not group <= frame.group < _MOST_GROUPS or frame.log_durable > frame.start:
         return "a frame of another place"
     return ""
 

@@ -13,6 +13,7 @@ from batchctl.store.layout import RunLayout
 from batchctl.store.payloads import CLAIM as CLAIM_RECORD
 from batchctl.store.payloads import (
     COMMIT,
+    MALFORMED,
     Arrangement,
     unpack_done,
     unpack_epoch,
@@ -21,6 +22,7 @@ from batchctl.store.payloads import (
     unpack_reopened,
     unpack_wholes,
 )
+from batchctl.store.replay import contradiction
 
 _LEASE = ("batch", "first", "count", "attempt")
 
@@ -32,7 +34,11 @@ def inspect_log(disk: Disk, layout: RunLayout, *, run_id: str) -> Iterator[dict[
     found = scan(memoryview(data), run_id=run_id, where=str(layout.log))
     for frame in found.frames:
         place = {"offset": frame.start, "sequence": frame.sequence, "epoch": frame.epoch, "group": frame.group}
-        for said in _told(frame, data[frame.start + HEADER_SIZE : frame.end]):
+        try:
+            told = list(_told(frame, data[frame.start + HEADER_SIZE : frame.end]))
+        except MALFORMED as error:
+            raise contradiction(layout, frame.start, error) from error
+        for said in told:
             yield {"type": FrameType(frame.kind).name, **place, **said}
     if found.torn:
         yield {"type": "TORN", "offset": found.good_end, "bytes": len(data) - found.good_end, "why": found.torn}

@@ -1,19 +1,26 @@
-"""What frames carry: fixed binary records where there is one per mini-batch, compact JSON elsewhere."""
+"""What frames carry: fixed binary records where there is one per mini-batch, compact JSON elsewhere.
+
+Whatever stands in a payload, `unpack_*` give what is of the right types and in its range, or raise one of MALFORMED.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Shortage, StagedFile
 from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined, Reopened, Reopening
 from batchctl.store.frames import DONE_PAYLOAD, LOG_FORMAT, MAX_PAYLOAD, FrameType
+from batchctl.store.layout import RUN_DIRECTORY
 from batchctl.store.parts import Whole
 
+MALFORMED = (ValueError, TypeError, struct.error)
 CLAIM = struct.Struct("<IIII")
 COMMIT = struct.Struct("<IIIIQQIIII")
 REOPENED = struct.Struct("<IIIIII")
@@ -105,7 +112,13 @@ def _split(rows: Iterable[list[Any]]) -> Iterator[bytes]:
 
 def unpack_failures(payload: bytes) -> Iterator[tuple[Lease, Failure]]:
     # Logs of earlier versions hold neither phase nor peak memory, nor what memory was short.
-    for batch, first, count, attempt, kind, error, message, traceback, *later in json.loads(payload):
+    for row in _list(payload):
+        batch, first, count, attempt, kind, error, message, traceback, *later = row
+        peak = later[1] if len(later) > 1 else None
+        CLAIM.pack(batch, first, count, attempt)  # numbers in their range
+        texts = (error, message, traceback, *later[:1])
+        if not all(isinstance(text, str) for text in texts) or not (peak is None or _is_count(peak)):
+            raise ValueError("a failure of other types")
         found = Failure(FailureKind(kind), error, message, traceback, *later[:2], *map(Shortage, later[2:]))
         yield Lease(batch, first, count, attempt), found
 
@@ -116,8 +129,10 @@ def pack_epoch(opened: EpochOpened) -> bytes:
 
 
 def unpack_epoch(payload: bytes, *, number: int) -> EpochOpened:
-    said = json.loads(payload)
-    return EpochOpened(number, said["boot_id"], said["version"], said["settings"])
+    boot_id, version, settings = _fields(payload, "boot_id", "version", "settings")
+    if not (isinstance(boot_id, str) and isinstance(version, str) and isinstance(settings, str)):
+        raise ValueError("an epoch of other types")
+    return EpochOpened(number, boot_id, version, settings)
 
 
 def pack_publication(publication: Publication) -> bytes:
@@ -127,10 +142,13 @@ def pack_publication(publication: Publication) -> bytes:
 
 
 def unpack_publication(payload: bytes, *, kind: FrameType) -> Publication:
-    said = json.loads(payload)
-    files = tuple(StagedFile(path, size) for path, size, _ in said["files"])
-    digests = tuple(digest for _, _, digest in said["files"])
-    return Publication(Committed._make(said["commit"]), said["staged"], files, digests, kind)
+    commit, staged, named = _fields(payload, "commit", "staged", "files")
+    committed = Committed._make(COMMIT.unpack(COMMIT.pack(*commit)))  # numbers in their range
+    wholes = [_whole(entry) for entry in named]
+    if not isinstance(staged, str) or len(_parts_of(staged)) != 1:
+        raise ValueError(f"files in {staged!r}")
+    files = tuple(StagedFile(whole.path, whole.size) for whole in wholes)
+    return Publication(committed, staged, files, tuple(whole.sha256 for whole in wholes), kind)
 
 
 def pack_wholes(wholes: Sequence[Whole]) -> Iterator[bytes]:
@@ -139,7 +157,27 @@ def pack_wholes(wholes: Sequence[Whole]) -> Iterator[bytes]:
 
 
 def unpack_wholes(payload: bytes) -> list[Whole]:
-    return [Whole(*entry) for entry in json.loads(payload)]
+    return [_whole(entry) for entry in _list(payload)]
+
+
+def _whole(entry: Any) -> Whole:
+    """[path, size, sha256]. A run directory may come from elsewhere: no path of its leads out of OUT, or into it."""
+    path, size, sha256 = entry
+    if not isinstance(path, str) or not isinstance(sha256, str) or not _is_count(size) or len(sha256) != 64:
+        raise ValueError("a file of other types")
+    bytes.fromhex(sha256)
+    if _parts_of(path)[0] == RUN_DIRECTORY:
+        raise ValueError(f"a file at {path!r}")
+    return Whole(path, size, sha256)
+
+
+def _parts_of(path: str) -> tuple[str, ...]:
+    """The components of a relative path that stays where it is put and that a file system can hold; else ValueError."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+        raise ValueError(f"a file at {path!r}")
+    os.fsencode(path)
+    return parts
 
 
 def pack_reopened(reopened: Reopened) -> bytes:
@@ -147,7 +185,9 @@ def pack_reopened(reopened: Reopened) -> bytes:
 
 
 def unpack_reopened(payload: bytes | memoryview) -> Reopened:
-    generation, _ = _GENERATION.unpack_from(payload)
+    generation, zero = _GENERATION.unpack_from(payload)
+    if zero:
+        raise ValueError("a reopening with bits where zeros belong")
     return Reopened(generation, tuple(map(Reopening._make, REOPENED.iter_unpack(payload[_GENERATION.size :]))))
 
 
@@ -155,8 +195,37 @@ def pack_done(done: Done) -> bytes:
     return DONE_PAYLOAD.pack(*done)
 
 
-def unpack_done(payload: bytes) -> Done:
-    return Done._make(DONE_PAYLOAD.unpack(payload))
+def unpack_done(payload: bytes | memoryview) -> Done:
+    done = Done._make(DONE_PAYLOAD.unpack(payload))
+    Arrangement(done.arrangement)
+    return done
+
+
+def _fields(payload: bytes, *names: str) -> list[Any]:
+    """The values of these keys of a JSON object."""
+    said = _loaded(payload)
+    if not isinstance(said, dict) or not said.keys() >= set(names):
+        raise ValueError(f"not an object with {', '.join(names)}")
+    return [said[name] for name in names]
+
+
+def _list(payload: bytes) -> list[list[Any]]:
+    """A JSON list of lists."""
+    said = _loaded(payload)
+    if not isinstance(said, list) or not all(isinstance(entry, list) for entry in said):
+        raise ValueError("not a list of lists")
+    return said
+
+
+def _loaded(payload: bytes) -> Any:
+    try:
+        return json.loads(payload)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _json(value: Any) -> bytes:

@@ -66,11 +66,23 @@ def check_files(
             _check_name(disk, layout, lease=one.lease, file=file)
             # A name may be a file's or a folder's, not both: neither could be placed any more once both are announced.
             other = published.in_the_way(file.path, shared=shared) or group.in_the_way(file.path, shared=shared)
-            if other is not None or disk.stat(layout.out / file.path) is not None:
+            if other is not None or _is_taken(disk, layout, one, file=file, shared=shared):
                 mine, theirs = _named(one.lease), _named(other) if other else "nobody of this run"
                 message = f"{file.path!r} was written by {mine} and by {theirs}"
                 raise FilesCollideError(message, lease=one.lease, path=file.path, other=other)
             group.add(file.path, one.lease)
+
+
+def _is_taken(disk: Disk, layout: RunLayout, one: Scored, *, file: StagedFile, shared: bool) -> bool:
+    """Does OUT hold something else of that name? The same bytes are no other file: where a log has lost its end, what
+    it had announced lies in OUT already, and is written once more."""
+    target, source = layout.out / file.path, layout.stage / one.staged / file.path
+    found, mine = disk.stat(target), disk.stat(source)
+    if found is None or shared or mine is None:  # what is shared is joined at the finish, and replaces nothing there
+        return found is not None
+    if found.kind is not FileKind.FILE or mine.kind is not FileKind.FILE or found.size != mine.size:
+        return True
+    return digest_of(disk, target) != digest_of(disk, source)
 
 
 def _check_name(disk: Disk, layout: RunLayout, *, lease: Lease, file: StagedFile) -> None:
@@ -195,3 +207,4 @@ def _place(disk: Disk, source: Path, *, target: Path, digest: bytes) -> None:
         raise StorageError(
             f"{target} is in the way of a file being published", where=str(target), remedy="move it away and run again"
         )
+    disk.sync_file(target)  # whoever wrote it: what is announced must outlive a power cut

@@ -146,8 +146,11 @@ def _open_log(disk: Disk, layout: RunLayout) -> AppendFile:
 def _open_rows(disk: Disk, layout: RunLayout, *, fresh: bool) -> AppendFile | None:
     if not layout.rows:
         return None
-    if disk.stat(layout.partial) is not None:
+    found = disk.stat(layout.partial)
+    if found is not None:
         check_written(disk, layout.partial)  # OUT may be open to others, the run directory never is
+        if fresh and found.size:  # the first frame is durable before the first row is written
+            raise CorruptionError(f"{layout.log} holds no frame of this run, its rows are there", where=str(layout.log))
         return disk.open_append(layout.partial)
     if not fresh:
         raise CorruptionError(f"{layout.partial} is gone, its log is not", where=str(layout.partial))

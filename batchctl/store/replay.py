@@ -6,7 +6,6 @@ Reads only. A frame whose CRC holds but which contradicts the rest is corruption
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -33,6 +32,7 @@ from batchctl.store.parts import Parts
 from batchctl.store.payloads import (
     CLAIM,
     COMMIT,
+    MALFORMED,
     Arrangement,
     Done,
     Publication,
@@ -44,6 +44,7 @@ from batchctl.store.payloads import (
     unpack_wholes,
 )
 
+_MOST_ROWS = 1 << 63  # bytes; no file is as large, and the ledger marks states by the numbers above
 _lease_of = itemgetter(0, 1, 2, 3)
 
 
@@ -84,7 +85,7 @@ class Replay:
         return max(self.ledger.rows_end, len(self.columns), base, *waiting)
 
     def read(self, frame: Frame, payload: memoryview) -> None:
-        """One frame on; raises anything at all for what cannot be."""
+        """One frame on; raises one of MALFORMED for what cannot be."""
         if self.done and frame.kind != FrameType.REOPEN:
             raise ValueError("a frame after DONE")
         if (self._opened is None) != (frame.kind == FrameType.EPOCH and frame.epoch == 1):
@@ -111,7 +112,7 @@ class Replay:
     def _commit(self, frame: Frame, payload: memoryview) -> None:
         records = list(COMMIT.iter_unpack(payload))
         self.ledger.commit(records)
-        if self.ledger.rows_end > frame.rows_durable:
+        if self.ledger.rows_end > min(frame.rows_durable, _MOST_ROWS):
             raise ValueError("commits of rows that were not yet on disk")
         if self._claims:
             self._claims.difference_update(map(_lease_of, records))
@@ -203,13 +204,34 @@ def replay(data: memoryview, layout: RunLayout, *, run_id: str, bounds: Sequence
     for frame in found.scan.frames:
         try:
             found.read(frame, data[frame.start + HEADER_SIZE : frame.end])
-        except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
-            raise CorruptionError(f"{where} contradicts itself at byte {frame.start}: {error}", where=where) from error
+        except MALFORMED as error:
+            raise contradiction(layout, frame.start, error) from error
+    if found.waiting and not _fits(found):
+        raise CorruptionError(f"{where} contradicts itself: files were announced for what is concluded", where=where)
     done = found.done or found.sealed
     if done and hashlib.sha256(data[: done.log_length]).digest() != done.log_sha256:
         raise CorruptionError(f"{where} is not the log that was sealed", where=where)
     found.end_epoch()
     return found
+
+
+def _fits(found: Replay) -> bool:
+    """Can all commits that wait for their files be counted, beside each other and what is concluded?"""
+    ledger, end = found.ledger, 0
+    for batch, first, count, *_, ok, failed in sorted(one.committed for one in found.waiting.values()):
+        last = first + count
+        if batch >= len(ledger.bounds) - 1 or ok + failed != count or count == 0 or first < end:
+            return False
+        if not any(low <= first and last <= low + length for low, length in ledger.open_ranges(batch)):
+            return False
+        end = last
+    return True
+
+
+def contradiction(layout: RunLayout, start: int, error: Exception) -> CorruptionError:
+    """The error for a frame at byte `start` whose CRC holds and which cannot be: no crash writes one."""
+    where = str(layout.log)
+    return CorruptionError(f"{where} contradicts itself at byte {start}: {error}", where=where)
 
 
 def read_records(disk: Disk, layout: RunLayout, *, run_id: str) -> LogRecords:
@@ -244,9 +266,11 @@ class LogRecords:
         with self._disk.open_read(self._layout.log) as log:
             for kind, _, epoch, _, _, _, _, start, end in self._frames:
                 if kind in _TOLD:
-                    yield from records_of(
-                        FrameType(kind), log.pread(start + HEADER_SIZE, end - start - HEADER_SIZE), epoch=epoch
-                    )
+                    payload = log.pread(start + HEADER_SIZE, end - start - HEADER_SIZE)
+                    try:
+                        yield from records_of(FrameType(kind), payload, epoch=epoch)
+                    except MALFORMED as error:
+                        raise contradiction(self._layout, start, error) from error
         yield from self._then
 
 

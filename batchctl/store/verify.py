@@ -66,8 +66,8 @@ def verify(
         problems.append(error.message)
         return Verification(tuple(problems), False, bounds[-1], 0, 0, 0, 0, 0, 0, 0)
     rows = disk.stat(layout.partial) if layout.rows else None
-    if not data and rows is not None and rows.size:
-        problems.append(f"{layout.log} is gone, its rows are not")
+    if not found.scan.frames and rows is not None and rows.size:
+        problems.append(f"{layout.log} {'holds no frame of this run' if data else 'is gone'}, its rows are there")
     if layout.rows:
         finished = is_result(disk, layout, done=found.done, sealed=found.sealed)
     else:

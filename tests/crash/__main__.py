@@ -30,6 +30,8 @@ FAMILIES = {
     "oom": "tests.crash.oom",
     "race": "tests.crash.lock_race",
     "stops": "tests.crash.stops",
+    "corrupt": "tests.crash.corrupt.family",
+    "fuzz": "tests.crash.fuzz.family",
 }
 NOT_RUN = 3
 

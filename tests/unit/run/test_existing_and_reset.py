@@ -12,18 +12,22 @@ import pytest
 
 from batchctl.errors import CorruptionError, ResumeRefusedError
 from batchctl.files import RealDisk
-from batchctl.model.job import OnCollision, OutputAction, OutputFormat, OwnFiles
+from batchctl.model.job import OnCollision, Order, OutputAction, OutputFormat, OwnFiles
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored, StagedFile
+from batchctl.model.progress import RunState
 from batchctl.plan.fingerprint import Fingerprint, FingerprintRequest, take_fingerprint
+from batchctl.report.summary import write_summary
 from batchctl.run.document import RecordedRequest
 from batchctl.run.existing import accept, accepted_path, read_existing
 from batchctl.run.request import layout_for
 from batchctl.run.reset import remove_unborn, start_over
 from batchctl.store.commit import Group
 from batchctl.store.creation import create_run
+from batchctl.store.finish import finish
 from batchctl.store.layout import RunLayout
 from batchctl.store.recover import recover
+from tests.unit.report.test_summary import summary
 from tests.unit.run.stage import job
 
 DISK, RUN_ID = RealDisk(), "ab" * 16
@@ -91,6 +95,52 @@ def test_the_layout_is_by_the_runs_own_output_name(tmp_path: Path) -> None:
     existing = read_existing(DISK, layout_for(replace(job(tmp_path), output_file_name="other.csv")))
     assert existing is not None
     assert (existing.layout.final.name, existing.finished) == ("predictions.csv", False)
+
+
+def sealed_without_rows(folder: Path) -> RunLayout:
+    """A finished run that has no rows: only its log says so, and the summary that was written then."""
+    layout = replace(layout_for(job(folder)), rows=False)
+    document: dict[str, Any] = {
+        "run_id": RUN_ID,
+        "spec": "score.py",
+        "output": {"file_name": "predictions.csv", "action": "summary_only", "format": "csv", "order": "plan"},
+        "plan": {"crc32": 1, "items": 4, "batches": 2, "bytes": 0},
+        "fingerprint": fingerprint(folder, mini_batch_size="10").to_dict(),
+    }
+    create_run(DISK, layout, job_document=document, plan_chunks=[b"plan"])
+    found = recover(DISK, layout, run_id=RUN_ID, bounds=[0, 2, 4], boot_id="b", version="v")
+    leases = [Lease(0, 0, 2, 1), Lease(1, 2, 2, 1)]
+    found.committer.commit(Group(scored=[Scored(lease, b"", 0, 0, 0, 2, 0, 5) for lease in leases]))
+    finish(DISK, layout, committer=found.committer, order=Order.PLAN)
+    return layout
+
+
+# name: (run id, state, epochs of summary.json; None: no summary), bytes cut from the log -> finished; None: refused
+TOLD = {
+    "whole": (RUN_ID, "finished", 1, 0, True),
+    "without a summary": (None, "", 0, 1, False),
+    "of another run": ("cd" * 16, "finished", 1, 1, False),
+    "stopped before": (RUN_ID, "stopped", 1, 1, False),
+    "the last byte gone": (RUN_ID, "finished", 1, 1, None),
+    "the seal gone": (RUN_ID, "finished", 1, 144, None),
+    "an older log": (RUN_ID, "finished", 2, 0, None),
+}
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_a_log_that_lost_the_end_which_the_summary_tells_of_is_corruption(tmp_path: Path, case: str) -> None:
+    run_id, state, epochs, cut, finished = TOLD[case]
+    layout = sealed_without_rows(tmp_path)
+    if run_id is not None:
+        write_summary(layout.summary, summary(run_id=run_id, state=RunState(state), epochs=epochs))
+    os.truncate(layout.log, layout.log.stat().st_size - cut)
+    if finished is None:
+        with pytest.raises(CorruptionError, match="lost its end"):
+            read_existing(DISK, layout)
+    else:
+        existing = read_existing(DISK, layout)
+        assert existing is not None
+        assert existing.finished is finished
 
 
 # name: what is asked for now -> the difference that cannot be accepted

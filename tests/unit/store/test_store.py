@@ -171,6 +171,17 @@ def test_published_files_arrive_and_collisions_are_refused_before_anything_is_wr
     again.close(clean=True)
 
 
+def test_a_file_that_is_there_already_with_its_bytes_is_taken_for_the_one_that_is_published(layout: RunLayout) -> None:
+    committer = begin(layout).committer
+    layout.out.joinpath("a").mkdir()
+    layout.out.joinpath("a/b.txt").write_bytes(b"file")  # a log that was cut had announced it
+    committer.commit(Group(scored=[with_file(layout, 0, "a/b.txt")]))
+    with pytest.raises(FilesCollideError):
+        committer.commit(Group(scored=[with_file(layout, 1, "a/b.txt")]))
+    committer.close(clean=True)
+    assert check(layout).sound
+
+
 def test_a_full_disk_counts_nothing_and_the_same_group_fits_later(
     layout: RunLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +237,8 @@ def flip(path: Path, at: int) -> None:
 
 DAMAGE: dict[str, Callable[[RunLayout], None]] = {
     "log gone": lambda at: at.log.unlink(),
+    "log empty": lambda at: os.truncate(at.log, 0),
+    "log another run's": lambda at: flip(at.log, 50),
     "rows gone": lambda at: at.partial.unlink(),
     "rows cut": lambda at: os.truncate(at.partial, 3),
     "a row changed": lambda at: flip(at.partial, 5),
