@@ -238,7 +238,7 @@ class RealDisk:
         with _door("stat", path):
             try:
                 found = os.lstat(path)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return None
         kind = _KINDS.get(stat_bits.S_IFMT(found.st_mode), FileKind.OTHER)
         return Stat(kind, found.st_size, stat_bits.S_IMODE(found.st_mode), found.st_uid, found.st_nlink)

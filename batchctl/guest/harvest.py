@@ -59,6 +59,7 @@ class Harvest:
         self._note = note
         self._held = HeldFiles(out)
         self._kept: Dict[Identity, _Kept] = {}
+        self._midway = False  # a sweep was begun whose files were not all dealt with
         self._folders: Set[str] = {out}
         self._tells_writers: Optional[bool] = None  # can this file system say who writes a file?
 
@@ -90,7 +91,7 @@ class Harvest:
 
     def has_new(self) -> bool:
         """May anything have been written since the last sweep? Cheap; never says no wrongly."""
-        if self._kept:
+        if self._kept or self._midway:
             return True
         try:
             for folder in self._folders:
@@ -105,16 +106,19 @@ class Harvest:
         target = os.path.join(self._stage, name)
         taken: List[Tuple[str, int]] = []
         held = self._held.look()
+        self._midway = True
         for path, found in self._sweep():
             relative = os.path.relpath(path, self._out)
             size = self._take(path, found, os.path.join(target, relative), held)
             if size is not None:
                 taken.append((relative, size))
+        self._midway = False
         return sorted(taken)
 
     def discard(self) -> None:
         """Delete what a failed attempt wrote."""
         held = self._held.look()
+        self._midway = True
         for path, found in self._sweep():
             identity = (found.st_dev, found.st_ino)
             kept = self._known(path, found)
@@ -128,6 +132,7 @@ class Harvest:
                 self._cut_back(path, identity, kept)
             elif found.st_mtime_ns != kept.mtime_ns:
                 self._keep(path, found, held=False)
+        self._midway = False
 
     def _take(self, path: str, found: os.stat_result, target: str, held: Set[Identity]) -> Optional[int]:
         """Bytes staged of one file, or None where nothing of it is new."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
@@ -42,6 +42,10 @@ class FolderIndex:
             self._runs.setdefault(bytes(columns.folder_bytes[low:high]), []).append(run)
         self._last: bytes | None = None
         self._names: frozenset[bytes] = frozenset()
+
+    def folders(self) -> Iterable[bytes]:
+        """All that hold planned files."""
+        return self._runs.keys()
 
     def names(self, folder: bytes) -> frozenset[bytes]:
         """Base names planned in `folder`, as a set."""

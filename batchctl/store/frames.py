@@ -149,13 +149,18 @@ def scan(data: memoryview, *, run_id: str, where: str) -> Scan:
     return Scan(frames, offset, log_durable, rows_durable, torn)
 
 
+def is_format(number: object) -> bool:
+    """Can it be the number of a log format?"""
+    return type(number) is int and 1 <= number < 1 << 31
+
+
 def _refuse_newer(epoch: memoryview, *, where: str) -> None:
     try:
         said = json.loads(bytes(epoch))
-        number, version = int(said.get("format", 1)), str(said.get("version", "?"))
+        number, version = said.get("format", 1), str(said.get("version", "?"))
     except (ValueError, TypeError, AttributeError, RecursionError):
         return  # whoever reads the frame finds that it contradicts itself
-    if number > LOG_FORMAT:
+    if is_format(number) and number > LOG_FORMAT:
         raise ResumeRefusedError(
             f"batchctl {version} has worked on this run and writes log format {number}; this one reads {LOG_FORMAT}",
             where=where,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Shortage, StagedFile
 from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined, Reopened, Reopening
-from batchctl.store.frames import DONE_PAYLOAD, LOG_FORMAT, MAX_PAYLOAD, FrameType
+from batchctl.store.frames import DONE_PAYLOAD, LOG_FORMAT, MAX_PAYLOAD, FrameType, is_format
 from batchctl.store.layout import RUN_DIRECTORY
 from batchctl.store.parts import Whole
 
@@ -130,7 +130,8 @@ def pack_epoch(opened: EpochOpened) -> bytes:
 
 def unpack_epoch(payload: bytes, *, number: int) -> EpochOpened:
     boot_id, version, settings = _fields(payload, "boot_id", "version", "settings")
-    if not (isinstance(boot_id, str) and isinstance(version, str) and isinstance(settings, str)):
+    texts = isinstance(boot_id, str) and isinstance(version, str) and isinstance(settings, str)
+    if not texts or not is_format(_loaded(payload).get("format", 1)):
         raise ValueError("an epoch of other types")
     return EpochOpened(number, boot_id, version, settings)
 

@@ -177,7 +177,7 @@ class Out:
     def run_directory(self) -> Path:
         try:
             return Path(json.loads((self.home / "state.json").read_bytes())["document"]["directory"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return self.home
 
     @property

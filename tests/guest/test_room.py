@@ -6,11 +6,13 @@ import errno
 import os
 import subprocess
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from batchctl.guest.failure import FileError
+from batchctl.guest.harvest import Harvest
 from batchctl.guest.room import make_folders, no_room
 
 FULL, OTHER = OSError(errno.ENOSPC, "no space"), ValueError("bad")
@@ -77,3 +79,24 @@ def test_folders_wait_for_room(small: Path) -> None:
     make_folders([str(small / "a"), str(small / "a" / "b")], note)
     assert (small / "a" / "b").is_dir()
     assert said == ["room"]
+
+
+def test_what_could_not_be_staged_is_not_the_next_ones(small: Path) -> None:
+    out, stage = small / "out", small / "stage"
+    out.mkdir()
+    stage.mkdir()
+    harvest = Harvest(str(out), str(stage), lambda kind, text: None)
+    harvest.after_init()
+    (out / "a.txt").write_text("a mini-batch's own")
+    for number in count():
+        try:
+            (small / f"ballast{number}").touch()
+        except OSError:
+            break
+    with pytest.raises(OSError, match="No space"):
+        harvest.collect("staged")
+    assert harvest.has_new()
+    harvest.discard()
+    assert os.listdir(out) == []
+    (small / "ballast0").unlink()
+    assert harvest.collect("next") == []

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from batchctl.errors import BatchctlError, CorruptionError, ExitCode, ResumeRefusedError
+from batchctl.model.column_types import pack_columns, parse_columns
 from batchctl.model.records import Quarantined
 from batchctl.run.document import parse_document
 from batchctl.run.existing import read_existing
@@ -42,7 +43,11 @@ from tests.crash.model.workload import BOUNDS, RUN_ID, SCENARIOS
 from tests.doubles.disk import EMPTY, FileState, Image, MemoryDisk
 
 _SEED = seed_of(RUN_ID)
-_JSON = (FrameType.FAIL, FrameType.QUARANTINE, FrameType.EPOCH, FrameType.PUBLISH, FrameType.PART, FrameType.ASSEMBLED)
+_JSON = (
+    *(FrameType.FAIL, FrameType.QUARANTINE, FrameType.EPOCH),
+    *(FrameType.PUBLISH, FrameType.PART, FrameType.ASSEMBLED, FrameType.TYPES),
+)
+REFUSALS = (CorruptionError, ResumeRefusedError)
 NAMED = (ExitCode.CORRUPTION, ExitCode.RESUME_REFUSED, ExitCode.USAGE, ExitCode.STORAGE)
 
 
@@ -55,7 +60,15 @@ def targets() -> list[Target]:
     logs = tuple({image.files[image.names[str(layout.log)]].view for layout, image in images})
     payloads = tuple(sorted({bytes((kind,)) + payload for log in logs for kind, payload in _taken_apart(log)}))
     return [
-        Target("frames", 20, _frames, (CorruptionError,), logs, (b"\xb7Fr1",), lambda dice: _resealed(logs, dice)),
+        Target(
+            "frames",
+            20,
+            _frames,
+            REFUSALS,
+            logs,
+            (b"\xb7Fr1",),
+            lambda dice: _resealed(logs, dice),
+        ),
         Target("payloads", 50, _payloads, MALFORMED, payloads, (), lambda dice: _payload(payloads, dice)),
         *(_log_target(number, layout, image, logs) for number, (layout, image) in enumerate(images[::4])),
         _documents(),
@@ -104,6 +117,9 @@ def _payloads(data: bytes) -> None:
         wholes = unpack_wholes(payload)
         again = [one for text in pack_wholes(wholes) for one in unpack_wholes(text)]
         holds(again == wholes, "wholes that read otherwise")
+    elif kind is FrameType.TYPES:
+        columns = parse_columns(payload)
+        holds(parse_columns(pack_columns(columns)) == columns, "column types that read otherwise")
     elif kind is FrameType.REOPEN:
         holds(pack_reopened(unpack_reopened(payload))[8:] == payload[8:], "a reopening that reads otherwise")
     elif kind is FrameType.DONE:
@@ -134,7 +150,7 @@ def _follow(image: Image, layout: RunLayout) -> None:
     for read in readers:
         try:
             read()
-        except CorruptionError:
+        except REFUSALS:
             unreadable = True
     sound = verify(disk, layout, run_id=RUN_ID, bounds=BOUNDS).sound
     holds(not (unreadable and sound), "a log that cannot be read is sound to verify")
