@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a slow test come first: two workers take a file at a time, and the last one should not be long."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Add `not run: 3 (2x no strace here, 1x not root)`, or nothing when everything ran."""
     skipped = terminalreporter.stats.get("skipped", [])

@@ -280,7 +280,7 @@ class Committer:
                 publications.append(Publication(record, one.staged, tuple(one.files), digests, kind))
                 frames.append((kind, pack_publication(publications[-1])))
         if frames:
-            self._announce(frames)
+            self._write_frames(frames, sync=True)
             # From here the files go to their places whatever happens: a full disk takes no rows or frames back.
             self._good = (self._log.mark(), self.rows_size)
             self.columns = self.columns or group.columns
@@ -293,9 +293,6 @@ class Committer:
                 if kind is FrameType.PART:
                     self.parts.add(lease, publication.files, digests=publication.digests)
         place_files(self._disk, self._layout, publications=[*self._waiting.values()])
-
-    def _announce(self, frames: Sequence[tuple[FrameType, bytes]]) -> None:
-        self._write_frames(frames, sync=True)
 
     def _write_frames(self, frames: Sequence[tuple[FrameType, bytes]], *, sync: bool) -> None:
         self._log.write(frames, rows_durable=self._rows.durable if self._rows else 0)

@@ -90,10 +90,6 @@ def resync_without_rewriting(disk: Any, layout: Any, *, log: Any, rows: Any, tai
     disk.sync_dir(layout.out)
 
 
-def any_epoch(frame: frames.Frame, *, sequence: int, epoch: int, group: int) -> str:
-    return "" if frame.sequence == sequence else "sequence"
-
-
 def zero_tail_is_fine(data: memoryview, offset: int, *, seed: int) -> Any:
     found = ORIGINAL_FRAME_AT(data, offset, seed=seed)
     rest = bytes(data[offset : offset + 48])
@@ -111,10 +107,6 @@ EXPECTED = [0, 0, 0]
 def duplicates_welcome(self: ledger.Ledger, batch: int, part: ledger.Extent) -> None:
     self._offsets[batch] = part.offset
     self._lengths[batch] = part.length
-
-
-def log_not_synced_before_files(self: commit.Committer, announced: Any) -> None:
-    self._write_frames(announced, sync=False)
 
 
 def done_after_rename(disk: Any, layout: Any, *, committer: Any, order: Any, table: bool = False) -> Any:
@@ -229,12 +221,10 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
         (commit, "_concluded_twice", lambda group, ledger: []),
         (ledger.Ledger, "_add_part", duplicates_welcome),
     ],
-    "stale epoch accepted": lambda: [(frames, "misplaced", any_epoch)],
     "zero-filled tail accepted": lambda: [(frames, "frame_at", zero_tail_is_fine)],
     "plan not synced": lambda: [within(creation, "write_whole", *SYNC_FILE, nothing)],
     "run directory's parents not synced": lambda: [(creation, "make_dirs", nothing)],
     "tail not written again after a failed sync": lambda: [(recover, "make_durable", resync_without_rewriting)],
-    "files published before the log is synced": lambda: [(commit.Committer, "_announce", log_not_synced_before_files)],
     "published files not synced": lambda: [
         within(publish, "digests_of", *SYNC_FILE, nothing),
         within(commit, "digests_of", *SYNC_FILE, nothing),
