@@ -22,7 +22,7 @@ from batchctl.plan.index import Columns, FolderIndex
 _PIECE = 1 << 20
 # Newer kernels give exact times to files that were looked at, and the clock of the listing lags behind by up to a tick:
 # a file written just before it may look younger. Where size and mtime tell too, such a file gets the benefit of that.
-_TICK_NS = 10_000_000
+TICK_NS = 10_000_000
 
 
 class ChangeKind(StrEnum):
@@ -184,7 +184,7 @@ class Plan:
                     found.append(Change(item, ChangeKind.MTIME, f"mtime_ns {mtime} -> {now.st_mtime_ns}"))
                     continue
             # The change time cannot be set: whatever wrote, replaced or touched the file has moved it on.
-            if now.st_ctime_ns > self.listed_ns + (_TICK_NS if self.sized else 0):
+            if now.st_ctime_ns > self.listed_ns + (TICK_NS if self.sized else 0):
                 told = "changed after the inputs were listed"
                 if self.sized:
                     told += ", says its change time; size and mtime are as planned"

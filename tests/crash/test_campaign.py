@@ -33,9 +33,9 @@ def test_a_run_directory_elsewhere_is_found_again(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("job", ["parquet", "appending"])
 def test_every_file_of_the_script_is_there_once_and_whole(job: str, tmp_path: Path) -> None:
-    found = campaign(kills=12, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, job_name=job)
+    found = campaign(kills=6, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, job_name=job)
     assert found["violations"] == [], render(found)
-    assert found["kills"] == 12
+    assert found["kills"] == 6
     # Every round ended in the bytes of this one:
     out = tmp_path / "reference-a"
     good = [name_of(item) for item in range(BATCH * BATCHES) if item not in BAD]
@@ -51,9 +51,9 @@ def test_every_file_of_the_script_is_there_once_and_whole(job: str, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_table_has_every_row_once(tmp_path: Path) -> None:
-    found = campaign(kills=12, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, job_name="table")
+    found = campaign(kills=6, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, job_name="table")
     assert found["violations"] == [], render(found)
-    assert found["kills"] == 12
+    assert found["kills"] == 6
     rows = pq.read_table(tmp_path / "reference-a" / "predictions.parquet").to_pylist()
     good = [item for item in range(BATCH * BATCHES) if item not in BAD]
     assert [(row["item"], row["row"]) for row in rows] == [
