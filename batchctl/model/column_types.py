@@ -16,6 +16,7 @@ from typing import Any
 Type = str | tuple[Any, ...]
 Columns = tuple[tuple[str, Type], ...]
 NULL = "null"
+_DEEPEST = 64  # levels of lists and structs; what compares types goes down as far
 
 
 class DriftError(ValueError):
@@ -96,23 +97,25 @@ def _loaded(text: bytes | str) -> object:
         raise ValueError("column types are nested too deeply") from error
 
 
-def _columns(found: object) -> Columns:
+def _columns(found: object, depth: int = 0) -> Columns:
     if not isinstance(found, list) or not found:
         raise ValueError("no columns")
-    return tuple(_column(pair) for pair in found)
+    return tuple(_column(pair, depth) for pair in found)
 
 
-def _column(pair: object) -> tuple[str, Type]:
+def _column(pair: object, depth: int) -> tuple[str, Type]:
     if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
         raise ValueError("a column is a name and a type")
-    return pair[0], _type(pair[1])
+    return pair[0], _type(pair[1], depth)
 
 
-def _type(found: object) -> Type:
+def _type(found: object, depth: int) -> Type:
     if isinstance(found, str):
         return found
+    if depth >= _DEEPEST:
+        raise ValueError("column types are nested too deeply")
     if isinstance(found, Sequence) and len(found) == 2 and found[0] == "list":
-        return ("list", _type(found[1]))
+        return ("list", _type(found[1], depth + 1))
     if isinstance(found, Sequence) and len(found) == 2 and found[0] == "struct":
-        return ("struct", _columns(found[1]))
+        return ("struct", _columns(found[1], depth + 1))
     raise ValueError(f"{found!r} is no type")

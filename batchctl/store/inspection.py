@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from batchctl.files import Disk
+from batchctl.model.column_types import parse_columns
 from batchctl.model.records import Committed
 from batchctl.store.frames import HEADER_SIZE, Frame, FrameType, scan
 from batchctl.store.layout import RunLayout
@@ -67,7 +67,7 @@ def _told(frame: Frame, payload: bytes) -> Iterator[dict[str, Any]]:
         case FrameType.COLUMNS:
             yield {"columns": payload.decode("utf-8", "surrogateescape")}
         case FrameType.TYPES:
-            yield {"types": json.loads(payload)}
+            yield {"types": parse_columns(payload)}
         case FrameType.PUBLISH | FrameType.PART:
             publication = unpack_publication(payload, kind=FrameType(frame.kind))
             files = zip(publication.files, publication.digests, strict=True)

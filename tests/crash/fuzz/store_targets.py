@@ -57,7 +57,7 @@ class Refused(Exception):
 
 def targets() -> list[Target]:
     images = _images()
-    logs = tuple({image.files[image.names[str(layout.log)]].view for layout, image in images})
+    logs = tuple(sorted({image.files[image.names[str(layout.log)]].view for layout, image in images}))
     payloads = tuple(sorted({bytes((kind,)) + payload for log in logs for kind, payload in _taken_apart(log)}))
     return [
         Target(

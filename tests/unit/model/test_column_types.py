@@ -82,3 +82,13 @@ def test_what_is_no_description_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         parse_columns(text)
     assert not isinstance(caught.value, DriftError)
+
+
+def test_how_deep_a_type_may_be() -> None:
+    def nested(levels: int) -> str:
+        return json.dumps([["c", "x"]]).replace('"x"', '["list", ' * levels + '"int8"' + "]" * levels)
+
+    assert told(parse_columns(nested(64))[0][1]).count("list") == 64
+    for levels in (65, 5000):
+        with pytest.raises(ValueError, match="too deeply"):
+            parse_columns(nested(levels))
