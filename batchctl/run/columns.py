@@ -11,13 +11,10 @@ from batchctl.model.column_types import DriftError, parse_kinds, unify
 from batchctl.model.outcome import Failure, FailureKind
 
 
-class Columns:
-    """What each worker's rows look like, held against those of the run. `fixed`: what an earlier epoch has fixed, b""
-    for nothing yet; `fix` is told once what the columns are."""
+class _Headers:
+    """What each worker has said of the rows that follow: a csv header, or the kinds of its blocks (`parse_kinds`)."""
 
-    def __init__(self, fixed: bytes, *, fix: Callable[[bytes], None]) -> None:
-        self._fixed = fixed
-        self._fix = fix
+    def __init__(self) -> None:
         self._seen: dict[int, bytes] = {}  # by incarnation
 
     def seen(self, incarnation: int, header: bytes) -> None:
@@ -31,6 +28,16 @@ class Columns:
     def concern(self, incarnation: int) -> bool:
         """Has this worker rows with columns at all? Spares a look per result where it has not."""
         return incarnation in self._seen
+
+
+class Columns(_Headers):
+    """What each worker's rows look like, held against those of the run. `fixed`: what an earlier epoch has fixed, b""
+    for nothing yet; `fix` is told once what the columns are."""
+
+    def __init__(self, fixed: bytes, *, fix: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._fixed = fixed
+        self._fix = fix
 
     def problem(self, incarnation: int) -> Failure | None:
         """Why rows of this worker cannot be taken; None if they can, and then they have fixed the columns."""
@@ -48,28 +55,16 @@ def _told(header: bytes) -> str:
     return header.decode(errors="replace").strip()
 
 
-class ColumnTypes:
+class ColumnTypes(_Headers):
     """The same for the columns of a table and their types. The first rows fix the names, and the types of columns that
     are not all null; others are fixed by the first rows that have a value there. `fixed`: () for nothing yet; `fix` is
     told whenever more is known."""
 
     def __init__(self, fixed: Types, *, fix: Callable[[Types], None]) -> None:
+        super().__init__()
         self._fixed = fixed
         self._fix = fix
-        self._seen: dict[int, bytes] = {}  # by incarnation
         self._right: set[bytes] = set()  # what has been found right stays right: what is fixed only becomes more
-
-    def seen(self, incarnation: int, header: bytes) -> None:
-        """The rows that follow from this worker are blocks of these kinds (`parse_kinds`)."""
-        self._seen[incarnation] = header
-
-    def gone(self, incarnation: int) -> None:
-        """See Columns."""
-        self._seen.pop(incarnation, None)
-
-    def concern(self, incarnation: int) -> bool:
-        """See Columns."""
-        return incarnation in self._seen
 
     def problem(self, incarnation: int) -> Failure | None:
         """See Columns."""
