@@ -100,7 +100,8 @@ class Room:
         if self.need.memory * asked <= self.budget:
             return ""
         free = size(max(0, self.budget))
-        return f"warning: {number(asked, 'worker')} do not fit: {free} of memory are free for them, {self.each()}"
+        subject, whom = ("1 worker does", "it") if asked == 1 else (f"{asked} workers do", "them")
+        return f"warning: {subject} not fit: {free} of memory are free for {whom}, {self.each()}"
 
     def words(self) -> str:
         after = self.budget - (self.workers + 1) * self.need.memory

@@ -105,7 +105,7 @@ def next_lines(snapshot: Snapshot | None, verdict: Liveness, *, out: str, summar
     if verdict is Liveness.RUNNING:
         return [f"batchctl status {place} --watch"]
     if verdict is Liveness.FINISHED:
-        return [f"batchctl verify {place}"]
+        return [f"batchctl failures {place}" if summary and summary.items_failed else f"batchctl verify {place}"]
     if verdict is Liveness.FAILED and summary is not None and summary.next_command:
         return [pasteable(summary.next_command)]
     if snapshot is not None and snapshot.command:

@@ -131,17 +131,17 @@ def summarise_run(
         reasons=reasons,
         held_back=held_back,
         items_added=items_added,
-        next_command=next_command(spec, verdict, command),
+        next_command=next_command(spec, verdict, command, failed=counts.failed + counts.quarantined),
     )
 
 
-def next_command(spec: JobSpec, verdict: Verdict, command: tuple[str, ...]) -> str:
-    """What to type next, ready to be pasted."""
+def next_command(spec: JobSpec, verdict: Verdict, command: tuple[str, ...], *, failed: int) -> str:
+    """What to type next, ready to be pasted. `failed`: items; where some did, a finished run is looked at first."""
     out = shlex.quote(str(spec.out))
+    if verdict.code is ExitCode.THRESHOLD or (verdict.code is ExitCode.OK and failed):
+        return f"batchctl failures {out}"
     if verdict.code is ExitCode.OK:
         return f"batchctl verify {out}"
-    if verdict.code is ExitCode.THRESHOLD:
-        return f"batchctl failures {out}"
     return shlex.join(command)
 
 

@@ -47,8 +47,10 @@ def test_exit_codes(tmp_path: Path, case: str, action: OutputAction) -> None:
     assert (verdict.code, verdict.state) == (code, state)
     assert bool(verdict.reason) is (code is not OK)
     typed = ("batchctl", "run", "a b.py", "-o", "OUT")
-    expected = {OK: "batchctl verify ", THRESHOLD: "batchctl failures "}.get(code, "batchctl run 'a b.py' -o OUT")
-    assert next_command(spec, verdict, typed).startswith(expected)
+    lost = failed + quarantined
+    ended = {OK: "batchctl failures " if lost else "batchctl verify ", THRESHOLD: "batchctl failures "}
+    expected = ended.get(code, "batchctl run 'a b.py' -o OUT")
+    assert next_command(spec, verdict, typed, failed=lost).startswith(expected)
 
 
 # name: (mini_batch_error_threshold, allowed_failed_percent, failed mini-batches of 10) -> code
