@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.crash.campaign import beside_python
-from tests.crash.findings import Asked, Findings
+from tests.crash.findings import Asked, Findings, OptionError
 from tests.crash.syscalls import error, kill
 from tests.crash.syscalls.jobs import FRESH
-from tests.crash.syscalls.points import Point, errors, kills, last, shard, spread
+from tests.crash.syscalls.points import Point, errors, kills, last, part_of, shard, spread
 from tests.crash.syscalls.strace import Call, calls_in
 
 HERE = Path("/w/here")
@@ -58,12 +58,19 @@ def test_which_calls_are_points() -> None:
 
 def test_shards_are_disjoint_and_complete_and_an_order_begins_evenly() -> None:
     points = [*errors("rows", FRESH, CALLS), *kills("rows", FRESH, CALLS)]
-    parts = [shard(points, f"{number}/3") for number in (1, 2, 3)]
+    parts = [shard(points, part_of(f"{number}/3")) for number in (1, 2, 3)]
     assert sorted(str(point) for part in parts for point in part) == sorted(map(str, points))
     order = spread(points, random.Random(1))
     assert sorted(map(str, order)) == sorted(map(str, points))
     strata = {point.stratum for point in points}
     assert {point.stratum for point in order[: len(strata)]} == strata
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "0/0", "-1/4", "1", "", "1/4/4", "a/b", "\u0661/\u0664"])
+def test_a_shard_that_there_is_not_is_refused(text: str) -> None:
+    """It would have no points, and a campaign without points finds nothing wrong."""
+    with pytest.raises(OptionError):
+        part_of(text)
 
 
 def test_a_state_is_cut_at_the_last_call_that_fits() -> None:
