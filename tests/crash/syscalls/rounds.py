@@ -15,7 +15,7 @@ from tests.crash.findings import HARM, Asked, Findings
 from tests.crash.syscalls import points as chosen
 from tests.crash.syscalls import strace
 from tests.crash.syscalls.jobs import JOBS
-from tests.crash.syscalls.lanes import Allowed, Lane, Played, play, survey_of
+from tests.crash.syscalls.lanes import Allowed, BrokenSurveyError, Lane, Played, play, survey_of
 from tests.crash.syscalls.points import Enumerate, Point
 
 
@@ -41,7 +41,10 @@ def run(asked: Asked, *, enumerate_points: Enumerate, allowed: Allowed, count: s
     lanes = [
         Lane(asked.work / f"lane-{number}", made, batchctl=asked.batchctl, env=env) for number in range(lane_count)
     ]
-    survey, owners = survey_of(lanes, wanted, asked.voice)
+    try:
+        survey, owners = survey_of(lanes, wanted, asked.voice)
+    except BrokenSurveyError as error:  # no point can be had, and that is the product's doing
+        return Findings({count: 0, **dict.fromkeys(HARM, 0)}, [str(error)])
     found = [
         point
         for job, start in wanted
