@@ -72,3 +72,12 @@ def test_a_result_that_is_gone_has_lost_all_its_rows(finished: Path) -> None:
     finally:
         aside.rename(finished / reference.result)
     assert (lost > 90, unequal) == (True, 1)
+
+
+def test_a_process_that_is_left_is_an_orphan(finished: Path) -> None:
+    run_id = run_id_of(finished)
+    with subprocess.Popen(["sleep", "600"], env={"BATCHCTL_RUN_ID": run_id}) as left:
+        found = judge(finished, results_of(finished, ""), batchctl="", run_id=run_id)
+        left.kill()
+    assert found.orphans == 1
+    assert found.problems
