@@ -10,6 +10,7 @@ Nothing of ours ever ends in a traceback: what we did not expect goes into a cra
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import os
 import sys
@@ -20,7 +21,15 @@ from batchctl import __version__
 from batchctl.cli import commands
 from batchctl.cli.crash import write_crash_file
 from batchctl.cli.output import ReaderGoneError, emit
-from batchctl.errors import EXIT_CODE_MEANING, BatchctlError, ExitCode, ResumeRefusedError, SpecError, UsageError
+from batchctl.errors import (
+    EXIT_CODE_MEANING,
+    BatchctlError,
+    ExitCode,
+    NodeTooSmallError,
+    ResumeRefusedError,
+    SpecError,
+    UsageError,
+)
 from batchctl.report.wording import plural, printable, printable_block
 
 # Where an error itself knows no better.
@@ -28,6 +37,10 @@ _REMEDIES = {
     ExitCode.CORRUPTION: "nothing was changed; restore OUT from a copy, or start over with --fresh or another OUT",
     ExitCode.STORAGE: "look at the disk, its free space and the permissions; then the same command again",
 }
+# Where what lies behind it is a limit on the account: nothing of ours is broken, and the disk is not either.
+_FILES = "raise the limit on open files (ulimit -n; LimitNOFILE= of a unit) or ask for fewer --workers"
+_PROCESSES = "raise the limit on processes (ulimit -u; TasksMax= of a unit) or ask for fewer --workers"
+_LIMITS = {errno.EMFILE: _FILES, errno.ENFILE: _FILES, errno.EAGAIN: _PROCESSES}
 READER_GONE = 141  # what a shell reports for a program that SIGPIPE ended: 128 + 13
 
 
@@ -49,12 +62,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(ExitCode.INTERRUPTED)
     except ReaderGoneError:
         return READER_GONE
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            return _internal(error, typed, args)
+        _say(error_text(NodeTooSmallError(f"a limit of this machine: {error}", remedy=_then_again(_FILES))))
+        return int(ExitCode.NODE_TOO_SMALL)
     except Exception as error:  # noqa: BLE001 - the last line of defence: what nobody expected becomes a file
-        path = write_crash_file(error, typed, out=getattr(args, "out", None))
-        fix = "please report it with that file" if path else "please report it"
-        internal = BatchctlError(f"internal error: {type(error).__name__}: {error}", where=path, remedy=fix)
-        _say(error_text(internal))
-        return int(ExitCode.INTERNAL)
+        return _internal(error, typed, args)
+
+
+def _internal(error: Exception, typed: list[str], args: argparse.Namespace) -> int:
+    path = write_crash_file(error, typed, out=getattr(args, "out", None))
+    fix = "please report it with that file" if path else "please report it"
+    _say(error_text(BatchctlError(f"internal error: {type(error).__name__}: {error}", where=path, remedy=fix)))
+    return int(ExitCode.INTERNAL)
 
 
 def _dispatch(typed: list[str], args: argparse.Namespace) -> int:
@@ -146,10 +167,20 @@ def error_text(error: BatchctlError) -> str:
     lines += [printable_block(detail, indent="  ") for detail in details]
     if error.where:
         lines.append(f"  where: {printable(error.where)}")
-    remedy = error.remedy or _REMEDIES.get(error.exit_code, "")
+    remedy = error.remedy or _of_limit(error) or _REMEDIES.get(error.exit_code, "")
     if remedy:
         lines.append(f"  fix: {printable(remedy)}")
     return "\n".join(lines)
+
+
+def _of_limit(error: BatchctlError) -> str:
+    cause = error.__cause__
+    limit = _LIMITS.get(cause.errno or 0, "") if isinstance(cause, OSError) else ""
+    return _then_again(limit) if limit else ""
+
+
+def _then_again(remedy: str) -> str:
+    return f"{remedy}; then the same command again"
 
 
 def _say(text: str) -> None:

@@ -64,6 +64,20 @@ def own_group() -> None:
         pass
 
 
+class ProcessRefused(Exception):
+    """The kernel gives this account no process more; the message says why, in its words."""
+
+
+def fork() -> int:
+    """os.fork. ProcessRefused in place of OSError: it is no fault of the script's that is about to run."""
+    try:
+        return os.fork()
+    except OSError as error:
+        raise ProcessRefused(
+            "no process can be started: %s (the limit on processes: ulimit -u; TasksMax= of a unit)" % error.strerror
+        ) from None
+
+
 def plain_signals() -> None:
     """Signal handling as a script expects it, whatever was inherited."""
     signal.set_wakeup_fd(-1)

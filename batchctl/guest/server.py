@@ -139,7 +139,7 @@ class Server:
             if self._job is None:
                 raise wire.ProtocolError("FORK before JOB")
             server = os.getpid()
-            pid = os.fork()
+            pid = limits.fork()
             if pid == 0:
                 live(self._job, fork, descriptors, server=server, preloaded=self._preloaded)
         finally:

@@ -26,7 +26,7 @@ def ask_child(question: Callable[[], Dict[str, Any]]) -> Dict[str, Any]:
     sys.stdout.flush()
     sys.stderr.flush()
     asker = os.getpid()
-    pid = os.fork()
+    pid = limits.fork()
     if pid == 0:
         limits.die_with(asker)
         _answer(question, write_fd)

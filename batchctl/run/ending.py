@@ -147,7 +147,7 @@ def next_command(spec: JobSpec, verdict: Verdict, command: tuple[str, ...], *, f
 
 def init_error(failure: Failure, *, where: str) -> BatchctlError:
     """What ends a run whose script is no use: exit 2 where it breaks the contract, exit 5 where memory ran out
-    in it, exit 4 where it failed otherwise."""
+    in it or there was no process for it, exit 4 where it failed otherwise."""
     if failure.error == "ContractError":
         remedy = "define init() and run(mini_batch) as the README shows"
         if _SETTINGS_FILE in failure.message:
@@ -158,6 +158,10 @@ def init_error(failure: Failure, *, where: str) -> BatchctlError:
             f"not even one worker fits: {failure.message}",
             where=where,
             remedy="free memory, raise the container's limit, or use a smaller model",
+        )
+    if failure.error.rpartition(".")[2] == "ProcessRefused":
+        return NodeTooSmallError(
+            failure.message, remedy="raise that limit or ask for fewer --workers; then the same command again"
         )
     text = f"init() failed: {failure.error}: {failure.message}"
     if failure.traceback:

@@ -1,6 +1,8 @@
 """`python -m tests.crash FAMILY [-n N] ...`: one campaign of one family of faults; `--record` publishes its counts.
 
-Prints what was done and what did not hold. Exit 0: everything held, 1: something did not, 3: not run here.
+Prints what was done and what did not hold. Exit 0: everything held, 1: something did not, 2: asked for what
+there is not, 3: nothing was done, as it cannot be done here, or no time or point was left. That is recorded as "not
+run", or not at all.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.crash.campaign import beside_python
-from tests.crash.findings import Asked, Findings
-from tests.crash.record import FILE, Entry, code_digest, commit_of, machine, publish
+from tests.crash.findings import Asked, Findings, OptionError
+from tests.crash.record import FILE, Entry, code_digest, commit_of, is_of_this_tree, machine, publish
 
 FAMILIES = {
     "model": "tests.crash.model.family",
@@ -33,12 +35,21 @@ FAMILIES = {
     "corrupt": "tests.crash.corrupt.family",
     "fuzz": "tests.crash.fuzz.family",
 }
-NOT_RUN = 3
+MISUSED, NOT_RUN = 2, 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
     asked_for = [part.partition("=") for part in given.set]
+    if wrong := [part for part, (name, sign, _) in zip(given.set, asked_for, strict=True) if not (name and sign)]:
+        parser.error(f"--set takes NAME=VALUE, not {wrong[0]!r}")
+    if len({name for name, _, _ in asked_for}) < len(asked_for):
+        parser.error("--set: a name twice")
+    if given.n < 0 or (given.minutes is not None and given.minutes <= 0):
+        parser.error("-n is 0 or more, --minutes more than 0")
+    if given.record and not is_of_this_tree(given.batchctl):
+        parser.error(f"--record: {given.batchctl} is not installed from this tree, whose figures are published")
     work = given.work or Path(tempfile.mkdtemp(prefix=f"batchctl-{given.family}-"))
     work.mkdir(parents=True, exist_ok=True)
     began, code = time.monotonic(), code_digest()
@@ -51,7 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
         options={name: value for name, _, value in asked_for},
         voice=(lambda _: None) if given.quiet else lambda text: print(text, flush=True),
     )
-    found: Findings = importlib.import_module(FAMILIES[given.family]).campaign(asked)
+    try:
+        found: Findings = importlib.import_module(FAMILIES[given.family]).campaign(asked)
+    except OptionError as error:
+        print(f"{given.family}: {error}", file=sys.stderr)
+        return MISUSED
     seconds = round(time.monotonic() - began)
     print(f"{given.family}, seed {given.seed}, {seconds} s: " + ", ".join(f"{k} {v}" for k, v in found.counts.items()))
     for violation in found.violations:
@@ -60,10 +75,14 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"not run: {found.not_run}")
     if given.out:
         given.out.write_text(json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8")
-    if given.record:
+    nothing = not found.worked and not found.violations
+    if nothing and not found.not_run:
+        print("nothing was done: that is no result" + ", and is not recorded" * given.record)
+    elif given.record:
         if code != code_digest():
             raise SystemExit("the code changed while the campaign ran: nothing recorded")
         command = f"make crash FAMILY={given.family} N={given.n} SEED={given.seed}"
+        command += f" MINUTES={given.minutes:g}" if given.minutes else ""
         command += f" SET='{' '.join(given.set)}'" * bool(given.set)
         entry = Entry(given.family, commit_of(), given.seed, command, found.counts, len(found.violations))
         publish(entry, code=code, machine=machine(), seconds=seconds, not_run=found.not_run)
@@ -73,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     if given.work is None:
         shutil.rmtree(work, ignore_errors=True)
-    return NOT_RUN if found.not_run and not any(found.counts.values()) else 0
+    return NOT_RUN if nothing else 0
 
 
 def _parser() -> argparse.ArgumentParser:

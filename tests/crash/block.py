@@ -46,8 +46,9 @@ class Round:
 
 def campaign(asked: Asked) -> Findings:
     """`n`: how many errors the command has to meet (50). `job`: of campaign.JOBS; `workers`: 2."""
-    workers = int(asked.options.get("workers", "2"))
-    job = JOBS[asked.options.get("job", "brief")](asked.work / "job", python=sys.executable, seed=asked.seed)
+    asked.knows("job", "workers")
+    workers = asked.number("workers", 2)
+    job = JOBS[asked.one("job", JOBS, "brief")](asked.work / "job", python=sys.executable, seed=asked.seed)
     reference, span = undisturbed(job, batchctl=asked.batchctl, workers=workers, work=asked.work, times=1)
     dice = random.Random(asked.seed)
     rounds: list[Round] = []

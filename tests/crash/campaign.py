@@ -209,7 +209,7 @@ def _findings(rounds: list[Round], setting: Setting, *, seed: int, wanted: int) 
         "seed": seed,
         "workers": setting.workers,
         "undisturbed_s": round(setting.undisturbed_s, 3),
-        "rounds": len(rounds),
+        "rounds": sum(bool(played.kills) for played in rounds),
         "kills": len(kills),
         "by_target": {str(target): by_target[target] for target in Target},
         "by_moment": dict(collections.Counter(str(kill.moment) for kill in kills)),
@@ -220,7 +220,7 @@ def _findings(rounds: list[Round], setting: Setting, *, seed: int, wanted: int) 
             name: sum(getattr(played, name) for played in rounds)
             for name in ("lost", "duplicated", "unequal", "orphans", "leftovers")
         },
-        "median_round_s": statistics.median(played.seconds for played in rounds),
+        "median_round_s": statistics.median([played.seconds for played in rounds] or [0.0]),
         "violations": violations,
         "detail": [asdict(played) for played in rounds],
     }

@@ -135,6 +135,8 @@ def judge(out: Path, reference: Results, *, batchctl: str, run_id: str) -> Verdi
         found = results_of(out, batchctl)
     except (OSError, ValueError, KeyError, BatchctlError, subprocess.SubprocessError) as error:
         verdict.unequal = 1
+        if not (out / reference.result).exists():
+            verdict.lost = len(_of_result(reference.rows, reference.result))
         problems.append(f"the results cannot be read: {type(error).__name__}: {error}")
         return verdict
     if found.rows != reference.rows:
@@ -143,6 +145,9 @@ def judge(out: Path, reference: Results, *, batchctl: str, run_id: str) -> Verdi
         verdict.unequal = 1
         names = {*found.published.items()} ^ {*reference.published.items()}
         problems.append(f"published files differ: {sorted({name for name, _ in names})}")
+        verdict.lost += len(set(reference.published) - set(found.published))
+        foreign = [digest for name, digest in found.published.items() if name not in reference.published]
+        verdict.duplicated += len([digest for digest in foreign if digest in reference.published.values()])
     if found.quarantined != reference.quarantined:
         verdict.unequal = 1
         differ = set(found.quarantined) ^ set(reference.quarantined)
@@ -154,14 +159,23 @@ def judge(out: Path, reference: Results, *, batchctl: str, run_id: str) -> Verdi
 
 def _count_rows(found: bytes, wanted: bytes, verdict: Verdict, *, result: str) -> None:
     verdict.unequal = 1
-    records = _table_records if result.endswith(".parquet") else _records
-    have, want = (collections.Counter(map(tuple, records(data))) for data in (found, wanted))
+    want = collections.Counter(_of_result(wanted, result))
+    try:
+        have = collections.Counter(_of_result(found, result))
+    except (ValueError, OSError, csv.Error) as error:
+        verdict.lost = want.total()
+        verdict.problems.append(f"{result} cannot be read: {type(error).__name__}: {error}")
+        return
     verdict.lost = (want - have).total()
-    verdict.duplicated = sum(count - 1 for count in have.values() if count > 1)
+    verdict.duplicated = sum((have - want)[row] for row in want)
     verdict.problems.append(
         f"{result} differs: {len(found)} bytes, not {len(wanted)}; rows lost {verdict.lost}, twice "
         f"{verdict.duplicated}, foreign {(have - want).total()}"
     )
+
+
+def _of_result(data: bytes, result: str) -> list[tuple[str, ...]]:
+    return list(map(tuple, (_table_records if result.endswith(".parquet") else _records)(data)))
 
 
 def _records(data: bytes) -> list[list[str]]:

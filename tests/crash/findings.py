@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ COUNTS: Mapping[str, str] = {
     "rounds": "runs that kills were dealt to, each resumed to the end",
     "syscall_points": "kills at a system call",
     "error_points": "ENOSPC or EIO injected at a system call",
+    "points_not_met": "system calls that were to be struck and were not made again: nothing was done there",
     "power_cuts": "power cuts of a real file system",
     "torn_tails": "torn tails met after them",
     "block_errors": "errors of the block device under the file system",
@@ -29,6 +30,11 @@ COUNTS: Mapping[str, str] = {
     "unequal": "results that differ from an undisturbed run's",
 }
 HARM = ("lost", "duplicated", "unequal")
+NO_WORK = frozenset({*HARM, "points_not_met"})  # counted, and yet nothing that was done to the product
+
+
+class OptionError(Exception):
+    """An option that the family does not know, or a value that it cannot use; nothing has been done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,44 @@ class Asked:
     until: float = float("inf")
     options: Mapping[str, str] = field(default_factory=dict)
     voice: Callable[[str], None] = lambda _: None
+
+    def knows(self, *names: str) -> None:
+        """OptionError where there is an option besides these: what is misspelt must not be passed over."""
+        if unknown := sorted(set(self.options) - set(names)):
+            raise OptionError(f"no option of this family: {', '.join(unknown)} (there are {', '.join(names)})")
+
+    def number(self, name: str, default: int, *, least: int = 1) -> int:
+        """The option `name` as a number."""
+        try:
+            found = int(self.options.get(name, str(default)))
+        except ValueError:
+            raise OptionError(f"{name}={self.options[name]}: not a number") from None
+        if found < least:
+            raise OptionError(f"{name}={found}: at least {least}")
+        return found
+
+    def chosen(self, name: str, among: Iterable[str]) -> list[str]:
+        """The option `name` as some of these, between commas; all where it is not given."""
+        there = list(among)
+        found = self.options[name].split(",") if name in self.options else there
+        if unknown := sorted(set(found) - set(there)):
+            raise OptionError(f"{name}={self.options[name]}: no {', '.join(map(repr, unknown))} in {', '.join(there)}")
+        return found
+
+    def one(self, name: str, among: Iterable[str], default: str) -> str:
+        """The option `name` as one of these."""
+        found = self.options.get(name, default)
+        if found not in among:
+            raise OptionError(f"{name}={found}: it is one of {', '.join(among)}")
+        return found
+
+    def holding(self, name: str, among: Iterable[str]) -> list[str]:
+        """Those in whose names the option `name` is found; all where it is not given."""
+        part = self.options.get(name, "")
+        found = [one for one in among if part in one]
+        if not found:
+            raise OptionError(f"{name}={part}: nothing has that in its name")
+        return found
 
 
 @dataclass(slots=True)
@@ -59,3 +103,8 @@ class Findings:
         unknown = set(self.counts) - set(COUNTS)
         if unknown:
             raise ValueError(f"not among what is counted: {sorted(unknown)}")
+
+    @property
+    def worked(self) -> bool:
+        """Was anything done to the product?"""
+        return any(count for name, count in self.counts.items() if name not in NO_WORK)

@@ -75,8 +75,9 @@ class Played:
 
 def campaign(asked: Asked) -> Findings:
     """`case`: some of CASES (default: all), by turns; `workers`: 2."""
-    names = asked.options.get("case", ",".join(CASES)).split(",")
-    workers = int(asked.options.get("workers", "2"))
+    asked.knows("case", "workers")
+    names = asked.chosen("case", CASES)
+    workers = asked.number("workers", 2)
     references: dict[str, tuple[Job, Results]] = {}
     played: list[Played] = []
     not_run = ""

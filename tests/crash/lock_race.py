@@ -85,10 +85,12 @@ class Race:
 
 def campaign(asked: Asked) -> Findings:
     """n races (default 100), through all cases in turn; `case`: only those whose name holds this."""
+    asked.knows("case")
+    names = asked.holding("case", [case.name for case in CASES])
+    cases = [case for case in CASES if case.name in names]
     job = make_race_job(asked.work / "job", batchctl=asked.batchctl, python=sys.executable)
     templates = make_templates(job, asked.work / "templates")
     dice = random.Random(asked.seed)
-    cases = [case for case in CASES if asked.options.get("case", "") in case.name]
     races: list[Race] = []
     for number in range(asked.n or 100):
         if time.monotonic() > asked.until:
@@ -97,7 +99,10 @@ def campaign(asked: Asked) -> Findings:
         loaded = asked.batchctl == beside_python() and ("refused" in case.contenders or bool(dice.getrandbits(1)))
         race = Race(case, loaded)
         out = asked.work / f"out-{number:04d}"
-        _hold(race, job, templates, out, dice=dice)
+        try:
+            _hold(race, job, templates, out, dice=dice)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            race.problems.append(f"{type(error).__name__}: {error}")
         races.append(race)
         asked.voice(f"race {number}, {case.name}: exits {race.codes}{' FAILED' * bool(race.problems)}")
         if not race.problems:
@@ -105,7 +110,7 @@ def campaign(asked: Asked) -> Findings:
     counts = {"lock_races": len(races), **{name: sum(race.harm.get(name, 0) for race in races) for name in HARM}}
     violations = [f"race {n}, {race.case.name}: {what}" for n, race in enumerate(races) for what in race.problems]
     exits = collections.Counter(
-        f"{kind} exit {code}" for race in races for kind, code in zip(race.case.contenders, race.codes, strict=True)
+        f"{kind} exit {code}" for race in races for kind, code in zip(race.case.contenders, race.codes, strict=False)
     )
     return Findings(counts, violations, detail={"exits": dict(sorted(exits.items()))})
 

@@ -56,8 +56,9 @@ KINDS = ("large", "coordinator", "leak", "server", "several")
 
 def campaign(asked: Asked) -> Findings:
     """n kills by the kernel (default 10), in rounds of all kinds in turn; `kind`: only of that kind."""
+    asked.knows("kind")
     dice = random.Random(asked.seed)
-    kinds = [kind for kind in KINDS if kind == asked.options.get("kind", kind)]
+    kinds = asked.chosen("kind", KINDS)
     rounds: list[Round] = []
     not_run = ""
     wanted = asked.n or 10

@@ -66,10 +66,14 @@ class Round:
 
 def campaign(asked: Asked) -> Findings:
     """`fs`: names for served.opened; `job`: of campaign.JOBS; `workers`: 2; `lanes`: file systems at a time, 1."""
-    options = asked.options
-    kinds = [name for name in options.get("fs", ",".join(SHARES)).split(",") if name]
-    job = JOBS[options.get("job", "brief")](asked.work / "job", python=sys.executable, seed=asked.seed)
-    workers = int(options.get("workers", "2"))
+    asked.knows("fs", "job", "workers", "lanes")
+    kinds = asked.chosen("fs", SHARES)
+    job_name, workers, lane_count = (
+        asked.one("job", JOBS, "brief"),
+        asked.number("workers", 2),
+        asked.number("lanes", 1),
+    )
+    job = JOBS[job_name](asked.work / "job", python=sys.executable, seed=asked.seed)
     reference, span = undisturbed(job, batchctl=asked.batchctl, workers=workers, work=asked.work)
     asked.voice(f"undisturbed: {span:.2f} s, {len(reference.rows)} bytes of rows, {len(reference.published)} files")
     missing: dict[str, str] = {}
@@ -92,7 +96,7 @@ def campaign(asked: Asked) -> Findings:
         except NotHereError as error:
             missing[kind] = str(error)
 
-    with ThreadPoolExecutor(int(options.get("lanes", "1"))) as lanes:
+    with ThreadPoolExecutor(lane_count) as lanes:
         futures = [lanes.submit(stretch, *one) for one in _stretches(asked.n or 200, kinds)]
         try:
             for future in futures:
@@ -187,7 +191,8 @@ def _live(setting: Setting, image: Image, out: Path, log: Path, played: Round, *
             found = targets.tree(life.process.pid)
             targets.kill_all(found, [pid for pid in found.all if pid != life.process.pid])
             life.process.kill()
-            life.wait()
+            if life.wait() == ExitCode.OK:
+                cut.left = ExitCode.OK  # it was faster, and has made its claim
         return False
     finally:
         life.close()

@@ -35,8 +35,9 @@ class Round:
 
 def campaign(asked: Asked) -> Findings:
     """n stops (default 30), in rounds of all cases in turn; `case`: only those whose name holds this."""
+    asked.knows("case")
     dice = random.Random(asked.seed)
-    cases = [name for name in PLAYS if asked.options.get("case", "") in name]
+    cases = asked.holding("case", PLAYS)
     rounds: list[Round] = []
     not_run = ""
     wanted = asked.n or 30

@@ -42,6 +42,10 @@ def score(path):
     if task["kind"] == "slow":
         mark("slow")
         time.sleep(1.2)
+    elif task["kind"] == "gated":
+        mark("gated")
+        while not os.path.exists(os.path.join(SCRATCH, "gate-open")):
+            time.sleep(0.01)
     elif task["kind"] == "later":
         if not os.path.exists(os.path.join(SCRATCH, "mended")):
             raise ValueError("not yet")

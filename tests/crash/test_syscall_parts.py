@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.crash.campaign import beside_python
-from tests.crash.findings import Asked, Findings
+from tests.crash.findings import Asked, Findings, OptionError
 from tests.crash.syscalls import error, kill
 from tests.crash.syscalls.jobs import FRESH
-from tests.crash.syscalls.points import Point, errors, kills, last, shard, spread
+from tests.crash.syscalls.points import Point, errors, kills, last, part_of, shard, spread
 from tests.crash.syscalls.strace import Call, calls_in
 
 HERE = Path("/w/here")
@@ -58,12 +58,19 @@ def test_which_calls_are_points() -> None:
 
 def test_shards_are_disjoint_and_complete_and_an_order_begins_evenly() -> None:
     points = [*errors("rows", FRESH, CALLS), *kills("rows", FRESH, CALLS)]
-    parts = [shard(points, f"{number}/3") for number in (1, 2, 3)]
+    parts = [shard(points, part_of(f"{number}/3")) for number in (1, 2, 3)]
     assert sorted(str(point) for part in parts for point in part) == sorted(map(str, points))
     order = spread(points, random.Random(1))
     assert sorted(map(str, order)) == sorted(map(str, points))
     strata = {point.stratum for point in points}
     assert {point.stratum for point in order[: len(strata)]} == strata
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "0/0", "-1/4", "1", "", "1/4/4", "a/b", "\u0661/\u0664"])
+def test_a_shard_that_there_is_not_is_refused(text: str) -> None:
+    """It would have no points, and a campaign without points finds nothing wrong."""
+    with pytest.raises(OptionError):
+        part_of(text)
 
 
 def test_a_state_is_cut_at_the_last_call_that_fits() -> None:
@@ -88,6 +95,14 @@ recover.place_files = lambda *given, **more: None
 """
 
 
+def _broken(command: Path, how: str) -> str:
+    shebang = Path(beside_python()).read_text(encoding="utf-8").splitlines()[0]
+    ending = "import sys\nfrom batchctl.cli.main import main\nsys.exit(main())\n"
+    command.write_text(f"{shebang}\n{how}{ending}", encoding="utf-8")
+    command.chmod(0o755)
+    return str(command)
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("broken", "campaign", "job", "only"),
@@ -98,16 +113,12 @@ recover.place_files = lambda *given, **more: None
     ids=["a sync is not looked at", "announced files are forgotten"],
 )
 def test_a_broken_promise_is_found(broken: str, campaign: object, job: str, only: str, tmp_path: Path) -> None:
-    command = tmp_path / "batchctl"
-    shebang = Path(beside_python()).read_text(encoding="utf-8").splitlines()[0]
-    ending = "import sys\nfrom batchctl.cli.main import main\nsys.exit(main())\n"
-    command.write_text(f"{shebang}\n{broken}{ending}", encoding="utf-8")
-    command.chmod(0o755)
+    command = _broken(tmp_path / "batchctl", broken)
     work = tmp_path / "work"
     work.mkdir()
     options = {"jobs": job, "starts": "0", "lanes": "1", "only": only, "python": sys.executable}
     assert callable(campaign)
-    found: Findings = campaign(Asked(1, 1, work, str(command), options=options))
+    found: Findings = campaign(Asked(1, 1, work, command, options=options))
     if found.not_run:
         pytest.skip(f"not run: {found.not_run}")
     assert len(found.violations) >= 1
@@ -132,3 +143,23 @@ def test_a_broken_promise_is_found(broken: str, campaign: object, job: str, only
 def test_which_exit_codes_an_error_may_end_with(fault: str, call: Call, good: set[int]) -> None:
     point = Point("rows", FRESH, call, fault)
     assert {code for code in (0, 1, 2, 4, 7, 74, 75) if not error.exit_code_problem(point, code)} == good
+
+
+FORGETFUL_OF_TAILS = """\
+import batchctl.store.recover as recover
+recover.cut_tail = lambda file, *, good_end: 0
+"""
+
+
+@pytest.mark.timeout(180)
+def test_a_state_from_which_no_life_ends_well_is_a_broken_promise(tmp_path: Path) -> None:
+    """Not a campaign that could not be held: that would be published by nobody."""
+    work = tmp_path / "work"
+    work.mkdir()
+    command = _broken(tmp_path / "batchctl", FORGETFUL_OF_TAILS)
+    options = {"jobs": "rows", "only": "torn", "python": sys.executable}
+    found = kill.campaign(Asked(1, 1, work, command, options={**options, "starts": "6"}))
+    if found.not_run:
+        pytest.skip(f"not run: {found.not_run}")
+    assert len(found.violations) == 1
+    assert not found.worked

@@ -28,17 +28,18 @@ _TURN = 2000
 
 def campaign(asked: Asked) -> Findings:
     """`real`: how many go before the real commands, too; `processes`: default one for each cpu."""
-    began = time.monotonic()
+    asked.knows("real", "processes")
+    began, real = time.monotonic(), asked.number("real", asked.n // 150 if asked.n else 300, least=0)
+    processes = _processes(asked)
     subjects = make_subjects(asked.batchctl, asked.work)
     answers = {name: answers_of(one) for name, one in subjects.items() if one.finished}
     damages = list(_all(subjects, seed=asked.seed))
     asked.voice(f"{len(subjects)} runs, {len(damages)} corruptions, made in {time.monotonic() - began:.1f} s")
     dice = random.Random(asked.seed)
-    real = int(asked.options.get("real", str(asked.n // 150 if asked.n else 300)))
     readers = [number for number, damage in enumerate(damages) if not damage.guest]
     chosen = _drawn(readers, damages, asked.n or len(readers), dice)
     told = _Told(asked)
-    with _Hall(subjects, answers, damages, work=asked.work, processes=_processes(asked)) as hall:
+    with _Hall(subjects, answers, damages, work=asked.work, processes=processes) as hall:
         for at in range(0, len(chosen), _TURN):
             if time.monotonic() >= asked.until:
                 break
@@ -90,7 +91,7 @@ def _drawn(numbers: Sequence[int], damages: Sequence[Damage], n: int, dice: rand
 
 def _processes(asked: Asked) -> int:
     here = len(os.sched_getaffinity(0))
-    return max(1, min(here, int(asked.options.get("processes", str(here if not asked.n else 1)))))
+    return max(1, min(here, asked.number("processes", here if not asked.n else 1)))
 
 
 class _Hall:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.crash.findings import Asked, Findings
+from tests.crash.findings import Asked, Findings, OptionError
 from tests.crash.fuzz import plan_targets, report_targets, spec_targets, store_targets, wire_targets
 from tests.crash.fuzz.target import Target, arm, bounded
 
@@ -31,8 +31,11 @@ _TOLD = 5  # findings of one kind that are told and saved
 def campaign(asked: Asked) -> Findings:
     """n inputs (default 20,000,000). `processes`: one for each cpu where n is large, else one; `target`: only this one
     (or those whose name begins so); `input`: this file instead."""
+    asked.knows("target", "processes", "input")
     only = asked.options.get("target", "")
     names = [target.name for target in _targets(asked.work / "names") if target.name.startswith(only)]
+    if not names:
+        raise OptionError(f"target={only}: no target's name begins so")
     if "input" in asked.options:
         return _again(asked, names)
     n = asked.n or EVERYTHING
@@ -40,7 +43,7 @@ def campaign(asked: Asked) -> Findings:
     counts: collections.Counter[tuple[str, str]] = collections.Counter()
     seen: collections.Counter[str] = collections.Counter()
     violations: list[str] = []
-    processes = int(asked.options.get("processes", str(len(os.sched_getaffinity(0)) if n > 500_000 else 1)))
+    processes = asked.number("processes", len(os.sched_getaffinity(0)) if n > 500_000 else 1)
     began = told = time.monotonic()
     context = multiprocessing.get_context("fork")
     work = asked.work / "inputs"

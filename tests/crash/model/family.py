@@ -21,10 +21,12 @@ EXPLORATION = 50_000
 
 def campaign(asked: Asked) -> Findings:
     """n states (default 50,000) from seeds `seed`, `seed` + 1, ...; `mutants=no` leaves the mutants out."""
+    asked.knows("mutants", "processes")
+    mutants = asked.one("mutants", ("yes", "no"), "yes") == "yes"
     wanted = asked.n or EXPLORATION
     sizes = [EXPLORATION] * (wanted // EXPLORATION) + [wanted % EXPLORATION] * bool(wanted % EXPLORATION)
     found = Findings({"model_states": 0})
-    processes = max(1, min(len(os.sched_getaffinity(0)), len(sizes), int(asked.options.get("processes", "64"))))
+    processes = max(1, min(len(os.sched_getaffinity(0)), len(sizes), asked.number("processes", 64)))
     with ProcessPoolExecutor(processes, max_tasks_per_child=1) as pool:
         waiting = [(asked.seed + number, size) for number, size in enumerate(sizes)][::-1]
         while waiting and time.monotonic() < asked.until:
@@ -36,7 +38,7 @@ def campaign(asked: Asked) -> Findings:
                 ]
                 depths = ", ".join(f"{count} at depth {depth}" for depth, count in sorted(explored.by_depth.items()))
                 asked.voice(f"seed {seed}: {explored.states} states ({depths}), {len(explored.violations)} violations")
-    if asked.options.get("mutants") != "no":
+    if mutants:
         caught = [hunt(name, seed=asked.seed) for name in MUTANTS]
         missed = [one.name for one in caught if one.states is None]
         found.counts |= {"mutants": len(caught), "mutants_caught": len(caught) - len(missed)}

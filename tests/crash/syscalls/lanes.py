@@ -42,6 +42,10 @@ class Played:
 Allowed = Callable[[Point, int], str]
 
 
+class BrokenSurveyError(Exception):
+    """A life to which nothing is done, from one of the states, does not end as it should; the message says how."""
+
+
 class Lane:
     """One place, and the states that lives begin from, made where they are first needed."""
 
@@ -85,17 +89,19 @@ class Lane:
                     log = place.out / LOG
                     os.truncate(log, log.stat().st_size - start.tear)
                 return
-        raise AssertionError(f"{job}: no life could be ended for the state {start.name!r}")
+        raise BrokenSurveyError(f"{job}: no life could be ended for the state {start.name!r}")
 
     def plain(self, job: str, command: str) -> None:
-        """An undisturbed life; AssertionError where it does not end well."""
+        """An undisturbed life; BrokenSurveyError where it does not end well."""
         code, said = strace.live(self._places[job].command(command), env=self.env)
-        assert code == 0, f"{job}: an undisturbed {command} exited {code}: {said}"
+        if code != 0:
+            raise BrokenSurveyError(f"{job}: an undisturbed {command} exited {code}: {said}")
 
     def listen(self, job: str, command: str) -> list[strace.Call]:
         place = self._places[job]
         code, calls, said = strace.listen(place.command(command), env=self.env, here=place.here, log=self._log)
-        assert code == 0, f"{job}: an undisturbed {command} under strace exited {code}: {said}"
+        if code != 0:
+            raise BrokenSurveyError(f"{job}: an undisturbed {command} under strace exited {code}: {said}")
         return calls
 
     def strike(self, job: str, command: str, call: strace.Call, fault: str) -> strace.Ended:
@@ -124,7 +130,7 @@ def survey_of(
         calls = survey.calls[job.name, start.name] = lane.listen(job.name, start.command)
         found = results_of(lane.place(job.name).out, "")
         if found != survey.references.setdefault((job.name, start.command), found):
-            raise AssertionError(f"{job.name}, {start.name}: an undisturbed life ends in other results")
+            raise BrokenSurveyError(f"{job.name}, {start.name}: an undisturbed life ends in other results")
         voice(f"{job.name}, {start.name}: {len(calls)} calls")
 
     def all_of(number: int, starts: Sequence[tuple[SmallJob, Start]]) -> None:

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from tests.crash.findings import OptionError
 from tests.crash.syscalls.jobs import SmallJob, Start
 from tests.crash.syscalls.strace import CHANGES, OPENS, SYNCS, Call
 
@@ -75,10 +76,18 @@ def last(calls: Sequence[Call], cut: tuple[str, str, str]) -> list[Call]:
     ]
 
 
-def shard(points: Sequence[Point], part: str) -> list[Point]:
-    """`part` "i/m": the i-th of m parts (from 1), by the points' names, so that it is the same in every survey."""
-    number, _, of = part.partition("/")
-    return [point for point in points if zlib.crc32(str(point).encode()) % int(of) == int(number) - 1]
+def part_of(text: str) -> tuple[int, int]:
+    """(i, m) of "i/m", the i-th of m parts, from 1. OptionError where there is no such part."""
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, re.ASCII)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise OptionError(f"shard={text}: it is i/m, the i-th of m parts, with i from 1 to m")
+    return int(found[1]), int(found[2])
+
+
+def shard(points: Sequence[Point], part: tuple[int, int]) -> list[Point]:
+    """The i-th of m parts, by the points' names, so that it is the same in every survey."""
+    number, of = part
+    return [point for point in points if zlib.crc32(str(point).encode()) % of == number - 1]
 
 
 def spread(points: Sequence[Point], dice: random.Random) -> list[Point]:

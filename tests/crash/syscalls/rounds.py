@@ -15,7 +15,7 @@ from tests.crash.findings import HARM, Asked, Findings
 from tests.crash.syscalls import points as chosen
 from tests.crash.syscalls import strace
 from tests.crash.syscalls.jobs import JOBS
-from tests.crash.syscalls.lanes import Allowed, Lane, Played, play, survey_of
+from tests.crash.syscalls.lanes import Allowed, BrokenSurveyError, Lane, Played, play, survey_of
 from tests.crash.syscalls.points import Enumerate, Point
 
 
@@ -23,12 +23,15 @@ def run(asked: Asked, *, enumerate_points: Enumerate, allowed: Allowed, count: s
     """The campaign of one kind of fault. Options: `jobs` (rows,files,...), `starts` (how many states besides the first
     for a sample), `shard` (i/m of all points), `lanes`, `python` (for the script, "" for the command's own), `only`
     (part of a point's name)."""
-    if why := strace.unavailable():
-        return Findings(not_run=why)
+    asked.knows("jobs", "starts", "shard", "lanes", "python", "only")
     options = asked.options
     dice = random.Random(asked.seed)
-    names = options["jobs"].split(",") if options.get("jobs") else list(JOBS)
-    most = int(options.get("starts", "2" if asked.n else "99"))
+    names = asked.chosen("jobs", JOBS)
+    most = asked.number("starts", 2 if asked.n else 99, least=0)
+    lane_count = asked.number("lanes", max(2, os.cpu_count() or 2))
+    part = chosen.part_of(options.get("shard", "1/1"))
+    if why := strace.unavailable():
+        return Findings(not_run=why)
     wanted = [(JOBS[name], start) for name in names for start in chosen.some_starts(JOBS[name], dice, most)]
     made = {name: asked.work / name for name in names}
     for name, folder in made.items():
@@ -36,10 +39,12 @@ def run(asked: Asked, *, enumerate_points: Enumerate, allowed: Allowed, count: s
     env = {**os.environ, "PYTHONPYCACHEPREFIX": str(asked.work / "pycache")}  # compiled once, also where that is off
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     lanes = [
-        Lane(asked.work / f"lane-{number}", made, batchctl=asked.batchctl, env=env)
-        for number in range(int(options.get("lanes", str(max(2, os.cpu_count() or 2)))))
+        Lane(asked.work / f"lane-{number}", made, batchctl=asked.batchctl, env=env) for number in range(lane_count)
     ]
-    survey, owners = survey_of(lanes, wanted, asked.voice)
+    try:
+        survey, owners = survey_of(lanes, wanted, asked.voice)
+    except BrokenSurveyError as error:  # no point can be had, and that is the product's doing
+        return Findings({count: 0, **dict.fromkeys(HARM, 0)}, [str(error)])
     found = [
         point
         for job, start in wanted
@@ -47,9 +52,7 @@ def run(asked: Asked, *, enumerate_points: Enumerate, allowed: Allowed, count: s
         if options.get("only", "") in str(point)
     ]
     total = len(found)
-    if options.get("shard"):
-        found = chosen.shard(found, options["shard"])
-    todo = chosen.spread(found, dice)
+    todo = chosen.spread(chosen.shard(found, part), dice)
     kinds = len({point.stratum for point in todo})
     asked.voice(f"{total} points in all, {len(todo)} of them here, of {kinds} kinds; {asked.n or 'all'} asked for")
     round_ = _Round(todo, asked, owners)
@@ -127,4 +130,6 @@ class _Round:
             "by_exit_code": dict(sorted(self._of_code.items())),
             "by_state": dict(sorted(self._of_stratum.items())),
         }
-        return Findings({count: self.met, **self.harm}, self.violations, detail=detail)
+        return Findings(
+            {count: self.met, "points_not_met": len(self.missed), **self.harm}, self.violations, detail=detail
+        )
