@@ -120,6 +120,38 @@ def test_row_groups_end_at_the_quantum_that_fills_them(layout: RunLayout, monkey
     assert len(set(sizes[:-1])) == 1
 
 
+class Groups:
+    """Instead of a parquet writer: how many rows each row group has."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def write_table(self, written: pa.Table, row_group_size: int) -> None:
+        assert written.num_rows == row_group_size
+        self.rows.append(row_group_size)
+
+
+@pytest.mark.parametrize("in_quantum", [True, False], ids=["in 256 rows", "in a row group"])
+def test_more_than_an_array_of_arrows_holds_is_halved(in_quantum: bool) -> None:
+    long = 9_000_000 if in_quantum else 2_000_000  # elements of a row: nulls, which take no memory
+    schema = pa.schema([("x", pa.list_(pa.null()))])
+    found = []
+    for at_once in (1, 7):
+        offsets = pa.array([long * row for row in range(at_once + 1)], pa.int32())
+        lists = pa.ListArray.from_arrays(offsets, pa.nulls(long * at_once))
+        batch = pa.RecordBatch.from_arrays([lists], schema=schema)
+        writer = Groups()
+        groups = table._RowGroups(writer, schema)
+        for at in range(0, 1400, at_once):
+            groups.add(batch.slice(0, min(at_once, 1400 - at)))
+        groups.end()
+        found.append(writer.rows)
+    assert found[0] == found[1]
+    assert sum(found[0]) == 1400
+    assert max(found[0]) * long < 1 << 31
+    assert len(found[0]) == (11 if in_quantum else 2)
+
+
 GOOD = block({"a": [1, 2]})[0]
 BAD: dict[str, tuple[bytes, int, str]] = {
     "no block": (b"\xff\xff", 2, "longer than its place"),
