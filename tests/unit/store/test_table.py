@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from batchctl.errors import CorruptionError, NoSpaceError, StorageError
 from batchctl.files import RealDisk
 from batchctl.guest.arrow_rows import block
-from batchctl.model.column_types import Columns, parse_columns
+from batchctl.model.column_types import Columns, parse_columns, unify
 from batchctl.model.job import Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored
@@ -65,6 +67,7 @@ KINDS = [
     pa.binary(16), pa.date32(), pa.time32("ms"), pa.time64("us"), pa.time64("ns"), pa.timestamp("ms"),
     pa.timestamp("ns", "Europe/Berlin"), pa.timestamp("us", "+01:00"), pa.duration("s"), pa.duration("ns"),
     pa.decimal128(10, 2), pa.decimal256(50, 3), pa.list_(pa.null()), pa.list_(pa.list_(pa.string())),
+    reduce(lambda kind, _: pa.list_(kind), range(48), pa.int8()),
     pa.struct([("a", pa.null()), ("b, c", pa.list_(pa.timestamp("ns", "UTC")))]),
 ]  # fmt: skip
 
@@ -103,6 +106,19 @@ def test_what_is_fixed_stays_fixed_and_is_refined(layout: RunLayout) -> None:
     assert found.types == (("a", "int64"), ("b", "string"))
     done(layout, found.committer)
     assert pq.read_table(layout.final).to_pydict() == {"a": [1, 2, 3, 4], "b": [None, None, "x", None]}
+
+
+def test_decimals_take_the_digits_of_all(layout: RunLayout) -> None:
+    committer = fresh(layout)
+    rows = [[Decimal("0.01"), None], [Decimal("1234567.5"), Decimal("1" * 40)]]
+    first, second = (scored(batch, {"x": rows[batch], "y": [[row] for row in rows[batch]]}) for batch in (0, 1))
+    commit(committer, first)
+    commit(committer, (second[0], unify(first[1], second[1])))
+    done(layout, committer)
+    found = pq.read_table(layout.final)
+    assert str(found.schema.field("x").type) == "decimal256(42, 2)"
+    assert found.column("x").to_pylist() == [*rows[0], *rows[1]]
+    assert found.column("y").to_pylist() == [[row] for row in (*rows[0], *rows[1])]
 
 
 def test_row_groups_end_at_the_quantum_that_fills_them(layout: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
