@@ -88,6 +88,22 @@ def test_killed_resumed_moved_without_naming_it_again(job: Job, elsewhere: Path)
     job.run(*SMALL, out="moved").expect(0).names("complete")
 
 
+def test_a_run_directory_in_out_that_is_a_mount_of_its_own_is_refused(job: Job, elsewhere: Path) -> None:
+    job.script("mended", FILES="1")
+    job.items(2)
+    home = job.out.path / ".batchctl"
+    home.mkdir(parents=True, mode=0o700)
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mount(bytes(elsewhere), bytes(home), None, 4096, None) == 0  # MS_BIND
+    try:
+        job.run(*SMALL).expect(2).names("a mount of its own", "--state-dir")
+        job.batchctl("check", "code/score.py", "in", "-o", "out").expect(2).names("a mount of its own")
+        assert not any(elsewhere.iterdir())
+    finally:
+        assert libc.umount2(bytes(home), 2) == 0
+    job.run(*SMALL).expect(0)
+
+
 def test_two_first_starts_into_one_out(job: Job, elsewhere: Path) -> None:
     gate, rows = gated(job)
     command = ("run", "code/score.py", "in", "-o", "out", *SMALL, "--state-dir")
