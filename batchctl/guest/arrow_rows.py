@@ -42,6 +42,7 @@ _TEXT = ("string", "large_string", "string_view")
 _BYTES = ("binary", "large_binary", "binary_view")
 _LISTS = ("list", "large_list", "fixed_size_list", "list_view", "large_list_view")
 _ENCODED = ("dictionary", "run_end_encoded")
+_DEEPEST = 48  # levels of lists and structs: a list has two of parquet's, of which readers take 100
 
 
 def block(columns: Dict[str, Any]) -> Tuple[bytes, bytes]:
@@ -121,8 +122,10 @@ class _Unheld(Exception):
     """A type of Arrow's that parquet output has no place for."""
 
 
-def _settled(arrow: Any, kind: Any) -> Tuple[Any, Any]:
+def _settled(arrow: Any, kind: Any, depth: int = 0) -> Tuple[Any, Any]:
     """The type that stands for this one, and how it is told."""
+    if depth > _DEEPEST:
+        raise _Unheld("nested in more than %d levels" % _DEEPEST)
     if _is(arrow, kind, _TEXT):
         return arrow.string(), "string"
     if _is(arrow, kind, _BYTES):
@@ -136,14 +139,17 @@ def _settled(arrow: Any, kind: Any) -> Tuple[Any, Any]:
     if _is(arrow, kind, _AS_IT_IS):
         return kind, str(kind)
     if _is(arrow, kind, _ENCODED):
-        return _settled(arrow, kind.value_type)
+        return _settled(arrow, kind.value_type, depth)
     if _is(arrow, kind, _LISTS):
-        below, told = _settled(arrow, kind.value_type)
+        below, told = _settled(arrow, kind.value_type, depth + 1)
         return arrow.list_(below), ["list", told]
     if _is(arrow, kind, ("struct",)) and kind.num_fields:
         fields, several = [], []
+        names = [kind[at].name for at in range(kind.num_fields)]
+        if len(set(names)) < len(names):  # no reader could tell them apart
+            raise _Unheld(str(kind))
         for at in range(kind.num_fields):
-            below, told = _settled(arrow, kind[at].type)
+            below, told = _settled(arrow, kind[at].type, depth + 1)
             fields.append(arrow.field(kind[at].name, below))
             several.append([kind[at].name, told])
         return arrow.struct(fields), ["struct", several]

@@ -3,12 +3,14 @@
     [["name", T], ...]   T: a name of Arrow's ("int64", "timestamp[ns, tz=UTC]"), or ["list", T], or
                          ["struct", [["name", T], ...]]
 
-"null" is the type of what holds only nulls; it goes with any other.
+"null" is the type of what holds only nulls; it goes with any other. Decimals go with one another: Arrow finds their
+digits out from the values, so each mini-batch has others.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +18,8 @@ from typing import Any
 Type = str | tuple[Any, ...]
 Columns = tuple[tuple[str, Type], ...]
 NULL = "null"
+_DECIMAL = re.compile(r"decimal(?:128|256)\((\d+), (-?\d+)\)")
+_NARROW, _WIDE = 38, 76  # digits that decimal128 and decimal256 hold
 _DEEPEST = 64  # levels of lists and structs; what compares types goes down as far
 
 
@@ -49,7 +53,8 @@ def pack_columns(columns: Columns) -> bytes:
 
 
 def unify(fixed: Columns, here: Columns) -> Columns:
-    """What is both: the more specific type of each column. `DriftError` where the two do not go together."""
+    """What is both: the more specific type of each column, decimals with the digits of both. `DriftError` where the two
+    do not go together."""
     if [name for name, _ in fixed] != [name for name, _ in here]:
         raise DriftError("", here=_names(here), fixed=_names(fixed))
     return tuple((name, _unified(name, a, b)) for (name, a), (_, b) in zip(fixed, here, strict=True))
@@ -77,13 +82,31 @@ def _unified(path: str, a: Any, b: Any) -> Type:
         return a  # type: ignore[no-any-return]
     if a == NULL:
         return b  # type: ignore[no-any-return]
+    if isinstance(a, str) and isinstance(b, str):
+        both = _decimal(a, b)
+        if both:
+            return both
     if isinstance(a, tuple) and isinstance(b, tuple) and a[0] == b[0]:
         if a[0] == "list":
             return ("list", _unified(f"{path}[]", a[1], b[1]))
         if [name for name, _ in a[1]] == [name for name, _ in b[1]]:
-            both = zip(a[1], b[1], strict=True)
-            return ("struct", tuple((name, _unified(f"{path}.{name}", x, y)) for (name, x), (_, y) in both))
+            pairs = zip(a[1], b[1], strict=True)
+            return ("struct", tuple((name, _unified(f"{path}.{name}", x, y)) for (name, x), (_, y) in pairs))
     raise DriftError(path, here=told(b), fixed=told(a))
+
+
+def _decimal(a: str, b: str) -> str:
+    """The decimal that has the digits of both, before the point and behind it; "" where there is none."""
+    found = [_DECIMAL.fullmatch(kind) for kind in (a, b)]
+    sizes = [(int(match[1]), int(match[2])) for match in found if match]
+    if len(sizes) < 2:
+        return ""
+    scale = max(scale for _, scale in sizes)
+    digits = max(digits - scale for digits, scale in sizes) + scale
+    if digits > _WIDE:
+        return ""
+    wide = digits > _NARROW or "decimal256" in a + b
+    return f"decimal{256 if wide else 128}({digits}, {scale})"
 
 
 def _names(columns: Columns) -> str:

@@ -11,7 +11,7 @@ from batchctl.files import Disk
 from batchctl.store.inspection import inspect_log
 from batchctl.store.layout import RunLayout
 from batchctl.store.publish import digest_of
-from batchctl.store.state_directory import is_own
+from batchctl.store.state_directory import forget_created, is_own
 
 # Held; the way to the rest, which is written anew before it; in use by the fork server that is already up; true of
 # script and model, whatever becomes of the run.
@@ -25,6 +25,8 @@ def start_over(disk: Disk, layout: RunLayout, *, run_id: str) -> None:
     The log, which names what was published, goes after that, and job.json last: after a crash in the middle the same
     command finds the rest.
     """
+    if layout.state is not None:
+        forget_created(disk, layout)
     for name, sha256 in _published(disk, layout, run_id=run_id):
         if _is_ours(disk, layout, name, sha256=sha256):
             disk.remove(layout.out / name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from batchctl.errors import BatchctlError, UsageError
 from batchctl.files import RealDisk
 from batchctl.model.job import JobSpec
-from batchctl.node.mounts import parse_mount_points
+from batchctl.node.mounts import MountPoint, parse_mount_points
 from batchctl.node.storage import Storage, Verdict, storage_of
 from batchctl.store.layout import RunLayout
 from batchctl.store.state_directory import find
@@ -19,13 +19,25 @@ _STATE_REMEDY = "name a folder on a local disk with --state-dir; --accept-storag
 
 
 def out_storage(out: Path, *, accepted: bool) -> tuple[str, ...]:
-    """Warnings about the file system of OUT: a line, or none. UsageError where it is refused, unless `accepted`."""
-    return _judged(out, accepted=accepted, remedy=_OUT_REMEDY)
+    """Warnings about the file system of OUT: a line, or none. UsageError where it is refused, unless `accepted`, and
+    where the run directory in OUT is a mount of its own, from which nothing can be renamed into OUT."""
+    mounts, home = _mounts(), RunLayout(out).home
+    found = storage_of(out, mounts)
+    warnings = _judged(found, accepted=accepted, remedy=_OUT_REMEDY)
+    if storage_of(home, mounts).mount.point != found.mount.point:
+        raise UsageError(
+            f"{home} is a mount of its own: files cannot be renamed from there into {out}",
+            where=str(home),
+            remedy="unmount it; --state-dir puts what the run knows on another file system",
+        )
+    return warnings
 
 
 def state_storage(directory: Path | None, *, accepted: bool) -> tuple[str, ...]:
     """As `out_storage`, for a state directory."""
-    return () if directory is None else _judged(directory, accepted=accepted, remedy=_STATE_REMEDY)
+    if directory is None:
+        return ()
+    return _judged(storage_of(directory, _mounts()), accepted=accepted, remedy=_STATE_REMEDY)
 
 
 def check_apart(layout: RunLayout) -> None:
@@ -65,18 +77,17 @@ def problem_text(error: BatchctlError) -> str:
     return ". ".join(part for part in (where + error.message, error.remedy) if part)
 
 
-def _judged(path: Path, *, accepted: bool, remedy: str) -> tuple[str, ...]:
-    found = _look(path)
+def _judged(found: Storage, *, accepted: bool, remedy: str) -> tuple[str, ...]:
     if found.verdict is Verdict.FINE:
         return ()
     if found.verdict is Verdict.REFUSED and not accepted:
-        raise UsageError(found.told, where=str(path), remedy=remedy)
+        raise UsageError(found.told, where=found.path, remedy=remedy)
     return (found.told,)
 
 
-def _look(path: Path) -> Storage:
+def _mounts() -> list[MountPoint]:
     try:
         text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:  # no /proc: statfs is asked
         text = ""
-    return storage_of(path, parse_mount_points(text))
+    return parse_mount_points(text)

@@ -107,7 +107,7 @@ def make_run_directory(disk: Disk, layout: RunLayout) -> None:
 
 def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any], plan_chunks: Iterable[bytes]) -> None:
     """A new run: OUT with its parents, the run directory, the plan and job.json are durable on return; before these
-    two the state directory, and then the pointer to it, where there is one.
+    two the state directory, and then the pointer to it, where there is one; that this run was created, after them.
 
     The caller holds the lock. What a half-created run left is replaced. `UsageError` where OUT holds a result already,
     or rows of a run whose directory is gone: whose they are is not ours to decide.
@@ -124,6 +124,8 @@ def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any]
     disk.sync_dir(layout.out)
     if layout.state is not None:
         make_dirs(disk, layout.state)
-        write_pointer(disk, layout, run_id=str(job_document["run_id"]))
+        write_pointer(disk, layout, run_id=str(job_document["run_id"]), created=False)
     write_whole(disk, layout.plan, chunks=plan_chunks)
     write_document(disk, layout.job, document=job_document)
+    if layout.state is not None:  # from now on a state directory without job.json is one that was lost
+        write_pointer(disk, layout, run_id=str(job_document["run_id"]), created=True)

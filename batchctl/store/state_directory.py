@@ -1,10 +1,12 @@
 """The run directory elsewhere: OUT/.batchctl/state.json names the folder, and only the run that it names counts there.
 
-    OUT/.batchctl/  lock  state.json {"directory", "run_id"}  stage/  parts/
+    OUT/.batchctl/  lock  state.json {"directory", "run_id", "created"}  stage/  parts/
     DIR/            lock  job.json {"run_id", ...}  plan  checkpoint.log  ...
 
-state.json is durable before plan and job.json are written, and job.json makes the run: a state.json whose folder holds
-no job.json is that of a half-created run. One OUT for each DIR: a DIR in use, or with anything else in it, is refused.
+state.json is durable before plan and job.json are written, and job.json makes the run: `created` is false before that
+and true before anything is scored. So a folder without job.json is that of a half-created run, or one whose contents
+are gone (a disk that is not mounted, a folder that a service manager has made anew), which must not begin anew. One OUT
+for each DIR: a DIR in use, or with anything else in it, is refused.
 """
 
 from __future__ import annotations
@@ -45,10 +47,11 @@ _OWN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """What state.json says: where the state directory is, and which run is in it."""
+    """What state.json says: where the state directory is, which run is in it, and whether that had been created."""
 
     directory: Path
     run_id: str
+    created: bool
 
 
 def read_pointer(disk: Disk, layout: RunLayout) -> Pointer | None:
@@ -61,19 +64,27 @@ def read_pointer(disk: Disk, layout: RunLayout) -> Pointer | None:
     directory, run_id = found.get("directory"), found.get("run_id")
     if not isinstance(directory, str) or not isinstance(run_id, str) or not Path(directory).is_absolute():
         raise CorruptionError(f"{layout.pointer} names no folder and run", where=str(layout.pointer))
-    return Pointer(Path(directory), run_id)
+    return Pointer(Path(directory), run_id, found.get("created") is True)
 
 
-def write_pointer(disk: Disk, layout: RunLayout, *, run_id: str) -> None:
-    """Durable on return; a crash leaves the old one or this."""
-    write_document(disk, layout.pointer, document={"directory": str(layout.directory), "run_id": run_id})
+def write_pointer(disk: Disk, layout: RunLayout, *, run_id: str, created: bool) -> None:
+    """Durable on return; a crash leaves the old one or this. `created`: job.json is there, durably."""
+    document = {"directory": str(layout.directory), "run_id": run_id, "created": created}
+    write_document(disk, layout.pointer, document=document)
+
+
+def forget_created(disk: Disk, layout: RunLayout) -> None:
+    """For who is about to delete job.json: what is left after a crash is half-created. Durable on return."""
+    pointer = read_pointer(disk, layout)
+    if pointer is not None and pointer.created:
+        write_pointer(disk, layout, run_id=pointer.run_id, created=False)
 
 
 def find(disk: Disk, layout: RunLayout) -> RunLayout:
     """The layout as it is: with the state directory that OUT names, or that `layout` asks for where OUT holds no run
     yet, or where the run was moved there. Writes nothing.
 
-    UsageError where the one asked for is not OUT's, or not free; CorruptionError where OUT's is gone.
+    UsageError where the one asked for is not OUT's, or not free; CorruptionError where OUT's is gone or was emptied.
     """
     asked = layout.state
     pointer = read_pointer(disk, layout)
@@ -91,18 +102,22 @@ def find(disk: Disk, layout: RunLayout) -> RunLayout:
     here, there = _run_in(disk, layout), _run_in(disk, found)
     if here == pointer.run_id and there != pointer.run_id:
         return layout  # moved
-    if there or disk.stat(found.log) is not None or disk.stat(found.directory) is None:
+    begun = pointer.created or there or disk.stat(found.log) is not None
+    if begun or disk.stat(found.directory) is None:
         raise _elsewhere(layout, pointer.directory)
     _check_vacant(disk, layout)  # what OUT names was half-created
     return layout
 
 
 def settle(disk: Disk, layout: RunLayout) -> RunLayout:
-    """As `find`; where the state directory was moved, OUT says so durably on return. The caller holds OUT's lock."""
+    """As `find`; where the state directory was moved, or a crash came before OUT said that its run is created, OUT says
+    so durably on return. The caller holds OUT's lock."""
     found = find(disk, layout)
     pointer = read_pointer(disk, layout)
-    if pointer is not None and found.directory != pointer.directory and _run_in(disk, found) == pointer.run_id:
-        write_pointer(disk, found, run_id=pointer.run_id)
+    if pointer is None or (found.directory == pointer.directory and pointer.created):
+        return found
+    if _run_in(disk, found) == pointer.run_id:
+        write_pointer(disk, found, run_id=pointer.run_id, created=True)
     return found
 
 
@@ -149,14 +164,16 @@ def _run_in(disk: Disk, layout: RunLayout) -> str:
 def _check_there(disk: Disk, layout: RunLayout, *, pointer: Pointer) -> None:
     """The run in the state directory is OUT's; or none is there yet."""
     where = str(layout.pointer)
-    if disk.stat(layout.directory) is None:
+    there = disk.stat(layout.directory) is not None
+    run_id = _run_in(disk, layout) if there else ""
+    if not there or (pointer.created and not run_id):
+        gone = f"{layout.job} is gone" if there else f"{layout.directory} is gone"
         raise CorruptionError(
-            f"{layout.directory} is gone: what the run in {layout.out} knows is there",
+            f"{gone}: what the run in {layout.out} knows is there",
             where=where,
             remedy="mount it or bring it back; where it was moved, name the new place with --state-dir; else choose "
             "another OUT",
         )
-    run_id = _run_in(disk, layout)
     if run_id and run_id != pointer.run_id:
         raise UsageError(
             f"{layout.directory} holds run {run_id}, the one of {layout.out} is {pointer.run_id}",

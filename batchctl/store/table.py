@@ -45,6 +45,8 @@ def write_table(rows: WrittenRows, target: AppendFile, *, types: Columns, extent
             for batch in _batches(rows, extents=extents, base=base):
                 groups.add(_fitted(batch, schema))
             groups.end()
+    except MemoryError:  # one of Arrow's exceptions too, and no word about the rows
+        raise
     except (pyarrow.ArrowException, OSError, StorageError) as error:  # OSError is Arrow's word for a bad message
         if sink.failed is not None:  # whatever pyarrow made of it
             raise sink.failed from None
@@ -60,6 +62,8 @@ def rows_in(file: ReadFile) -> int:
 
     try:
         return int(pyarrow.parquet.ParquetFile(_section_of(file)).metadata.num_rows)
+    except MemoryError:
+        raise
     except (pyarrow.ArrowException, OSError) as error:
         raise CorruptionError(f"it is no parquet file: {error}") from error
 
@@ -166,7 +170,11 @@ class _OldTable:
 
 
 class _RowGroups:
-    """Deals rows into row groups."""
+    """Deals rows into row groups.
+
+    Arrow counts what is in a column of texts or lists with 32 bits. Where 256 rows, or those of a row group, have more,
+    they are halved until they fit: by their number, so that it does not show how they came.
+    """
 
     def __init__(self, writer: Any, schema: pyarrow.Schema) -> None:
         self._writer = writer
@@ -195,7 +203,7 @@ class _RowGroups:
     def _close_quantum(self) -> None:
         import pyarrow
 
-        batches = self._combined(self._quantum) if len(self._quantum) > 1 else self._quantum
+        batches = self._fitting(self._quantum, rows=self._in_quantum)
         self._group += batches
         self._rows += self._in_quantum
         # As the batch would be written, for that does not depend on what it was cut out of; nbytes does.
@@ -207,17 +215,52 @@ class _RowGroups:
     def _write(self) -> None:
         import pyarrow
 
-        table = pyarrow.Table.from_batches(self._combined(self._group), self._schema)
+        for batch in self._joined(self._group):
+            table = pyarrow.Table.from_batches([batch], self._schema)
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
         self._group, self._rows, self._bytes = [], 0, 0
-        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
 
-    def _combined(self, batches: list[pyarrow.RecordBatch]) -> list[pyarrow.RecordBatch]:
+    def _fitting(self, batches: list[pyarrow.RecordBatch], *, rows: int) -> list[pyarrow.RecordBatch]:
+        """These rows as one batch; halves of them where one does not hold them."""
+        found = self._combined(batches)
+        if found is not None:
+            return [found]
+        half = rows // 2
+        return [
+            *self._fitting(_cut(batches, 0, half), rows=half),
+            *self._fitting(_cut(batches, half, rows), rows=rows - half),
+        ]
+
+    def _joined(self, batches: list[pyarrow.RecordBatch]) -> list[pyarrow.RecordBatch]:
+        """The same for quanta, which stay whole."""
+        found = self._combined(batches)
+        if found is not None:
+            return [found]
+        half = len(batches) // 2
+        return [*self._joined(batches[:half]), *self._joined(batches[half:])]
+
+    def _combined(self, batches: list[pyarrow.RecordBatch]) -> pyarrow.RecordBatch | None:
+        """All of them as one; None where that has no room for them."""
         import pyarrow
 
-        found: list[pyarrow.RecordBatch] = (
-            pyarrow.Table.from_batches(batches, self._schema).combine_chunks().to_batches()
-        )
-        return found
+        if len(batches) == 1:
+            return batches[0]
+        try:
+            found = pyarrow.Table.from_batches(batches, self._schema).combine_chunks().to_batches()
+        except pyarrow.ArrowInvalid:  # of lists; of texts there is more than one
+            return None
+        return found[0] if len(found) == 1 else None
+
+
+def _cut(batches: list[pyarrow.RecordBatch], first: int, end: int) -> list[pyarrow.RecordBatch]:
+    """The rows from `first` to before `end`, counted through all batches."""
+    found, at = [], 0
+    for batch in batches:
+        low, high = max(first - at, 0), min(end - at, batch.num_rows)
+        if low < high:
+            found.append(batch.slice(low, high - low))
+        at += batch.num_rows
+    return found
 
 
 class _Sink:

@@ -88,6 +88,22 @@ def test_killed_resumed_moved_without_naming_it_again(job: Job, elsewhere: Path)
     job.run(*SMALL, out="moved").expect(0).names("complete")
 
 
+def test_a_run_directory_in_out_that_is_a_mount_of_its_own_is_refused(job: Job, elsewhere: Path) -> None:
+    job.script("mended", FILES="1")
+    job.items(2)
+    home = job.out.path / ".batchctl"
+    home.mkdir(parents=True, mode=0o700)
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.mount(bytes(elsewhere), bytes(home), None, 4096, None) == 0  # MS_BIND
+    try:
+        job.run(*SMALL).expect(2).names("a mount of its own", "--state-dir")
+        job.batchctl("check", "code/score.py", "in", "-o", "out").expect(2).names("a mount of its own")
+        assert not any(elsewhere.iterdir())
+    finally:
+        assert libc.umount2(bytes(home), 2) == 0
+    job.run(*SMALL).expect(0)
+
+
 def test_two_first_starts_into_one_out(job: Job, elsewhere: Path) -> None:
     gate, rows = gated(job)
     command = ("run", "code/score.py", "in", "-o", "out", *SMALL, "--state-dir")
@@ -140,6 +156,34 @@ def test_a_moved_state_directory_is_named_once(job: Job, elsewhere: Path) -> Non
     job.run(*SMALL, "--state-dir", "kept").expect(0)
     assert job.out.rows == rows
     job.batchctl("verify", "out").expect(0)
+
+
+@pytest.mark.parametrize("flags", [(), ("--output-action", "summary_only")], ids=["rows", "summary_only"])
+def test_a_state_directory_that_is_empty_now_begins_nothing_anew(job: Job, flags: tuple[str, ...]) -> None:
+    """As one that is not mounted looks, or one that a service manager has made anew."""
+    job.script("mended", FILES="1")
+    job.items(4)
+    state, away = job.folder / "state", job.folder / "away"
+    job.run(*SMALL, *flags, "--state-dir", state).expect(0)
+    state.rename(away)
+    state.mkdir(mode=0o700)
+
+    def there() -> dict[Path, bytes]:  # the lock may still name who had it
+        return {path: path.read_bytes() for path in job.out.path.rglob("*") if path.is_file() and path.name != "lock"}
+
+    before = there()
+    for command in ("status", "verify", "inspect", "failures", "retry"):
+        job.batchctl(command, "out").expect(7).names("job.json is gone", "--state-dir")
+    for more in ((), ("--state-dir", state), ("--fresh",)):
+        job.run(*SMALL, *flags, *more).expect(7).remedied()
+    job.run(*SMALL, *flags, "--state-dir", job.folder / "new").expect(2).names(str(state))
+    assert there() == before
+    assert not any(state.iterdir())
+    state.rmdir()
+    away.rename(state)
+    job.run(*SMALL, *flags).expect(0).names("complete")
+    job.batchctl("verify", "out").expect(0)
+    job.run(*SMALL, *flags, "--fresh").expect(0)
 
 
 @pytest.mark.parametrize("where", [".", "out", "out/state", "in", "in/state"])

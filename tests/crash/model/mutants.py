@@ -289,7 +289,7 @@ def job_before_pointer(disk: Any, path: Any, *, document: Any) -> None:
     documents.write_document(disk, path, document=document)
     if str(path).startswith("/state"):
         layout = layouts.RunLayout(Path("/data/job/out"), state=path.parent)
-        state_directory.write_pointer(disk, layout, run_id=document["run_id"])
+        state_directory.write_pointer(disk, layout, run_id=document["run_id"], created=True)
 
 
 def open_without_sync(*args: Any, **kwargs: Any) -> Any:

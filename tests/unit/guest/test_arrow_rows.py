@@ -169,6 +169,15 @@ def test_no_rows_are_no_bytes(result: Any) -> None:
     assert (data, renderer.header) == (b"", b"")
 
 
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else 1
+
+
+def test_how_deep_lists_may_nest() -> None:
+    [(_, table)] = blocks(render(DF({"a": [nested(48)]}))[0])
+    assert table.to_pylist() == [{"a": nested(48)}]
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "a column of two types": (lambda: DF({"ok": [1, 2], "mixed": [1, "a"]}), ("'mixed'", "astype")),
     "a list of two types": (lambda: ["a", 1], ("'prediction'",)),
@@ -179,6 +188,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "no columns": (lambda: DF(index=[1, 2]), ("without columns",)),
     "empty dicts": (lambda: [{}], ("empty dicts",)),
     "dicts without keys": (lambda: DF({"a": [{}]}), ("'a'", "struct<>")),
+    "two fields of one name": (
+        lambda: DF({"a": pd.arrays.ArrowExtensionArray(pa.StructArray.from_arrays([[1], ["x"]], names=["b", "b"]))}),
+        ("'a'", "struct<b"),
+    ),
+    "lists that nest too deeply": (lambda: DF({"a": [nested(49)]}), ("'a'", "48 levels")),
     "further keys": (lambda: [{"a": 1}, {"b": 2}], ("'b'",)),
     "a dict and something else": (lambda: [{"a": 1}, 2], ("int",)),
     "periods": (lambda: DF({"when": pd.period_range("2024", periods=1, freq="D")}), ("'when'", "astype")),

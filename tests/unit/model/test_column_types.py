@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -36,6 +38,16 @@ FULLER = ["struct", [["x", "int8"], ["y", ["list", "string"]]]]
         pytest.param(["list", "null"], ["list", ["list", "int8"]], ["list", ["list", "int8"]], id="an empty list"),
         pytest.param(STRUCT, FULLER, FULLER, id="within a struct"),
         pytest.param(STRUCT, "null", STRUCT, id="a struct with null"),
+        pytest.param("decimal128(2, 2)", "decimal128(3, 1)", "decimal128(4, 2)", id="decimals take digits for both"),
+        pytest.param("decimal128(38, 0)", "decimal128(2, 2)", "decimal256(40, 2)", id="decimals grow wide"),
+        pytest.param("decimal256(9, 1)", "decimal128(3, 0)", "decimal256(9, 1)", id="decimals stay wide"),
+        pytest.param("decimal128(1, -3)", "decimal128(2, 1)", "decimal128(5, 1)", id="decimals of a negative scale"),
+        pytest.param(
+            ["list", "decimal128(1, 0)"],
+            ["list", "decimal128(1, 1)"],
+            ["list", "decimal128(2, 1)"],
+            id="decimals below",
+        ),
     ],
 )
 def test_the_more_specific_one(a: Any, b: Any, both: Any) -> None:
@@ -45,12 +57,20 @@ def test_the_more_specific_one(a: Any, b: Any, both: Any) -> None:
     assert refines(columns(c=both), columns(c=a)) is (a == both)
 
 
+def test_decimals_come_to_the_same_in_any_order() -> None:
+    kinds = ("decimal128(38, 0)", "decimal128(2, 2)", "decimal256(7, 6)", "null", "decimal128(1, -3)")
+    found = {reduce(unify, [columns(c=kind) for kind in order]) for order in permutations(kinds)}
+    assert found == {columns(c="decimal256(44, 6)")}
+
+
 @pytest.mark.parametrize(
     ("a", "b", "column", "words"),
     [
         pytest.param({"c": "int64"}, {"c": "double"}, "c", ("double", "int64"), id="types"),
         pytest.param({"c": "int64"}, {"c": ["list", "int64"]}, "c", ("list<int64>", "int64"), id="value and list"),
         pytest.param({"c": STRUCT}, {"c": ["struct", [["x", "null"]]]}, "c", ("struct<x: null>",), id="fields"),
+        pytest.param({"c": "decimal128(3, 1)"}, {"c": "double"}, "c", ("double",), id="a decimal and a float"),
+        pytest.param({"c": "decimal256(76, 0)"}, {"c": "decimal128(1, 1)"}, "c", ("decimal128(1, 1)",), id="77 digits"),
         pytest.param({"c": FULLER}, {"c": OTHER}, "c.y[]", ("int8", "string"), id="deep"),
         pytest.param({"a": "null", "b": "null"}, {"b": "null", "a": "null"}, "", ("b, a", "a, b"), id="order"),
         pytest.param({"a": "null"}, {"b": "null"}, "", ("b", "a"), id="names"),

@@ -17,7 +17,7 @@ from batchctl.handles import FileLock, storage_error
 from batchctl.store.creation import RunState, create_run, run_state
 from batchctl.store.layout import RunLayout
 from batchctl.store.lock import held_lock, held_state, this_process
-from batchctl.store.state_directory import find, is_own, read_pointer, settle
+from batchctl.store.state_directory import find, forget_created, is_own, read_pointer, settle
 
 DISK = RealDisk()
 RUN, OTHER = "a" * 32, "b" * 32
@@ -65,6 +65,11 @@ def test_out_may_be_moved_without_its_state(place: Place) -> None:
 
 def gone(place: Place) -> None:
     shutil.rmtree(place.folder / "state")
+
+
+def emptied(place: Place) -> None:
+    gone(place)
+    (place.folder / "state").mkdir(mode=0o700)
 
 
 def another_run(place: Place) -> None:
@@ -116,6 +121,9 @@ REFUSED: dict[str, tuple[Callable[[Place], None], str | None, type[BatchctlError
     "gone": (gone, None, CorruptionError, "is gone"),
     "gone, and asked for": (gone, "state", CorruptionError, "is gone"),
     "gone, another asked for": (gone, "other", UsageError, "has its state in"),
+    "emptied": (emptied, None, CorruptionError, "job.json is gone"),
+    "emptied, and asked for": (emptied, "state", CorruptionError, "job.json is gone"),
+    "emptied, another asked for": (emptied, "other", UsageError, "has its state in"),
     "of another run": (another_run, None, UsageError, f"holds run {OTHER}"),
     "of another user": (another_user, None, UsageError, "belongs to user 12345"),
     "of a user who may plant state.json": (out_of_another_user, None, UsageError, "belongs to user 12345"),
@@ -159,6 +167,7 @@ def test_a_moved_state_directory_is_taken_up_where_it_is_named(place: Place) -> 
 
 def test_a_half_created_run_may_choose_anew(place: Place) -> None:
     layout = place.create("state")
+    forget_created(DISK, layout)
     layout.job.unlink()
     assert find(DISK, place.asked(None)) == layout
     assert settle(DISK, place.asked("other")) == place.asked("other")
@@ -166,6 +175,15 @@ def test_a_half_created_run_may_choose_anew(place: Place) -> None:
     assert find(DISK, place.asked(None)) == layout  # until it is created
     place.create("other", run_id=OTHER)
     assert find(DISK, place.asked(None)) == place.asked("other")
+
+
+def test_a_crash_before_out_says_that_the_run_is_created_is_made_good(place: Place) -> None:
+    layout = place.create("state")
+    forget_created(DISK, layout)  # as a crash right after job.json leaves it
+    assert settle(DISK, place.asked(None)) == layout
+    emptied(place)
+    with pytest.raises(CorruptionError, match=r"job\.json is gone"):
+        settle(DISK, place.asked(None))
 
 
 @pytest.mark.parametrize(

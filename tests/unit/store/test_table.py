@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from batchctl.errors import CorruptionError, NoSpaceError, StorageError
 from batchctl.files import RealDisk
 from batchctl.guest.arrow_rows import block
-from batchctl.model.column_types import Columns, parse_columns
+from batchctl.model.column_types import Columns, parse_columns, unify
 from batchctl.model.job import Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored
@@ -65,6 +67,7 @@ KINDS = [
     pa.binary(16), pa.date32(), pa.time32("ms"), pa.time64("us"), pa.time64("ns"), pa.timestamp("ms"),
     pa.timestamp("ns", "Europe/Berlin"), pa.timestamp("us", "+01:00"), pa.duration("s"), pa.duration("ns"),
     pa.decimal128(10, 2), pa.decimal256(50, 3), pa.list_(pa.null()), pa.list_(pa.list_(pa.string())),
+    reduce(lambda kind, _: pa.list_(kind), range(48), pa.int8()),
     pa.struct([("a", pa.null()), ("b, c", pa.list_(pa.timestamp("ns", "UTC")))]),
 ]  # fmt: skip
 
@@ -105,6 +108,19 @@ def test_what_is_fixed_stays_fixed_and_is_refined(layout: RunLayout) -> None:
     assert pq.read_table(layout.final).to_pydict() == {"a": [1, 2, 3, 4], "b": [None, None, "x", None]}
 
 
+def test_decimals_take_the_digits_of_all(layout: RunLayout) -> None:
+    committer = fresh(layout)
+    rows = [[Decimal("0.01"), None], [Decimal("1234567.5"), Decimal("1" * 40)]]
+    first, second = (scored(batch, {"x": rows[batch], "y": [[row] for row in rows[batch]]}) for batch in (0, 1))
+    commit(committer, first)
+    commit(committer, (second[0], unify(first[1], second[1])))
+    done(layout, committer)
+    found = pq.read_table(layout.final)
+    assert str(found.schema.field("x").type) == "decimal256(42, 2)"
+    assert found.column("x").to_pylist() == [*rows[0], *rows[1]]
+    assert found.column("y").to_pylist() == [[row] for row in (*rows[0], *rows[1])]
+
+
 def test_row_groups_end_at_the_quantum_that_fills_them(layout: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "GROUP_BYTES", 64 << 10)
     committer = fresh(layout)
@@ -118,6 +134,38 @@ def test_row_groups_end_at_the_quantum_that_fills_them(layout: RunLayout, monkey
     assert len(sizes) >= 2
     assert {size % table.QUANTUM for size in sizes[:-1]} == {0}
     assert len(set(sizes[:-1])) == 1
+
+
+class Groups:
+    """Instead of a parquet writer: how many rows each row group has."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def write_table(self, written: pa.Table, row_group_size: int) -> None:
+        assert written.num_rows == row_group_size
+        self.rows.append(row_group_size)
+
+
+@pytest.mark.parametrize("in_quantum", [True, False], ids=["in 256 rows", "in a row group"])
+def test_more_than_an_array_of_arrows_holds_is_halved(in_quantum: bool) -> None:
+    long = 9_000_000 if in_quantum else 2_000_000  # elements of a row: nulls, which take no memory
+    schema = pa.schema([("x", pa.list_(pa.null()))])
+    found = []
+    for at_once in (1, 7):
+        offsets = pa.array([long * row for row in range(at_once + 1)], pa.int32())
+        lists = pa.ListArray.from_arrays(offsets, pa.nulls(long * at_once))
+        batch = pa.RecordBatch.from_arrays([lists], schema=schema)
+        writer = Groups()
+        groups = table._RowGroups(writer, schema)
+        for at in range(0, 1400, at_once):
+            groups.add(batch.slice(0, min(at_once, 1400 - at)))
+        groups.end()
+        found.append(writer.rows)
+    assert found[0] == found[1]
+    assert sum(found[0]) == 1400
+    assert max(found[0]) * long < 1 << 31
+    assert len(found[0]) == (11 if in_quantum else 2)
 
 
 GOOD = block({"a": [1, 2]})[0]
