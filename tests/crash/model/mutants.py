@@ -23,7 +23,6 @@ from batchctl.store import (
     payloads,
     publish,
     recover,
-    rows,
     state_directory,
 )
 from batchctl.store import layout as layouts
@@ -92,12 +91,6 @@ def job_before_plan(self: files.Draft) -> None:
 
 
 LATER: list[files.Draft] = []
-
-
-def cut_forgotten(self: rows.RowsFile, size: int) -> None:
-    changed = self._changed
-    ORIGINAL_ROWS_CUT(self, size)
-    self._changed = changed
 
 
 def epoch_before_the_rows_name(disk: Any, *args: Any, **kwargs: Any) -> Any:
@@ -229,7 +222,6 @@ def in_order_of_commit(self: parts.Parts, name: str) -> list[parts.Piece]:
 ORIGINAL_PLACE = publish.place
 ORIGINAL_DRAFT_SYNC = files.Draft.sync
 ORIGINAL_DRAFT_PLACE = files.Draft.place
-ORIGINAL_ROWS_CUT = rows.RowsFile.cut
 ORIGINAL_RECOVER = recover.recover
 ORIGINAL_SYNC_DIR = modelled.MemoryDisk.sync_dir
 ORIGINAL_WRITE = commit.Committer._write
@@ -256,7 +248,6 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "job.json named before the plan": lambda: [(files.Draft, "place", job_before_plan)],
     "first start: the log's name not synced": lambda: [within(recover, "_sync_epoch", *SYNC_DIR, nothing)],
     "first start: EPOCH before the rows' name": lambda: [("life", "recover", epoch_before_the_rows_name)],
-    "rows cut after a full disk not synced": lambda: [(rows.RowsFile, "cut", cut_forgotten)],
     "acknowledge before sync": lambda: [
         within(commit.Committer, "_write_frames", checkpoint_log.LogWriter, "sync", acknowledge_before_sync)
     ],
