@@ -84,10 +84,7 @@ def recover(
         check_rows(disk, layout, found=found, data=data)
         cut_log = cut_tail(log, good_end=found.scan.good_end)
         rows_end = found.rows_end
-        if created:
-            disk.sync_dir(layout.out)  # the rows' name: where EPOCH survives a power cut, this has
-        else:
-            make_durable(disk, layout, log=log, rows=rows, tail=(found.scan.log_durable, data[: found.scan.good_end]))
+        make_durable(disk, layout, log=log, rows=rows, tail=(found.scan.log_durable, data[: found.scan.good_end]))
         settle_files(disk, layout, found=found)
         frames = found.scan.frames
         last = frames[-1] if frames else None
@@ -103,7 +100,7 @@ def recover(
         if not found.done:
             opened = EpochOpened(writer.epoch, boot_id, version, settings)
             told = _open_epoch(writer, opened=opened, found=found, rows_durable=rows_end, reopening=reopening)
-            _sync_epoch(disk, writer, folders=layout.folders if created else ())
+            _sync_epoch(disk, writer, folders=() if frames else layout.folders)
         # Only now: had a power cut undone the cut of the log, its tail might still have named these rows.
         base = found.sealed.end if found.sealed else 0
         cut_rows = cut_tail(rows, good_end=rows_end - base) if rows else 0
@@ -207,8 +204,12 @@ def make_durable(
 
     The log's tail is written again first: where an earlier process saw its sync fail, the kernel holds those pages as
     clean, and a sync alone would promise what is not on disk. (Rows need no such care: a commit record is written only
-    after the sync of its rows succeeded.)
+    after the sync of its rows succeeded.) Of a first start there is nothing but the rows' name, which has to survive a
+    power cut where EPOCH does.
     """
+    if not log.size:
+        disk.sync_dir(layout.out)
+        return
     durable, good = tail
     if len(good) > durable:
         log.overwrite(durable, memoryview(good)[durable:])

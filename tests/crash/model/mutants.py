@@ -98,7 +98,7 @@ def epoch_before_the_rows_name(disk: Any, *args: Any, **kwargs: Any) -> Any:
     late: list[Path] = []
 
     def later(self: Any, path: Any) -> None:
-        if str(path) == "/data/job/out" and kwargs.get("created"):
+        if str(path) == "/data/job/out" and disk.stat(path / ".batchctl/checkpoint.log").size == 0:
             late.append(path)
         else:
             ORIGINAL_SYNC_DIR(self, path)
