@@ -93,18 +93,18 @@ def job_before_plan(self: files.Draft) -> None:
 LATER: list[files.Draft] = []
 
 
-def epoch_before_the_rows_name(disk: Any, *args: Any, **kwargs: Any) -> Any:
+def epoch_before_the_rows_name(disk: Any, layout: Any, **kwargs: Any) -> Any:
     """The first start syncs OUT last."""
     late: list[Path] = []
 
     def later(self: Any, path: Any) -> None:
-        if str(path) == "/data/job/out" and disk.stat(path / ".batchctl/checkpoint.log").size == 0:
+        if path == layout.out and not disk.stat(layout.log).size:
             late.append(path)
         else:
             ORIGINAL_SYNC_DIR(self, path)
 
     with mock.patch.object(modelled.MemoryDisk, "sync_dir", later):
-        found = ORIGINAL_RECOVER(disk, *args, **kwargs)
+        found = ORIGINAL_RECOVER(disk, layout, **kwargs)
     for path in late:
         disk.sync_dir(path)
     return found

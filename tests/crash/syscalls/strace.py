@@ -13,8 +13,11 @@ How one call is hit, and no other process than the coordinator:
   pending as the tracer lets go): it has no effect. What a kill after a call leaves is what one before the thread's
   next call finds; as every call that changes anything is a point, the kills after are the kills before, one further.
 - `error=E` replaces the call by none and makes it return E.
-- The undisturbed run is read with `-f -b execve`: both threads of the coordinator, and each child until it becomes the
+- The undisturbed run is read with `-f -b execve`: the threads of the coordinator, and each child until it becomes the
   fork server.
+- Threads that help with syncs (`Disk.together`) come and go; they open and sync, no more. Their calls are no points: to
+  a kill they are the calls of whoever waits for them (a sync changes nothing that is seen), and a failure of each is
+  dealt by tests/unit/store/test_failed_syncs.py.
 """
 
 from __future__ import annotations
@@ -108,16 +111,16 @@ def listen(command: Sequence[str], *, env: Mapping[str, str], here: Path, log: P
 def calls_in(text: str, here: Path) -> Iterator[Call]:
     threads: dict[str, str] = {}
     seen: Counter[tuple[str, str, str]] = Counter()
-    for line in text.splitlines():
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        tid, name, rest = found.groups()
+    lines = [found.groups() for line in text.splitlines() if (found := _LINE.match(line))]
+    workers = {tid for tid, name, _ in lines if name in CHANGES}
+    for tid, name, rest in lines:
         thread = threads.setdefault(tid, MAIN if not threads else "")
         arguments = rest.rpartition(") = ")[0] or rest
         inside = [path for path in map(_of_match, _PATH.finditer(arguments)) if _is_below(path, here)]
         if not inside:
             continue
+        if not thread and tid not in workers:
+            continue  # it helps with syncs
         if not thread:
             thread = threads[tid] = FLUSHER
             if list(threads.values()).count(FLUSHER) > 1:
