@@ -218,16 +218,22 @@ def _gate(scratch: Path) -> Iterator[int]:
 
 
 def _other_thread(process: subprocess.Popen[bytes]) -> int:
-    """The second thread of the process once there is one; 0 where it ended without."""
+    """The flusher, once there is a worker: whoever helped with the syncs of a start is gone by then, and it is there.
+    0 where the process ended without."""
     while process.poll() is None:
         try:
-            threads = [int(name) for name in os.listdir(f"/proc/{process.pid}/task")]
-        except OSError:
-            return 0
-        if others := [tid for tid in threads if tid != process.pid]:
-            return others[0]
+            if any(_children(server) for server in _children(process.pid)):
+                threads = [int(name) for name in os.listdir(f"/proc/{process.pid}/task")]
+                if others := [tid for tid in threads if tid != process.pid]:
+                    return others[0]
+        except OSError:  # one of them has just gone
+            pass
         time.sleep(_POLL_S)
     return 0
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _attach(tid: int, words: Sequence[str]) -> subprocess.Popen[bytes] | None:
