@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import platform
-import py_compile
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -73,27 +70,9 @@ def finish(tree: Path, *, root: Path, about: dict[str, object], site: Path, coll
 
 
 def _guest(root: Path) -> bytes:
-    """The guest's zip with the byte code of this version beside its sources: an interpreter of this version, the one
-    inside above all, then starts 30 ms sooner; any other overlooks it and compiles the source, as zipimport does."""
-    code = "import sys; from batchctl.engine.guest_zip import guest_zip; sys.stdout.buffer.write(guest_zip())"
-    sources = subprocess.run([sys.executable, "-c", code], check=True, cwd=root, stdout=subprocess.PIPE).stdout
-    target = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(sources)) as plain, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for name in plain.namelist():
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), plain.read(name))
-            if name != "__main__.py":  # that one is for interpreters that are too old as well
-                archive.writestr(zipfile.ZipInfo(name + "c", _EPOCH), _byte_code(name, plain.read(name)))
-    return target.getvalue()
-
-
-def _byte_code(name: str, source: bytes) -> bytes:
-    """A .pyc that is checked against nothing when it is loaded: batchctl compares the digest of the whole zip."""
-    with tempfile.TemporaryDirectory() as folder:
-        plain, made = Path(folder, "module.py"), Path(folder, "module.pyc")
-        plain.write_bytes(source)
-        unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        py_compile.compile(str(plain), str(made), f"guest.pyz/{name}", doraise=True, invalidation_mode=unchecked)
-        return made.read_bytes()
+    """The guest's zip, with the byte code of this version: that of the interpreter inside."""
+    code = "import sys; from batchctl.engine import guest_zip as g; sys.stdout.buffer.write(g.make_zip(g.sources()))"
+    return subprocess.run([sys.executable, "-c", code], check=True, cwd=root, stdout=subprocess.PIPE).stdout
 
 
 def _run(script: Path, *arguments: str) -> None:

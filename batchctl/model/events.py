@@ -1,21 +1,20 @@
 """What engines report: a closed vocabulary, past tense. Adding one must break every place that must decide.
 
 Data moves right; only these come back. `slot` is the slot's index, `incarnation` counts the workers of a run from 1 and
-is never used twice in an epoch: what an old incarnation still says has been dropped by the engine.
+is never used twice in an epoch: what an old incarnation still says has been dropped by the engine. NamedTuples: a
+dataclass costs every start 0.4 ms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, Scored, Shortage
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerForked:
+class WorkerForked(NamedTuple):
     """A worker process exists (it has not imported the script yet)."""
 
     slot: int
@@ -23,8 +22,7 @@ class WorkerForked:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReady:
+class WorkerReady(NamedTuple):
     """A worker passed `init()` and takes leases."""
 
     slot: int
@@ -33,8 +31,7 @@ class WorkerReady:
     init_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class InitFailed:
+class InitFailed(NamedTuple):
     """A worker never got through import and `init()`: it raised, died, or passed `init_timeout`. The worker is gone."""
 
     slot: int
@@ -43,15 +40,14 @@ class InitFailed:
 
 
 class LeasesScored(NamedTuple):
-    """`run` succeeded and its rows are rendered, for as many leases as one frame told of. The hot path: NamedTuple."""
+    """`run` succeeded and its rows are rendered, for as many leases as one frame told of. The hot path."""
 
     slot: int
     incarnation: int
     scored: Sequence[Scored]
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseFailed:
+class LeaseFailed(NamedTuple):
     """An attempt is to be charged: user code raised, the worker died in `run`, or the deadline passed."""
 
     slot: int
@@ -61,8 +57,7 @@ class LeaseFailed:
     run_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeasesReturned:
+class LeasesReturned(NamedTuple):
     """Leases that came to nothing through no fault of theirs: not charged. `unsent`: `run` had begun or returned.
     `full`: what the worker had no room on the disk for, so that the run has to pause; "" where that was not it."""
 
@@ -73,8 +68,7 @@ class LeasesReturned:
     full: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnsSeen:
+class ColumnsSeen(NamedTuple):
     """The rows that follow from this worker have this header (csv only)."""
 
     slot: int
@@ -82,8 +76,7 @@ class ColumnsSeen:
     header: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerGone:
+class WorkerGone(NamedTuple):
     """A worker process ended. `expected`: we stopped it. `cause` says how in words (signal, exit code, likely OOM).
     `shortage`: MEMORY or SUSPECTED where that was the kernel's doing, whatever the worker was at."""
 
@@ -94,8 +87,7 @@ class WorkerGone:
     shortage: Shortage = Shortage.NONE
 
 
-@dataclass(frozen=True, slots=True)
-class GuestWarned:
+class GuestWarned(NamedTuple):
     """The guest has something to tell the user (an accepted but unusual return type, more rows than items)."""
 
     slot: int
@@ -103,8 +95,7 @@ class GuestWarned:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLost:
+class EngineLost(NamedTuple):
     """The fork server died; every worker with it; nobody is charged and the engine has started anew."""
 
     cause: str

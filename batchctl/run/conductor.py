@@ -310,8 +310,8 @@ class Conductor:
     def _pump(self) -> None:
         journal = self._journal
         while True:
-            # A drain or an end waits for nothing but the commit; so does a run whose workers have nothing left to do.
-            idle = self._phase is not Phase.RUNNING or not self._crew.in_hand
+            # An end waits for nothing but the commit, nor do workers that nothing is left for.
+            idle = self._phase is not Phase.RUNNING or not (self._crew.in_hand or self._queue.shareable)
             try:
                 group = journal.pump(idle=idle)
             except FilesRefusedError as error:

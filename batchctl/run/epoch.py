@@ -99,6 +99,7 @@ def run_epoch(
         settings=settings,
         on_collision=spec.on_collision,
         reopening=reopening,
+        created=said is None,
     )
     clock = time.monotonic
     isolate = spec.isolate and not spec.partition_keys  # a part of a partition is not what its script was written for

@@ -37,7 +37,7 @@ from batchctl.store.payloads import (
     pack_publication,
     pack_wholes,
 )
-from batchctl.store.publish import FilesRefusedError, check_files, digests_of, place_files
+from batchctl.store.publish import FilesRefusedError, check_files, digests_of, make_staged_durable, place_files
 from batchctl.store.rows import RowsFile
 
 _new_committed = tuple.__new__  # half the time of Committed(...), once per mini-batch
@@ -274,6 +274,8 @@ class Committer:
     def _publish(self, group: Group, *, committed: Sequence[Committed], frames: list[tuple[FrameType, bytes]]) -> None:
         publications = []
         kind = FrameType.PUBLISH if self.on_collision is OnCollision.FAIL else FrameType.PART
+        staged = [one for one in group.scored if one.files and one.lease not in self._waiting]
+        make_staged_durable(self._disk, self._layout, scored=staged)
         for one, record in zip(group.scored, committed, strict=True):
             if one.files and one.lease not in self._waiting:
                 digests = digests_of(self._disk, self._layout, scored=one)

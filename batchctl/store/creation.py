@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from batchctl.errors import CorruptionError, UsageError
-from batchctl.files import Disk, make_dirs, write_whole
-from batchctl.store.documents import read_document, write_document
+from batchctl.files import Disk, Draft, dirs_made, make_dirs
+from batchctl.store.documents import read_document, text_of
 from batchctl.store.frames import HEADER_SIZE, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
 from batchctl.store.payloads import MALFORMED, Done, unpack_done
@@ -120,12 +121,14 @@ def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any]
                 remedy="move it away, or choose another output folder",
             )
     make_run_directory(disk, layout)
-    make_dirs(disk, layout.out)
-    disk.sync_dir(layout.out)
+    plan = Draft(disk, layout.plan, chunks=plan_chunks)
+    job = Draft(disk, layout.job, chunks=[text_of(job_document)])
+    # Nothing has its name yet, so these may come in any order; the names below may not.
+    disk.together([*dirs_made(disk, layout.out), partial(disk.sync_dir, layout.out), plan.sync, job.sync])
     if layout.state is not None:
         make_dirs(disk, layout.state)
         write_pointer(disk, layout, run_id=str(job_document["run_id"]), created=False)
-    write_whole(disk, layout.plan, chunks=plan_chunks)
-    write_document(disk, layout.job, document=job_document)
+    plan.place()
+    job.place()
     if layout.state is not None:  # from now on a state directory without job.json is one that was lost
         write_pointer(disk, layout, run_id=str(job_document["run_id"]), created=True)

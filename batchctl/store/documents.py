@@ -19,8 +19,13 @@ FORMAT = 1
 
 def write_document(disk: Disk, path: Path, *, document: Mapping[str, Any]) -> None:
     """Durable on return; a crash leaves the whole document or none."""
+    write_whole(disk, path, chunks=[text_of(document)])
+
+
+def text_of(document: Mapping[str, Any]) -> bytes:
+    """The content of its file."""
     whole = {"format": FORMAT, "crc32": _checksum(document), "document": document}
-    write_whole(disk, path, chunks=[json.dumps(whole, indent=1).encode("ascii") + b"\n"])
+    return json.dumps(whole, indent=1).encode("ascii") + b"\n"
 
 
 def read_document(disk: Disk, path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple
 
@@ -100,23 +101,29 @@ def _named(lease: Lease) -> str:
     return f"mini-batch {lease.batch} (items {lease.first} to {lease.first + lease.count - 1})"
 
 
-def digests_of(disk: Disk, layout: RunLayout, *, scored: Scored) -> tuple[str, ...]:
-    """SHA-256 of each staged file. Content and names in stage are durable on return: what PUBLISH announces can be lost
+def make_staged_durable(disk: Disk, layout: RunLayout, *, scored: Sequence[Scored]) -> None:
+    """Content and names of all these attempts' files in stage are durable on return: what PUBLISH announces can be lost
     by no power cut. FilesChangedError where one is no longer what was staged."""
-    folder = layout.stage / scored.staged
+    files, folders = [], {layout.stage, layout.home}
+    for one in scored:
+        folder = layout.stage / one.staged
+        for file in one.files:
+            if not _is_staged(disk, folder, file):
+                raise _left_behind(one.lease, file.path)
+            files.append(folder / file.path)
+            folders.update(folder.joinpath(parent) for parent in PurePosixPath(file.path).parents)
+    steps = [partial(disk.sync_file, path) for path in files]
+    disk.together([*steps, *(partial(disk.sync_dir, path) for path in sorted(folders, reverse=True))])
+
+
+def digests_of(disk: Disk, layout: RunLayout, *, scored: Scored) -> tuple[str, ...]:
+    """SHA-256 of each staged file. FilesChangedError where one is no longer what was staged."""
     digests = []
-    folders = {layout.stage, layout.home}
     for file in scored.files:
-        if not _is_staged(disk, folder, file):
-            raise _left_behind(scored.lease, file.path)
-        disk.sync_file(folder / file.path)
-        folders.update(folder.joinpath(parent) for parent in PurePosixPath(file.path).parents)
-        size, digest = digest_of(disk, folder / file.path)
+        size, digest = digest_of(disk, layout.stage / scored.staged / file.path)
         if size != file.size:
             raise _left_behind(scored.lease, file.path)
         digests.append(digest.hex())
-    for path in sorted(folders, reverse=True):
-        disk.sync_dir(path)
     return tuple(digests)
 
 
@@ -179,8 +186,7 @@ def place(disk: Disk, layout: RunLayout, *, moves: Sequence[Move]) -> None:
     _make_parents(disk, layout, folders=folders)
     for move in moves:
         _place(disk, move.source, target=move.target, digest=move.sha256)
-    for folder in sorted(folders):
-        disk.sync_dir(folder)
+    disk.together([partial(disk.sync_dir, folder) for folder in sorted(folders)])
 
 
 def _make_parents(disk: Disk, layout: RunLayout, *, folders: set[Path]) -> None:
@@ -191,8 +197,7 @@ def _make_parents(disk: Disk, layout: RunLayout, *, folders: set[Path]) -> None:
     below = {folder for one in folders for folder in (one, *one.parents) if layout.out in folder.parents}
     for folder in sorted(below):
         disk.mkdir(folder)
-    for folder in sorted({folder.parent for folder in below}):
-        disk.sync_dir(folder)
+    disk.together([partial(disk.sync_dir, folder) for folder in sorted({folder.parent for folder in below})])
 
 
 def _place(disk: Disk, source: Path, *, target: Path, digest: bytes) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
@@ -59,9 +61,11 @@ def recover(
     settings: str = "{}",
     on_collision: OnCollision = OnCollision.FAIL,
     reopening: Sequence[Reopening] = (),
+    created: bool = False,
 ) -> Recovered:
     """Open a started run, its first time included. `on_collision` is what the run was begun with. `reopening`: ranges
-    that are open again from here on, in an unsealed run; as durable as the epoch.
+    that are open again from here on, in an unsealed run; as durable as the epoch. `created`: this process has just come
+    back from `create_run`, so all there is is durable.
 
     `CorruptionError` for damage that no crash explains; nothing is repaired then. `ProtocolError` for a finished one:
     that is for `open_finished` and `reopen_finished`.
@@ -69,7 +73,7 @@ def recover(
     has_final = layout.rows and disk.stat(layout.final) is not None
     if has_final and disk.stat(layout.log) is None:
         raise ProtocolError("a finished run is not recovered")
-    log = _open_log(disk, layout)
+    log = _open_log(disk, layout, created=created)
     rows: AppendFile | None = None
     try:
         data = disk.read(layout.log)
@@ -96,6 +100,7 @@ def recover(
         if not found.done:
             opened = EpochOpened(writer.epoch, boot_id, version, settings)
             told = _open_epoch(writer, opened=opened, found=found, rows_durable=rows_end, reopening=reopening)
+            _sync_epoch(disk, writer, folders=() if frames else layout.folders)
         # Only now: had a power cut undone the cut of the log, its tail might still have named these rows.
         base = found.sealed.end if found.sealed else 0
         cut_rows = cut_tail(rows, good_end=rows_end - base) if rows else 0
@@ -108,7 +113,7 @@ def recover(
         disk,
         layout,
         log=writer,
-        rows=RowsFile(disk, rows, spill=layout.spill, base=base) if rows else None,
+        rows=RowsFile(disk, rows, spill=layout.spill, base=base, synced=not cut_rows) if rows else None,
         ledger=found.ledger,
         columns=found.columns,
         types=found.types,
@@ -133,13 +138,14 @@ def recover(
     )
 
 
-def _open_log(disk: Disk, layout: RunLayout) -> AppendFile:
+def _open_log(disk: Disk, layout: RunLayout, *, created: bool) -> AppendFile:
     if disk.stat(layout.log) is not None:
         return disk.open_append(layout.log)
     rows = disk.stat(layout.partial) if layout.rows else None
     if rows and rows.size:
         raise CorruptionError(f"{layout.log} is gone, its rows are not", where=str(layout.log))
-    disk.sync_dir(layout.directory)  # job.json's name first: creating the run may have been killed before its sync
+    if not created:
+        disk.sync_dir(layout.directory)  # job.json's name first: creating the run may have been killed before its sync
     return disk.open_append(layout.log, create=True)
 
 
@@ -198,8 +204,12 @@ def make_durable(
 
     The log's tail is written again first: where an earlier process saw its sync fail, the kernel holds those pages as
     clean, and a sync alone would promise what is not on disk. (Rows need no such care: a commit record is written only
-    after the sync of its rows succeeded.)
+    after the sync of its rows succeeded.) Of a first start there is nothing but the rows' name, which has to survive a
+    power cut where EPOCH does.
     """
+    if not log.size:
+        disk.sync_dir(layout.out)
+        return
     durable, good = tail
     if len(good) > durable:
         log.overwrite(durable, memoryview(good)[durable:])
@@ -218,11 +228,17 @@ def settle_files(disk: Disk, layout: RunLayout, *, found: Replay) -> None:
             disk.remove_tree(folder / name)
 
 
+def _sync_epoch(disk: Disk, log: LogWriter, *, folders: Sequence[Path]) -> None:
+    """Before the first row is written, and before a script may take the machine down: EPOCH, and the name of a new
+    log."""
+    disk.together([log.sync, *(partial(disk.sync_dir, folder) for folder in folders)])
+
+
 def _open_epoch(
     log: LogWriter, *, opened: EpochOpened, found: Replay, rows_durable: int, reopening: Sequence[Reopening]
 ) -> Sequence[Record]:
     """Write EPOCH and, with it, the commits whose files have just come to OUT, and what is reopened; all these are
-    returned."""
+    returned. Not durable."""
     frames = [(FrameType.EPOCH, pack_epoch(opened))]
     completed = sorted((one.committed for one in found.waiting.values()), key=lambda record: record.offset)
     if completed:
@@ -231,7 +247,6 @@ def _open_epoch(
     found.waiting.clear()
     if not reopening:
         log.write(frames, rows_durable=rows_durable)
-        log.sync()
         return [opened, *completed]
     reopened = Reopened(found.generation + 1, tuple(reopening))
     try:
@@ -239,5 +254,4 @@ def _open_epoch(
     except ValueError as error:
         raise ProtocolError(str(error)) from error
     log.write([*frames, (FrameType.REOPEN, pack_reopened(reopened))], rows_durable=rows_durable)
-    log.sync()
     return [opened, *completed, reopened]

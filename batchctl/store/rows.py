@@ -28,10 +28,12 @@ _BLOCK = 1 << 20
 class RowsFile:
     """Appends rows; one writer. All offsets and sizes count `base`, what the sealed file before it ends at."""
 
-    __slots__ = ("_base", "_disk", "_handle", "_spill", "durable")
+    __slots__ = ("_base", "_changed", "_disk", "_handle", "_spill", "durable")
 
-    def __init__(self, disk: Disk, handle: AppendFile, *, spill: Path, base: int) -> None:
+    def __init__(self, disk: Disk, handle: AppendFile, *, spill: Path, base: int, synced: bool) -> None:
+        """`synced`: nothing was written to or cut from the file since this process synced it."""
         self._base = base
+        self._changed = not synced
         self._disk = disk
         self._handle = handle
         self._spill = spill
@@ -61,11 +63,13 @@ class RowsFile:
         data = b"".join(waiting)
         waiting.clear()
         if data:
+            self._changed = True
             self._handle.append(data)
 
     def _append_spilled(self, one: Scored) -> None:
         # Read and write, not copy_file_range: the bytes that were checked are the bytes that are written.
         path = self._spill / one.spill
+        self._changed = True
         crc = 0
         with self._disk.open_read(path) as source:
             for offset in range(0, one.length, _BLOCK):
@@ -77,11 +81,14 @@ class RowsFile:
             raise StorageError(f"{path} does not hold the rows that its worker wrote", where=str(path))
 
     def sync(self) -> None:
-        """All rows are durable on return."""
-        self._handle.datasync()
+        """All rows are durable on return. Costs nothing where they are already."""
+        if self._changed:
+            self._handle.datasync()
+            self._changed = False
         self.durable = self.size
 
     def cut(self, size: int) -> None:
+        self._changed = True
         self._handle.truncate(size - self._base)
         self.durable = min(self.durable, size)
 

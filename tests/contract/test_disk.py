@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +291,23 @@ def test_descriptors_are_not_inherited(tmp_path: Path) -> None:
     handle: Any = RealDisk().open_append(tmp_path / "f", create=True)
     assert not os.get_inheritable(handle._fd)
     handle.close()
+
+
+def test_steps_done_together_are_all_done(disk: Disk) -> None:
+    done: list[int] = []
+    disk.together([partial(done.append, number) for number in range(20)])
+    assert sorted(done) == list(range(20))
+    disk.together([])
+
+
+def test_one_that_fails_is_raised_when_those_under_way_have_ended(disk: Disk) -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise StorageError("this one")
+
+    with pytest.raises(StorageError, match="this one"):
+        disk.together([partial(done.append, "a"), fail, partial(done.append, "b")])
+    before = list(done)
+    disk.together([partial(done.append, "c")])
+    assert done == [*before, "c"]  # nothing of the first call came later

@@ -8,7 +8,7 @@ purpose: names and data of one file are independent, unsynced pieces survive in 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -237,6 +237,12 @@ class MemoryDisk:
 
     def free_space(self, path: Path) -> int:
         return 1 << 40
+
+    def together(self, steps: Sequence[Callable[[], None]]) -> None:
+        """One after the other. That some come earlier, and later ones before them, is among the cuts before the first:
+        what is unsynced there survives in any combination."""
+        for step in steps:
+            step()
 
 
 class MemoryLock:

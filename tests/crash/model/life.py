@@ -77,7 +77,8 @@ class Life:
         """To the end of the job. Raises whatever the store raises."""
         self.promise(settle(self.disk, self.layout) == self.layout, "the run lies elsewhere")
         state = run_state(self.disk, self.layout)
-        if state in {RunState.ABSENT, RunState.HALF_CREATED}:
+        created = state in {RunState.ABSENT, RunState.HALF_CREATED}
+        if created:
             self.promise(not self.acked.committed, "the run vanished")
             create_run(self.disk, self.layout, job_document=JOB, plan_chunks=[PLAN])
         self.promise(find(self.disk, self.layout.at(None)) == self.layout, "the way to the state directory is lost")
@@ -97,7 +98,7 @@ class Life:
                 return self._end(done.ledger, charges, thorough=thorough)
             self._reopen(done)
         self.promise(not self.acked.finished, "exit 0 was forgotten")
-        recovered, charges = self._recover()
+        recovered, charges = self._recover(created=created)
         self.phase = "drive"
         self._drive(recovered, charges)
         if self.scenario.retry == "open" and not recovered.generation and not recovered.done:
@@ -132,7 +133,7 @@ class Life:
         again = {(one.first, one.count) for one in ranges}
         return self.acked._replace(committed=self.acked.committed - again, quarantined=0, finished=False)
 
-    def _recover(self, *, again: bool = False) -> tuple[Recovered, set[tuple[int, ...]]]:
+    def _recover(self, *, again: bool = False, created: bool = False) -> tuple[Recovered, set[tuple[int, ...]]]:
         """Open the run; `again`: to score again, before its end, what had come to little."""
         self.phase = "recover"
         ranges: list[Reopening] = []
@@ -149,6 +150,7 @@ class Life:
             settings=SETTINGS,
             on_collision=self.scenario.on_collision,
             reopening=ranges,
+            created=created,
         )
         charged = [tuple(record.lease) for record in recovered.records if isinstance(record, Charged)]
         charges = set(charged)

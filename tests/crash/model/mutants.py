@@ -16,7 +16,6 @@ from batchctl.store import (
     checkpoint_log,
     commit,
     creation,
-    documents,
     finish,
     frames,
     ledger,
@@ -28,6 +27,7 @@ from batchctl.store import (
 )
 from batchctl.store import layout as layouts
 from batchctl.store.frames import FrameType
+from tests.crash.model.workload import RUN_ID
 from tests.doubles import disk as modelled
 
 Patch = tuple[Any, str, Any]
@@ -72,14 +72,42 @@ def retry_sync(self: modelled.MemoryAppendFile) -> None:
         self.disk.sync_inode(self.ino)
 
 
-def rename_before_sync(disk: Any, path: Any, *, chunks: Any) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    disk.remove(temporary)
-    handle = disk.open_append(temporary, create=True)
-    for chunk in chunks:
-        handle.append(chunk)
-    disk.replace(temporary, path)
-    disk.sync_dir(path.parent)
+def sync_after_rename(self: files.Draft) -> None:
+    ORIGINAL_DRAFT_PLACE(self)
+    ORIGINAL_DRAFT_SYNC(self)
+
+
+def plan_not_synced(self: files.Draft) -> None:
+    if self._path.name != "plan":
+        ORIGINAL_DRAFT_SYNC(self)
+
+
+def job_before_plan(self: files.Draft) -> None:
+    if self._path.name == "plan":
+        LATER.append(self)
+        return
+    ORIGINAL_DRAFT_PLACE(self)
+    ORIGINAL_DRAFT_PLACE(LATER.pop())
+
+
+LATER: list[files.Draft] = []
+
+
+def epoch_before_the_rows_name(disk: Any, layout: Any, **kwargs: Any) -> Any:
+    """The first start syncs OUT last."""
+    late: list[Path] = []
+
+    def later(self: Any, path: Any) -> None:
+        if path == layout.out and not disk.stat(layout.log).size:
+            late.append(path)
+        else:
+            ORIGINAL_SYNC_DIR(self, path)
+
+    with mock.patch.object(modelled.MemoryDisk, "sync_dir", later):
+        found = ORIGINAL_RECOVER(disk, layout, **kwargs)
+    for path in late:
+        disk.sync_dir(path)
+    return found
 
 
 def resync_without_rewriting(disk: Any, layout: Any, *, log: Any, rows: Any, tail: Any) -> None:
@@ -192,6 +220,10 @@ def in_order_of_commit(self: parts.Parts, name: str) -> list[parts.Piece]:
 
 
 ORIGINAL_PLACE = publish.place
+ORIGINAL_DRAFT_SYNC = files.Draft.sync
+ORIGINAL_DRAFT_PLACE = files.Draft.place
+ORIGINAL_RECOVER = recover.recover
+ORIGINAL_SYNC_DIR = modelled.MemoryDisk.sync_dir
 ORIGINAL_WRITE = commit.Committer._write
 ORIGINAL_SEAL = commit.Committer.seal
 ORIGINAL_FINISH = finish.finish
@@ -206,13 +238,16 @@ SYNC_FILE = (modelled.MemoryDisk, "sync_inode")
 MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "no re-sync in recovery": lambda: [
         (recover, "make_durable", nothing),
-        within(recover, "_open_epoch", *SYNC_FILE, nothing),
+        within(recover, "_sync_epoch", *SYNC_FILE, nothing),
     ],
     "no frame CRC": lambda: [(frames, "checksum", lambda head, payload, *, seed: 0)],
     "ledger before data": lambda: [(commit.Committer, "_write", ledger_before_data)],
     "truncate skipped": lambda: [(recover, "cut_tail", lambda file, *, good_end: 0)],
     "directory not synced": lambda: [within(recover, "make_durable", *SYNC_DIR, nothing)],
-    "rename before sync": lambda: [(creation, "write_whole", rename_before_sync)],
+    "rename before sync": lambda: [(files.Draft, "sync", nothing), (files.Draft, "place", sync_after_rename)],
+    "job.json named before the plan": lambda: [(files.Draft, "place", job_before_plan)],
+    "first start: the log's name not synced": lambda: [within(recover, "_sync_epoch", *SYNC_DIR, nothing)],
+    "first start: EPOCH before the rows' name": lambda: [("life", "recover", epoch_before_the_rows_name)],
     "acknowledge before sync": lambda: [
         within(commit.Committer, "_write_frames", checkpoint_log.LogWriter, "sync", acknowledge_before_sync)
     ],
@@ -222,13 +257,11 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
         (ledger.Ledger, "_add_part", duplicates_welcome),
     ],
     "zero-filled tail accepted": lambda: [(frames, "frame_at", zero_tail_is_fine)],
-    "plan not synced": lambda: [within(creation, "write_whole", *SYNC_FILE, nothing)],
-    "run directory's parents not synced": lambda: [(creation, "make_dirs", nothing)],
+    "plan not synced": lambda: [(files.Draft, "sync", plan_not_synced)],
+    "run directory's parents not synced": lambda: [(creation, "dirs_made", lambda disk, path: [])],
     "tail not written again after a failed sync": lambda: [(recover, "make_durable", resync_without_rewriting)],
-    "published files not synced": lambda: [
-        within(publish, "digests_of", *SYNC_FILE, nothing),
-        within(commit, "digests_of", *SYNC_FILE, nothing),
-    ],
+    "published files not synced": lambda: [within(commit, "make_staged_durable", *SYNC_FILE, nothing)],
+    "names in stage not synced": lambda: [within(commit, "make_staged_durable", *SYNC_DIR, nothing)],
     "names of published files not synced": lambda: [within(commit, "place_files", *SYNC_DIR, nothing)],
     "publications not rolled forward": lambda: [(recover, "place_files", nothing)],
     "rows not synced": lambda: [(commit.Committer, "_sync_rows_of_group", pretend_rows_synced)],
@@ -259,7 +292,7 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "state directory: its name not synced": lambda: [(creation, "make_dirs", all_but_the_state_directory)],
     "job.json before state.json": lambda: [
         (creation, "write_pointer", nothing),
-        (creation, "write_document", job_before_pointer),
+        (files.Draft, "place", job_before_pointer),
     ],
     "table: not synced before it is sealed": lambda: [within(finish, "_make_table", *SYNC_FILE, nothing)],
     "table: one that a crash has cut off is taken": lambda: [(finish, "_make_table", whatever_is_there)],
@@ -285,11 +318,11 @@ def all_but_the_state_directory(disk: Any, path: Any) -> None:
         files.make_dirs(disk, path)
 
 
-def job_before_pointer(disk: Any, path: Any, *, document: Any) -> None:
-    documents.write_document(disk, path, document=document)
-    if str(path).startswith("/state"):
-        layout = layouts.RunLayout(Path("/data/job/out"), state=path.parent)
-        state_directory.write_pointer(disk, layout, run_id=document["run_id"], created=True)
+def job_before_pointer(self: files.Draft) -> None:
+    ORIGINAL_DRAFT_PLACE(self)
+    if self._path.name == "job.json" and str(self._path).startswith("/state"):
+        layout = layouts.RunLayout(Path("/data/job/out"), state=self._path.parent)
+        state_directory.write_pointer(self._disk, layout, run_id=RUN_ID, created=True)
 
 
 def open_without_sync(*args: Any, **kwargs: Any) -> Any:

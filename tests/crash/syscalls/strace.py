@@ -13,8 +13,11 @@ How one call is hit, and no other process than the coordinator:
   pending as the tracer lets go): it has no effect. What a kill after a call leaves is what one before the thread's
   next call finds; as every call that changes anything is a point, the kills after are the kills before, one further.
 - `error=E` replaces the call by none and makes it return E.
-- The undisturbed run is read with `-f -b execve`: both threads of the coordinator, and each child until it becomes the
+- The undisturbed run is read with `-f -b execve`: the threads of the coordinator, and each child until it becomes the
   fork server.
+- Threads that help with syncs (`Disk.together`) come and go; they open and sync, no more. Their calls are no points: to
+  a kill they are the calls of whoever waits for them (a sync changes nothing that is seen), and a failure of each is
+  dealt by tests/unit/store/test_failed_syncs.py.
 """
 
 from __future__ import annotations
@@ -108,16 +111,16 @@ def listen(command: Sequence[str], *, env: Mapping[str, str], here: Path, log: P
 def calls_in(text: str, here: Path) -> Iterator[Call]:
     threads: dict[str, str] = {}
     seen: Counter[tuple[str, str, str]] = Counter()
-    for line in text.splitlines():
-        found = _LINE.match(line)
-        if found is None:
-            continue
-        tid, name, rest = found.groups()
+    lines = [found.groups() for line in text.splitlines() if (found := _LINE.match(line))]
+    workers = {tid for tid, name, _ in lines if name in CHANGES}
+    for tid, name, rest in lines:
         thread = threads.setdefault(tid, MAIN if not threads else "")
         arguments = rest.rpartition(") = ")[0] or rest
         inside = [path for path in map(_of_match, _PATH.finditer(arguments)) if _is_below(path, here)]
         if not inside:
             continue
+        if not thread and tid not in workers:
+            continue  # it helps with syncs
         if not thread:
             thread = threads[tid] = FLUSHER
             if list(threads.values()).count(FLUSHER) > 1:
@@ -215,16 +218,22 @@ def _gate(scratch: Path) -> Iterator[int]:
 
 
 def _other_thread(process: subprocess.Popen[bytes]) -> int:
-    """The second thread of the process once there is one; 0 where it ended without."""
+    """The flusher, once there is a worker: whoever helped with the syncs of a start is gone by then, and it is there.
+    0 where the process ended without."""
     while process.poll() is None:
         try:
-            threads = [int(name) for name in os.listdir(f"/proc/{process.pid}/task")]
-        except OSError:
-            return 0
-        if others := [tid for tid in threads if tid != process.pid]:
-            return others[0]
+            if any(_children(server) for server in _children(process.pid)):
+                threads = [int(name) for name in os.listdir(f"/proc/{process.pid}/task")]
+                if others := [tid for tid in threads if tid != process.pid]:
+                    return others[0]
+        except OSError:  # one of them has just gone
+            pass
         time.sleep(_POLL_S)
     return 0
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _attach(tid: int, words: Sequence[str]) -> subprocess.Popen[bytes] | None:

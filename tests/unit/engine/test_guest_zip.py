@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from batchctl.engine.guest_zip import guest_zip, place_guest
+import batchctl.guest
+from batchctl.engine.guest_zip import guest_zip, make_zip, place_guest, sources
 from batchctl.errors import StorageError
 from tests.guest.driver import interpreters
 
@@ -25,13 +26,47 @@ def test_it_is_deterministic() -> None:
 
 
 def test_it_holds_the_guest_and_nothing_else(tmp_path: Path) -> None:
-    place_guest(tmp_path / "guest.pyz")
+    (tmp_path / "guest.pyz").write_bytes(make_zip(sources()))
     with zipfile.ZipFile(tmp_path / "guest.pyz") as archive:
         names = archive.namelist()
         assert archive.testzip() is None
-    assert names == sorted(names, key=lambda name: "entry.py" if name == "__main__.py" else name.rpartition("/")[2])
+    plain = [name for name in names if name.endswith(".py")]
+    assert plain == sorted(plain, key=lambda name: "entry.py" if name == "__main__.py" else name.rpartition("/")[2])
+    assert sorted(names) == sorted(plain + [f"{name}c" for name in plain if name != "__main__.py"])
     assert "__main__.py" in names
     assert {name.partition("/")[0] for name in names} == {"__main__.py", "_batchctl_guest"}
+
+
+def test_this_version_takes_the_byte_code(tmp_path: Path) -> None:
+    (tmp_path / "guest.pyz").write_bytes(make_zip(sources()))
+    look = "from _batchctl_guest import wire; print(wire.Decoder.feed.__code__)"
+    code = f"import sys; sys.path.insert(0, sys.argv[1]); {look}"
+    argv = [sys.executable, "-I", "-c", code, str(tmp_path / "guest.pyz")]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert 'file "guest.pyz/_batchctl_guest/wire.py"' in said  # compiled here it would be the path of the zip
+
+
+def test_the_zip_made_before_is_kept_until_a_source_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = tmp_path / "guest"
+    (package / "__pycache__").mkdir(parents=True)
+    for name, content in {"__init__.py": "", "entry.py": "import sys", "one.py": "X = 1"}.items():
+        (package / name).write_text(content)
+    monkeypatch.setattr(batchctl.guest, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    fresh = guest_zip.__wrapped__
+    made = fresh()
+    (kept,) = (package / "__pycache__").iterdir()
+    assert kept.read_bytes() == made
+    kept.write_bytes(b"told apart")
+    assert fresh() == b"told apart"
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert fresh() == b"told apart"
+    (package / "one.py").write_text("X = 2")
+    assert fresh() == make_zip(sources(), compiled=False)
+    assert kept.exists()
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    assert fresh() not in (made, b"told apart")
+    assert len(list((package / "__pycache__").iterdir())) == 1
 
 
 # name: what lies at the place before

@@ -17,6 +17,7 @@ from batchctl.model.outcome import Failure, FailureKind
 from batchctl.model.progress import RunState
 from batchctl.model.records import Quarantined
 from batchctl.run.conductor import Conducted, Ending
+from batchctl.run.journal import GROUP_S
 from batchctl.store.publish import FilesChangedError, FilesRefusedError
 from tests.unit.run.stage import FAILURE, Stage
 
@@ -240,6 +241,12 @@ def test_a_full_disk_pauses_the_run(tmp_path: Path) -> None:
     full = NoSpaceError("no room")
     stage = Stage(tmp_path, batches=10, slots=1, troubles=[None, full, full])
     states = []
+
+    def answer(slot: int, lease: Lease) -> Event:
+        stage.clock.now += GROUP_S  # so each has a group of its own
+        return stage.engine.scored(slot, lease)
+
+    stage.engine.answers = answer
     stage.engine.plot = [lambda: states.append((stage.teller.state, len(stage.engine.sent)))] * 40
     assert stage.run().ending is Ending.ALL_DONE
     assert len(stage.committer.committed()) == 10
@@ -322,3 +329,10 @@ def test_warnings_are_told_once(tmp_path: Path) -> None:
     stage.run()
     assert [note for note in stage.reporter.notes if "odd" in note] == ["warning: worker 0: odd rows"]
     assert stage.teller.notes == {"odd rows": 3, "the fork server coughs": 1}
+
+
+def test_workers_that_have_just_brought_all_they_had_end_no_group(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, batches=50, slots=2)
+    assert stage.run().ending is Ending.ALL_DONE
+    assert len(stage.committer.committed()) == 50
+    assert len(stage.committer.groups) == 1  # no time has passed on this clock
