@@ -102,11 +102,15 @@ lock:
 	$(COMPILE) --extra build -c requirements.lock -c requirements-dev.lock pyproject.toml -o requirements-build.lock
 	$(COMPILE) packaging/examples/digits/requirements.in -o requirements-demo.lock
 	$(COMPILE) -c requirements.lock -c requirements-demo.lock tests/environments/mlflow.in -o tests/environments/mlflow.lock
+	$(COMPILE) -c requirements.lock tests/environments/bench.in -o tests/environments/bench.lock
+	$(COMPILE) -c tests/environments/bench.lock tests/environments/bench-model.in -o tests/environments/bench-model.lock
 	@sed -i '1i # What batchctl itself runs on, which is what is inside the binary.\n$(MADE)' requirements.lock
 	@sed -i "1i # What batchctl runs on, and the tools that check and test it.\n$(MADE)" requirements-dev.lock
 	@sed -i '1i # What is inside the binary, and the tools that make it of that.\n$(MADE)' requirements-build.lock
 	@sed -i "1i # The user's environment of the demo: what its scoring script needs, and nothing of batchctl.\n$(MADE)" requirements-demo.lock
 	@sed -i '1i # The environment in which tests score models of MLflow.\n$(MADE)' tests/environments/mlflow.lock
+	@sed -i '1i # The environment of benches: scoring scripts and peers.\n$(MADE)' tests/environments/bench.lock
+	@sed -i '1i # The same, with the model of W5.\n$(MADE)' tests/environments/bench-model.lock
 
 ## clean   remove what these targets made
 clean:
