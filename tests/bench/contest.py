@@ -10,20 +10,35 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchctl.plan.largest import largest_first
+from tests.bench.makespan import recorded, simulate
 from tests.bench.outputs import Judge
 from tests.bench.peers.task import Task
 from tests.bench.stopwatch import lap
 from tests.bench.workloads import Prepared
+from tests.published import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 2
+SIMULATED = 32
 LIMIT_S = 300.0
 # One thread in each worker: two workers on two cores are slower with more (by half, W5).
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+_NAMES = {
+    "serial": "plain loop",
+    "pool": "Pool",
+    "futures": "concurrent.futures",
+    "parallel": "GNU parallel",
+    "dask": "Dask",
+    "ray_core": "Ray core",
+    "ray_data": "Ray Data",
+    "hyperqueue": "HyperQueue",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +51,40 @@ class Peer:
 
     @property
     def name(self) -> str:
-        return f"{self.driver} c{self.chunk}" if self.driver in ("pool", "futures") else self.driver
+        """As the table has it."""
+        plain = _NAMES.get(self.driver, self.driver)
+        return f"{plain}, chunks of {self.chunk}" if self.driver == "pool" else plain
 
 
 SERIAL = Peer("serial")
+_POOLS = (SERIAL, Peer("pool"), Peer("futures"), Peer("joblib"), Peer("parallel"))
+_CLUSTERS = (Peer("dask"), Peer("ray_core"), Peer("ray_data"))
+# Chunks are what each is fastest with, beside 1 for Pool: the grain in which batchctl retries and resumes. HyperQueue
+# has a process for each mini-batch, which all would take hours.
 PEERS: dict[str, tuple[Peer, ...]] = {
-    "start": (SERIAL, Peer("pool")),
-    "w1": (SERIAL, Peer("pool"), Peer("pool", 64), Peer("futures", 64), Peer("joblib", 2)),
+    "start": (SERIAL, Peer("pool"), Peer("futures"), Peer("joblib"), Peer("parallel"), *_CLUSTERS, Peer("hyperqueue")),
+    "w1": (
+        *(SERIAL, Peer("pool"), Peer("pool", 64), Peer("futures", 64), Peer("joblib", 2), Peer("parallel")),
+        *(Peer("dask", 100), Peer("ray_core", 100), Peer("ray_data", 100), Peer("hyperqueue", limit=1000)),
+    ),
     "w1-single": (SERIAL, Peer("pool"), Peer("pool", 64)),
-    "w2": (SERIAL, Peer("pool"), Peer("pool", 16), Peer("futures", 16), Peer("joblib", 2)),
-    "w3": (SERIAL, Peer("pool"), Peer("futures"), Peer("joblib")),
-    "w4": (SERIAL, Peer("pool"), Peer("futures"), Peer("joblib")),
+    "w2": (
+        *(SERIAL, Peer("pool"), Peer("pool", 16), Peer("futures", 16), Peer("joblib", 2), Peer("parallel")),
+        *(Peer("dask", 10), Peer("ray_core", 10), Peer("ray_data", 10), Peer("hyperqueue", limit=200)),
+    ),
+    "w3": (*_POOLS, *_CLUSTERS),
+    "w4": (*_POOLS, *_CLUSTERS),
     "w4-azure": (SERIAL, Peer("pool")),
-    "w4-parquet": (SERIAL, Peer("pool")),
-    "w5": (SERIAL, Peer("pool"), Peer("futures"), Peer("joblib")),
+    "w4-parquet": (*_POOLS, Peer("ray_core")),
+    "w5": (SERIAL, Peer("pool"), Peer("parallel"), Peer("ray_core"), Peer("ray_data")),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One lap. `work_s`: the serial loop's work, without start and init(). `items`: how many files it was given.
-    `digest`: of the predictions file."""
+    """One lap. `work_s`: the plain loop's work, without start and init(). `items`: how many files it was given.
+    `digest`: of the predictions file. `spread`: on w3, what the same mini-batches would take on 32 workers, over what
+    no order can undercut."""
 
     workload: str
     round: int
@@ -68,6 +96,7 @@ class Found:
     items: int
     digest: str = ""
     work_s: float = 0.0
+    spread: float = 0.0
 
 
 class FailedError(Exception):
@@ -114,30 +143,46 @@ def theirs(peer: Peer, inputs: Prepared, *, python: Path) -> Contestant:
     return Contestant(peer.name, lambda _: argv, environment, min(peer.limit or inputs.items, inputs.items))
 
 
-def laps(
-    inputs: Prepared, contestants: Sequence[Contestant], *, rounds: range, work: Path, dice: random.Random
-) -> Iterator[Found]:
-    """One after the other; FailedError, WrongRowsError."""
-    judge, out = Judge(inputs), work / "out"
-    for number in rounds:
-        for one in dice.sample(contestants, len(contestants)):
-            shutil.rmtree(out, ignore_errors=True)
-            if not one.ours:
-                out.mkdir()
-            log = work / "log"
-            found = lap(one.argv(out), log=log, env={**os.environ, **one.environment(out)}, limit_s=LIMIT_S, tree=True)
-            if found.code != 0:
-                raise FailedError(f"{one.name} exited {found.code}: {found.said}")
-            digest = judge.check(out, items=one.items, header=one.ours and inputs.workload.output_format == "csv")
-            work_s = json.loads(found.said.splitlines()[-1])["work_s"] if one.name == SERIAL.name else 0.0
-            yield Found(
-                *(inputs.workload.name, number, one.name),
-                wall_s=round(found.wall_s, 3),
-                cpu_s=round(found.cpu_s, 2),
-                tree_mb=round(found.tree_mb),
-                others=round(found.others, 2),
-                items=one.items,
-                digest=digest[:16],
-                work_s=round(work_s, 3),
-            )
-    shutil.rmtree(out, ignore_errors=True)
+def run_round(
+    number: int,
+    contestants: Sequence[Contestant],
+    *,
+    judge: Judge,
+    work: Path,
+    dice: random.Random,
+    told: Callable[[Found], None],
+) -> list[Found]:
+    """Each contestant once; `told` hears of every lap. FailedError, WrongRowsError."""
+    inputs, out, found = judge.inputs, work / "out", list[Found]()
+    for one in dice.sample(contestants, len(contestants)):
+        shutil.rmtree(out, ignore_errors=True)
+        if not one.ours:
+            out.mkdir()
+        environment = {**os.environ, **one.environment(out)}
+        done = lap(one.argv(out), log=work / "log", env=environment, limit_s=LIMIT_S, tree=True)
+        if done.code != 0:
+            raise FailedError(f"{one.name} exited {done.code}: {done.said}")
+        digest = judge.check(out, items=one.items, header=one.ours and inputs.workload.output_format == "csv")
+        serial = one.name == SERIAL.name
+        made = Found(
+            *(inputs.workload.name, number, one.name),
+            wall_s=round(done.wall_s, 3),
+            cpu_s=round(done.cpu_s, 2),
+            tree_mb=round(done.tree_mb),
+            others=round(done.others, 2),
+            items=one.items,
+            digest=digest[:16],
+            work_s=round(json.loads(done.said.splitlines()[-1])["work_s"], 3) if serial else 0.0,
+            spread=round(_spread(out, inputs), 3) if one.ours and inputs.workload.name == "w3" else 0.0,
+        )
+        found.append(made)
+        told(made)
+    return found
+
+
+def _spread(out: Path, inputs: Prepared) -> float:
+    sizes = [Path(path).stat().st_size for path in inputs.listing.read_text(encoding="utf-8").splitlines()]
+    durations = recorded(out)
+    order = largest_first(range(len(sizes) + 1), sizes)
+    found = simulate([durations[number] for number in sorted(durations)], order, workers=SIMULATED)
+    return found.seconds / found.bound

@@ -23,7 +23,7 @@ class Judge:
     """Of one workload. The first output it sees is what the others are compared with."""
 
     def __init__(self, inputs: Prepared) -> None:
-        self._inputs = inputs
+        self.inputs = inputs
         self._wanted: pyarrow.Table | None = None
 
     def check(self, out: Path, *, items: int, header: bool) -> str:
@@ -32,10 +32,10 @@ class Judge:
         `items` is how many of the inputs, from the first one, were to be scored.
         """
         found = self._read(out, header=header)
-        wanted_rows = self._inputs.rows * items // self._inputs.items
+        wanted_rows = self.inputs.rows * items // self.inputs.items
         if found.num_rows != wanted_rows:
             raise WrongRowsError(f"{found.num_rows} rows instead of {wanted_rows} in {out}")
-        if self._wanted is None and items == self._inputs.items:
+        if self._wanted is None and items == self.inputs.items:
             self._wanted = found
         if self._wanted is not None and not found.equals(self._wanted.slice(0, wanted_rows)):
             raise WrongRowsError(f"the rows in {out} are not those of the others")
@@ -44,7 +44,7 @@ class Judge:
 
     def _read(self, out: Path, *, header: bool) -> pyarrow.Table:
         """Sorted by the first column."""
-        workload = self._inputs.workload
+        workload = self.inputs.workload
         if not workload.columns:
             lines = sorted((out / "predictions.csv").read_bytes().splitlines())
             return pyarrow.table({"line": pyarrow.array(lines, pyarrow.binary())})

@@ -13,7 +13,6 @@ queue (see makespan.py). The tail is what a makespan has beyond what no order ca
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import random
 import shutil
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from batchctl.plan.largest import largest_first
-from tests.bench.makespan import Makespan, simulate
+from tests.bench.makespan import Makespan, recorded, simulate
 from tests.bench.skewed import Skewed, make_skewed
 from tests.bench.stopwatch import Lap, lap
 
@@ -63,9 +62,8 @@ class Rounds:
             self.work.append(float(json.loads(found.said.splitlines()[-1])["work_s"]))
         if name not in (PLAN, LARGEST):
             return
-        with (out / ".batchctl" / "attempts.csv").open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                self.durations.setdefault(int(row["Mini-batch Id"]), []).append(float(row["Process Seconds"]))
+        for batch, seconds in recorded(out).items():
+            self.durations.setdefault(batch, []).append(seconds)
 
     @property
     def ideals(self) -> list[float]:

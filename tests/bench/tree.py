@@ -21,7 +21,8 @@ def adopt() -> None:
 
 
 class Watch:
-    """Looks at the tree every 0.1 s or so, in a thread, from `with` to its end; after `limit_s` it kills all of it.
+    """Looks at the tree every 0.1 s or so, in a thread, from `with` to its end. It kills all of the tree after
+    `limit_s`, and where the end comes by an exception.
 
     `peak_mb` is the largest sum of PSS seen, in MiB. `cpu_s` is the sum of what each process was last seen to have
     used: some clusters do not wait for their workers, whose time would be lost.
@@ -39,9 +40,11 @@ class Watch:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        if error is not None:
+            _kill(_below())
 
     @property
     def cpu_s(self) -> float:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tests.crash.campaign import beside_python
 from tests.crash.findings import Asked, Findings
-from tests.crash.record import FILE, Entry, code_digest, commit_of, machine, publish
+from tests.crash.record import FILE, Entry, code_digest, publish
+from tests.published import commit_of, machine
 
 FAMILIES = {
     "model": "tests.crash.model.family",

@@ -7,26 +7,20 @@ are the sums of its entries. `python -m tests.crash.record` writes the tables an
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
-import os
-import platform
-import re
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from tests import published
 from tests.crash.findings import COUNTS, HARM
+from tests.published import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docs" / "reliability.json"
 PAGES = (ROOT / "docs" / "reliability.md", ROOT / "README.md")
 ROOMS = ("store", "engine")
-_BETWEEN = re.compile(r"(<!-- reliability: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +36,8 @@ class Entry:
 
 
 def code_digest() -> str:
-    """What the figures hold for: the content of store/ and engine/, 12 hex digits of its SHA-256."""
-    digest = hashlib.sha256()
-    for room in ROOMS:
-        for path in sorted((ROOT / "batchctl" / room).rglob("*.py")):
-            digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
-
-
-def commit_of() -> str:
-    """The commit that is checked out, with a `+` where the tree differs from it."""
-    head = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "batchctl"], cwd=ROOT, capture_output=True)
-    return head.stdout.strip() + "+" * (changed.returncode != 0)
-
-
-def machine() -> str:
-    """The machine in one line: cores, memory, kernel, Python."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    kernel = ".".join(platform.release().split(".")[:2])
-    return f"{os.cpu_count()} cpus, {memory:.0f} GiB, Linux {kernel}, CPython {platform.python_version()}"
+    """What the figures hold for: the content of store/ and engine/."""
+    return published.code_digest(ROOMS)
 
 
 def publish(entry: Entry, *, code: str, machine: str, seconds: int, not_run: str = "") -> None:
@@ -145,7 +121,7 @@ def _campaigns(columns: Sequence[Mapping[str, Any]]) -> str:
 
 def filled(page: str, made: Mapping[str, str]) -> str:
     """The page with the tables between its marks written anew."""
-    return _BETWEEN.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n{match[3]}", page)
+    return published.filled(page, "reliability", made)
 
 
 def write_tables() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
 
 from tests.bench.peers.task import mini_batches, ready, score, script, sink, task, to_bytes
 
@@ -22,12 +20,16 @@ def serial() -> None:
 
 
 def pool() -> None:
+    import multiprocessing
+
     with multiprocessing.Pool(task().workers, ready) as workers, sink() as out:
         for data in workers.imap_unordered(score, mini_batches(), chunksize=task().chunk):
             out.write(data)
 
 
 def futures() -> None:
+    from concurrent.futures import ProcessPoolExecutor
+
     with ProcessPoolExecutor(task().workers, initializer=ready) as workers, sink() as out:
         for data in workers.map(score, mini_batches(), chunksize=task().chunk):
             out.write(data)

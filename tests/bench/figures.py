@@ -58,16 +58,11 @@ def groups(laps: Sequence[Found]) -> dict[str, Group]:
     return {name: Group([one for one in laps if one.workload == name]) for name in names}
 
 
-def summary(laps: Sequence[Found]) -> str:
-    """A table for each workload."""
-    return "\n\n".join(f"{name}\n\n{table(group)}" for name, group in groups(laps).items())
-
-
 def table(group: Group) -> str:
     ideal, best = group.ideal, group.best
     lines = [
-        "| | rounds | wall s, median (min-max) | over ideal | over the best peer | cpu s | peak PSS, MiB |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| | rounds | wall s, median (min-max) | over ideal | over the best peer | cpu s | PSS, MiB | others, cores |",
+        "|---|" + "---:|" * 7,
     ]
     for name in group.names:
         found = group.of(name)
@@ -80,13 +75,16 @@ def table(group: Group) -> str:
             "-" if partial or best is None else spread(group.ratios(name, group.walls(best))),
             f"{statistics.median(one.cpu_s for one in found):.2f}",
             f"{statistics.median(one.tree_mb for one in found):.0f}",
+            f"{statistics.median(one.others for one in found):.2f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def spread(figures: Sequence[float]) -> str:
     if not figures:
         return "-"
-    middle = f"{statistics.median(figures):.2f}"
-    return middle if len(figures) == 1 else f"{middle} ({min(figures):.2f}-{max(figures):.2f})"
+    middle, low, high = (
+        f"{one:.3g}" if one < 100 else f"{one:.0f}" for one in (statistics.median(figures), min(figures), max(figures))
+    )
+    return middle if len(figures) == 1 else f"{middle} ({low}-{high})"
