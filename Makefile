@@ -10,6 +10,8 @@ DEMO_STAMP := .demo/env/.installed
 FAMILY ?= kill
 N ?= 300
 SEED ?= 1
+# of `make bench`: rounds, and which workloads (all)
+ROUNDS ?= 5
 # zstd's level in `make binary`: 19 takes one to three minutes, 3 a few seconds for a file a fifth larger
 LEVEL ?= 19
 
@@ -68,9 +70,9 @@ crash: venv
 	$(BIN)/python -m tests.crash $(FAMILY) -n $(N) --seed $(SEED) $(foreach one,$(SET),--set $(one)) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(RECORD),--record)
 
-## bench   overhead against multiprocessing.Pool
+## bench   five workloads, beside Pool, joblib, GNU parallel, Dask, Ray, ... (an hour; ONLY=w1,w2 ROUNDS=1 in pieces, RECORD=1)
 bench: venv
-	$(BIN)/python -m tests.bench.overhead
+	$(BIN)/python -m tests.bench --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)
 
 ## binary  dist/batchctl, the one file, built for this machine and newer ones (LEVEL=3 packs in seconds)
 binary:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from tests import system_tools
@@ -45,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = _arguments(arguments)
     tree.adopt()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what runs is ended, too
-    print(system_tools.install(TOOLS))
+    if given.peers is None or TOOLS.keys() & set(given.peers.split(",")):
+        print(system_tools.install(TOOLS))
     dice = random.Random(given.seed)
     found, not_run, versions = list[Found](), dict[str, str](), dict[str, str]()
     for name in given.only:
@@ -68,6 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
         not_run["GNU parallel"] = f"no {', '.join(missing)} here"
     if given.record and not_run:
         record.publish([], command=_command(given), versions=versions, not_run=not_run)
+    if given.out:
+        given.out.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n", encoding="utf-8")
     for name, group in figures.groups(found).items():
         print(f"\n{name}: {WORKLOADS[name].title}\n\n{figures.table(group)}")
     print(bounds.table(figures.groups(found)))
@@ -89,6 +93,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batchctl", action="append", default=[], metavar="[NAME=]PATH", help="repeatable")
     parser.add_argument("--python", type=Path, help="of scripts and peers (default: made from the lock files)")
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the inputs, kept")
+    parser.add_argument("--out", type=Path, help="write the laps here as JSON")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--record", action="store_true", help="publish the rounds in docs/performance.json")
     given = parser.parse_args(arguments)
