@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -11,11 +11,11 @@ from tests.bench.figures import Group, is_ours
 from tests.bench.workloads import WORKLOADS
 
 SHOWN = ("w1", "w2", "w3", "w4", "w5")
-_WIDTH, _NAMES, _BARS = 900, 170, 560  # of the picture, of the names, of the longest bar
+_WIDTH, _NAMES, _BARS = 900, 170, 540  # of the picture, of the names, of the longest bar
 _ROW, _BAR, _GAP = 20, 14, 52
 _CUT = 4.0  # bars end at so many times the ideal, with a mark: else clusters would flatten all others
 _FONT = 'font-family="system-ui, sans-serif"'
-_OURS, _THEIRS, _INK, _FAINT = "#0b6e4f", "#b9bfc7", "#1f2328", "#6a737d"
+_OURS, _THEIRS, _INK, _FAINT, _PAPER = "#0b6e4f", "#b9bfc7", "#1f2328", "#6a737d", "#ffffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,67 +23,66 @@ class _Bar:
     name: str
     wall_s: float
     ratio: float
-    cut: float
 
 
 def draw(groups: Mapping[str, Group]) -> str:
     """Workloads that were not measured are left out."""
     body: list[str] = []
     y = 76
-    for name in SHOWN:
-        if name in groups and groups[name].ideal:
-            panel, y = _panel(name, groups[name], y)
-            body += panel
+    shown = {name: groups[name] for name in SHOWN if name in groups and groups[name].ideal}
+    ours = [bar.ratio for group in shown.values() for bar in _bars(group) if is_ours(bar.name)]
+    for name, group in shown.items():
+        panel, y = _panel(name, group, y, max([_CUT, *ours]))
+        body += panel
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y}" viewBox="0 0 {_WIDTH} {y}" {_FONT}>',
-        f'<rect width="{_WIDTH}" height="{y}" fill="#ffffff"/>',
+        _rect(0, 0, _WIDTH, y, _PAPER),
         _text(24, 32, "Time to score everything, two workers on two cores: shorter is better", size=18, bold=True),
         _text(
-            24, 52, "From start to exit. Only batchctl is durable. Dashed: the work shared evenly, at no cost.", _FAINT
+            24, 52, "From start to exit. Only batchctl is durable. Dashed: the work shared evenly, at no cost", _FAINT
         ),
     ]
     return "\n".join([*head, *body, "</svg>"]) + "\n"
 
 
-def _panel(name: str, group: Group, y: int) -> tuple[list[str], int]:
+def _panel(name: str, group: Group, y: int, cut: float) -> tuple[list[str], int]:
     bars = _bars(group)
     ideal = statistics.median(group.ideal.values())
-    longest = max(min(bar.ratio, bar.cut) for bar in bars)
-    scale = _BARS / longest
-    parts = [_text(24, y, f"{name.upper()}  {WORKLOADS[name].title}", bold=True)]
-    top = y + 10
+    scale = _BARS / cut
+    top, left = y + 10, 24 + _NAMES
+    bars_end = top + len(bars) * _ROW
+    drawn, labels = [_text(24, y, f"{name.upper()}  {WORKLOADS[name].title}", bold=True)], []
     for number, bar in enumerate(bars):
-        at = top + number * _ROW
-        ours, width = is_ours(bar.name), min(bar.ratio, bar.cut) * scale
-        middle = at + _BAR - 3
-        parts.append(_text(24 + _NAMES - 8, middle, bar.name, _OURS if ours else _INK, end=True, bold=ours))
-        fill = _OURS if ours else _THEIRS
-        parts.append(f'<rect x="{24 + _NAMES}" y="{at}" width="{width:.1f}" height="{_BAR}" fill="{fill}"/>')
-        if bar.ratio > bar.cut:  # a slanted white stripe: the bar is longer than the room for it
-            x = 24 + _NAMES + width - 26
-            parts.append(f'<path d="M{x:.1f} {at + _BAR + 1} l8 -{_BAR + 2} h6 l-8 {_BAR + 2} z" fill="#ffffff"/>')
-        told = f"{bar.wall_s:.3g} s" + (f", {bar.ratio:.3g} x the ideal" if bar.ratio > bar.cut else "")
-        x = 24 + _NAMES + width + 6
-        parts.append(_text(x, middle, told, _OURS if ours else _FAINT, bold=ours))
-    bottom, x = top + len(bars) * _ROW, 24 + _NAMES + scale
-    parts.append(
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top - 4}" y2="{bottom}" stroke="{_INK}" stroke-dasharray="4 3"/>'
-    )
-    parts.append(_text(x, bottom + 13, f"ideal {ideal:.3g} s", _INK, size=11, middle=True))
-    return parts, bottom + _GAP
+        at, width = top + number * _ROW, min(bar.ratio, cut) * scale
+        base, end, ours = at + _BAR - 3, left + width, is_ours(bar.name)
+        fill, ink = (_OURS, _OURS) if ours else (_THEIRS, _FAINT)
+        told = f"{bar.wall_s:.3g} s" + (f" ({bar.ratio:.3g} x ideal)" if bar.ratio > cut else "")
+        drawn.append(_text(left - 8, base, bar.name, _OURS if ours else _INK, end=True, bold=ours))
+        drawn.append(_rect(left, at, width, _BAR, fill))
+        if bar.ratio > cut:  # a slanted stripe: the bar is longer than the room for it
+            drawn.append(
+                f'<path d="M{end - 26:.1f} {at + _BAR + 1} l8 -{_BAR + 2} h6 l-8 {_BAR + 2} z" fill="{_PAPER}"/>'
+            )
+        labels.append(_rect(end + 4, at - 1, 8 * len(told), _BAR + 2, _PAPER))  # the line does not strike a figure out
+        labels.append(_text(end + 6, base, told, ink, bold=ours))
+    x = f"{left + scale:.1f}"
+    line = f'<line x1="{x}" x2="{x}" y1="{top - 4}" y2="{bars_end}" stroke="{_INK}" stroke-dasharray="4 3"/>'
+    ideal_at = _text(left + scale, bars_end + 13, f"ideal {ideal:.3g} s", size=11, middle=True)
+    return [*drawn, line, *labels, ideal_at], bars_end + _GAP
 
 
-def _bars(group: Group) -> Sequence[_Bar]:
+def _bars(group: Group) -> list[_Bar]:
     """Fastest first; those that did all of the work."""
-    names = [name for name in group.names if group.of(name)[0].items == group.items]
     found = []
-    for name in names:
+    for name in group.names:
         ratios = group.ratios(name, group.ideal)
-        if ratios:
-            found.append((statistics.median(ratios), statistics.median(group.walls(name).values()), name))
-    ours = max((ratio for ratio, _, name in found if is_ours(name)), default=1.0)
-    cut = max(_CUT, ours * 1.2)
-    return [_Bar(name, wall, ratio, cut) for ratio, wall, name in sorted(found)]
+        if ratios and group.of(name)[0].items == group.items:
+            found.append(_Bar(name, statistics.median(group.walls(name).values()), statistics.median(ratios)))
+    return sorted(found, key=lambda bar: bar.ratio)
+
+
+def _rect(x: float, y: float, width: float, height: float, fill: str) -> str:
+    return f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}" fill="{fill}"/>'
 
 
 def _text(
