@@ -26,7 +26,7 @@ class _Bar:
 
 
 def draw(groups: Mapping[str, Group]) -> str:
-    """Workloads that were not measured are left out."""
+    """Workloads that were not measured are left out; where none was, the picture says so."""
     body: list[str] = []
     y = 76
     shown = {name: groups[name] for name in SHOWN if name in groups and groups[name].ideal}
@@ -34,6 +34,8 @@ def draw(groups: Mapping[str, Group]) -> str:
     for name, group in shown.items():
         panel, y = _panel(name, group, y, max([_CUT, *ours]))
         body += panel
+    if not shown:
+        body, y = [_text(24, y + 8, "Not run")], y + _GAP
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y}" viewBox="0 0 {_WIDTH} {y}" {_FONT}>',
         _rect(0, 0, _WIDTH, y, _PAPER),

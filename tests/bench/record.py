@@ -79,6 +79,10 @@ def laps_of(column: Mapping[str, Any]) -> list[Found]:
 
 def tables(found: Mapping[str, Any]) -> dict[str, str]:
     """The tables by name, as Markdown: of the newest column, but for `columns`."""
+    if not found["columns"]:
+        return dict.fromkeys(
+            ("bounds", "peers", "origin", "columns"), "Nothing has been published yet: all is not run.\n"
+        )
     newest = found["columns"][0]
     return {"bounds": _bounds(newest), "peers": _peers(newest), "origin": _origin(newest), "columns": _columns(found)}
 
@@ -123,7 +127,7 @@ def filled(page: str, found: Mapping[str, Any]) -> str:
 
 def drawn(found: Mapping[str, Any]) -> str:
     """The picture of the newest column, as SVG."""
-    return picture.draw(figures.groups(laps_of(found["columns"][0])))
+    return picture.draw(figures.groups(laps_of(found["columns"][0])) if found["columns"] else {})
 
 
 def write() -> None:
