@@ -13,6 +13,7 @@ from tests.bench.contest import SERIAL, SIMULATED
 from tests.bench.figures import Group, is_ours, spread
 
 Groups = Mapping[str, Group]
+ROUNDS = 5
 _POOL, _POOL_64 = "Pool, chunks of 1", "Pool, chunks of 64"
 
 
@@ -144,4 +145,7 @@ def table(groups: Groups) -> str:
     for bound in BOUNDS:
         cells = [cell for name in names for cell in bound.verdict(groups, name)]
         lines.append(f"| {bound.figure} | {bound.words} | " + " | ".join(cells) + " |")
+    rounds = {name: len({one.round for one in group.laps}) for name, group in groups.items()}
+    if few := [f"{name} {count}" for name, count in rounds.items() if count < ROUNDS]:
+        lines += ["", f"A verdict wants {ROUNDS} rounds; so far there are: {', '.join(few)}."]
     return "\n".join(lines) + "\n"

@@ -30,9 +30,8 @@ def draw(groups: Mapping[str, Group]) -> str:
     body: list[str] = []
     y = 76
     shown = {name: groups[name] for name in SHOWN if name in groups and groups[name].ideal}
-    ours = [bar.ratio for group in shown.values() for bar in _bars(group) if is_ours(bar.name)]
     for name, group in shown.items():
-        panel, y = _panel(name, group, y, max([_CUT, *ours]))
+        panel, y = _panel(name, group, y)
         body += panel
     if not shown:
         body, y = [_text(24, y + 8, "Not run")], y + _GAP
@@ -47,9 +46,10 @@ def draw(groups: Mapping[str, Group]) -> str:
     return "\n".join([*head, *body, "</svg>"]) + "\n"
 
 
-def _panel(name: str, group: Group, y: int, cut: float) -> tuple[list[str], int]:
+def _panel(name: str, group: Group, y: int) -> tuple[list[str], int]:
     bars = _bars(group)
     ideal = statistics.median(group.ideal.values())
+    cut = max([_CUT, *(1.1 * bar.ratio for bar in bars if is_ours(bar.name))])
     scale = _BARS / cut
     top, left = y + 10, 24 + _NAMES
     bars_end = top + len(bars) * _ROW
