@@ -10,6 +10,8 @@ DEMO_STAMP := .demo/env/.installed
 FAMILY ?= kill
 N ?= 300
 SEED ?= 1
+# of `make bench`: rounds, and which workloads (all)
+ROUNDS ?= 5
 # zstd's level in `make binary`: 19 takes one to three minutes, 3 a few seconds for a file a fifth larger
 LEVEL ?= 19
 
@@ -68,9 +70,9 @@ crash: venv
 	$(BIN)/python -m tests.crash $(FAMILY) -n $(N) --seed $(SEED) $(foreach one,$(SET),--set $(one)) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(RECORD),--record)
 
-## bench   overhead against multiprocessing.Pool
+## bench   five workloads, beside Pool, joblib, GNU parallel, Dask, Ray, ... (an hour; ONLY=w1,w2 ROUNDS=1 in pieces, RECORD=1)
 bench: venv
-	$(BIN)/python -m tests.bench.overhead
+	$(BIN)/python -m tests.bench --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)
 
 ## binary  dist/batchctl, the one file, built for this machine and newer ones (LEVEL=3 packs in seconds)
 binary:
@@ -102,11 +104,15 @@ lock:
 	$(COMPILE) --extra build -c requirements.lock -c requirements-dev.lock pyproject.toml -o requirements-build.lock
 	$(COMPILE) packaging/examples/digits/requirements.in -o requirements-demo.lock
 	$(COMPILE) -c requirements.lock -c requirements-demo.lock tests/environments/mlflow.in -o tests/environments/mlflow.lock
+	$(COMPILE) -c requirements.lock tests/environments/bench.in -o tests/environments/bench.lock
+	$(COMPILE) -c tests/environments/bench.lock tests/environments/bench-model.in -o tests/environments/bench-model.lock
 	@sed -i '1i # What batchctl itself runs on, which is what is inside the binary.\n$(MADE)' requirements.lock
 	@sed -i "1i # What batchctl runs on, and the tools that check and test it.\n$(MADE)" requirements-dev.lock
 	@sed -i '1i # What is inside the binary, and the tools that make it of that.\n$(MADE)' requirements-build.lock
 	@sed -i "1i # The user's environment of the demo: what its scoring script needs, and nothing of batchctl.\n$(MADE)" requirements-demo.lock
 	@sed -i '1i # The environment in which tests score models of MLflow.\n$(MADE)' tests/environments/mlflow.lock
+	@sed -i '1i # The environment of benches: scoring scripts and peers.\n$(MADE)' tests/environments/bench.lock
+	@sed -i '1i # The same, with the model of W5.\n$(MADE)' tests/environments/bench-model.lock
 
 ## clean   remove what these targets made
 clean:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 
 import pytest
 
@@ -41,22 +42,24 @@ def need(*tools: str) -> None:
         pytest.skip(f"not run: no {', '.join(absent)}")
 
 
-def install() -> str:
+def install(wanted: Mapping[str, str] = PACKAGES) -> str:
     """Best effort; what came of it, in one line."""
-    absent = missing(*PACKAGES)
+    absent = missing(*wanted)
     if not absent:
         return "system tools: all there"
     if os.geteuid() != 0 or find("apt-get") is None:
         return (
-            f"system tools: no {', '.join(absent)}, and no root with apt-get to install them: their tests are not run"
+            f"system tools: no {', '.join(absent)}, nor root with apt-get to install them: not run is what wants them"
         )
-    packages = sorted({PACKAGES[tool] for tool in absent})
+    packages = sorted({wanted[tool] for tool in absent})
     error = _apt("update") or _apt("install", "--yes", "--no-install-recommends", *packages)
     left = missing(*absent)
     installed = ", ".join(tool for tool in absent if tool not in left)
     if left:
         told = f" ({error})" if error else ""
-        return f"system tools: installed {installed or 'nothing'}; no {', '.join(left)}{told}: their tests are not run"
+        return (
+            f"system tools: installed {installed or 'nothing'}; no {', '.join(left)}{told}: not run is what wants them"
+        )
     return f"system tools: installed {installed}"
 
 

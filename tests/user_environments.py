@@ -13,6 +13,8 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 # Making one takes a minute or two, so they are kept: .build/ is scratch that `make clean` removes.
 ENVIRONMENTS = REPO / ".build" / "user-environments"
+# Of `make bench`, which makes them itself: gigabytes that no test wants.
+FOR_BENCHES = ("bench", "bench-model")
 
 
 def environment(name: str) -> Path:
@@ -49,4 +51,6 @@ def make(name: str) -> Path | None:
 
 if __name__ == "__main__":  # all of them, as a part of the installation: tests that need one make it else
     for path in sorted((REPO / "tests" / "environments").glob("*.lock")):
+        if path.stem in FOR_BENCHES:
+            continue
         print(f"{path.stem}: {make(path.stem) or 'not made, see ' + str(ENVIRONMENTS / path.stem) + '.log'}")

@@ -1,6 +1,6 @@
 """What looking at inputs costs when the work is nothing: `python -m tests.bench.input_check`.
 
-W1 (see overhead.py) with input_check never, auto and always; whole processes, interleaved rounds in shuffled order.
+W1 (see workloads.py) with input_check never, auto and always; whole processes, interleaved rounds in shuffled order.
 The ratios are those of cpu time to `never` of the same round. On an overloaded machine `auto` looks more often:
 a run() that is kept waiting for a cpu takes longer, and so earns more.
 """
@@ -16,12 +16,12 @@ import tempfile
 from pathlib import Path
 
 from batchctl.model.job import InputCheck
-from tests.bench.overhead import batchctl_command
+from tests.bench.contest import ours
 from tests.bench.stopwatch import Lap, lap
-from tests.bench.workload import Inputs, make_inputs
+from tests.bench.workloads import WORKLOADS, Prepared, Sizes, prepare
 
 
-def measure(batchctl: str, inputs: Inputs, *, rounds: int, work: Path, seed: int) -> dict[InputCheck, list[Lap]]:
+def measure(batchctl: str, inputs: Prepared, *, rounds: int, work: Path, seed: int) -> dict[InputCheck, list[Lap]]:
     """Laps by rule, one a round. SystemExit where one failed."""
     dice = random.Random(seed)
     laps: dict[InputCheck, list[Lap]] = {rule: [] for rule in InputCheck}
@@ -29,7 +29,7 @@ def measure(batchctl: str, inputs: Inputs, *, rounds: int, work: Path, seed: int
         for rule in dice.sample(list(InputCheck), k=len(InputCheck)):
             out = work / "out"
             shutil.rmtree(out, ignore_errors=True)
-            command = [*batchctl_command(batchctl, inputs, str(inputs.folder), out), "--input-check", rule]
+            command = [*ours(rule, batchctl, inputs, python=Path(sys.executable)).argv(out), "--input-check", rule]
             found = lap(command, log=work / "log")
             if found.code != 0:
                 raise SystemExit(f"{rule} exited {found.code}: {found.said}")
@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="batchctl-bench-") as scratch:
         work = Path(scratch)
-        inputs = make_inputs(work / "data", given.items)
+        python = Path(sys.executable)
+        inputs = prepare(WORKLOADS["w1"], work / "data", sizes=Sizes(given.items), python=python)
         print(render(measure(given.batchctl, inputs, rounds=given.rounds, work=work, seed=given.seed)))
     return 0
 

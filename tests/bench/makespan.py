@@ -6,10 +6,12 @@ Workers that are ready at once and take no time but the recorded one; leases as 
 
 from __future__ import annotations
 
+import csv
 import heapq
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from batchctl.dispatch.credits import RunEstimate, credits_for
 from batchctl.dispatch.file_queue import FileQueue
@@ -30,6 +32,12 @@ class Makespan:
     def tail(self) -> float:
         """What the order costs."""
         return self.seconds - self.bound
+
+
+def recorded(out: Path) -> dict[int, float]:
+    """Seconds in run() by mini-batch, of the finished run in OUT."""
+    with (out / ".batchctl" / "attempts.csv").open(newline="", encoding="utf-8") as file:
+        return {int(row["Mini-batch Id"]): float(row["Process Seconds"]) for row in csv.DictReader(file)}
 
 
 def simulate(durations: Sequence[float], order: Sequence[int] | None, *, workers: int) -> Makespan:

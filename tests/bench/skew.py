@@ -13,8 +13,8 @@ queue (see makespan.py). The tail is what a makespan has beyond what no order ca
 from __future__ import annotations
 
 import argparse
-import csv
 import json
+import os
 import random
 import shutil
 import statistics
@@ -25,28 +25,31 @@ from pathlib import Path
 from typing import Any
 
 from batchctl.plan.largest import largest_first
-from tests.bench.makespan import Makespan, simulate
+from tests.bench.contest import SERIAL, WORKERS, theirs
+from tests.bench.makespan import Makespan, recorded, simulate
 from tests.bench.skewed import Skewed, make_skewed
 from tests.bench.stopwatch import Lap, lap
+from tests.bench.workloads import WORKLOADS, Prepared
 
-LOOP, START = "plain loop", "start"
+LOOP, START = SERIAL.name, "start"
 PLAN, LARGEST = "plan", "largest-first"
-WORKERS = 2
 SIMULATED = (2, 8, 32)
 GOAL = 1.10  # the median of largest first's wall time over the ideal of the same round
 TAIL_GOAL = 0.5  # its simulated tail over that of plan order, at 8 workers and more
 BUSY = 0.25  # cores that others may take before a round says little
 
 
-def command(name: str, batchctl: str, inputs: Skewed, out: Path) -> list[str]:
+def command(name: str, batchctl: str, inputs: Skewed, out: Path) -> tuple[list[str], dict[str, str]]:
+    """The words, and what is added to the environment."""
     if name == LOOP:
-        loop = Path(__file__).with_name("skewed.py")
-        return [*map(str, (sys.executable, loop, inputs.script, inputs.listing, out / "predictions.csv"))]
+        files = Prepared(WORKLOADS["w3"], inputs.script, inputs.folder, inputs.listing, inputs.count, inputs.count)
+        loop = theirs(SERIAL, files, python=Path(sys.executable))
+        return loop.argv(out), dict(loop.environment(out))
     folder, schedule = (inputs.tiny, PLAN) if name == START else (inputs.folder, name)
     return [
         *(batchctl, "run", str(inputs.script), str(folder), "-o", str(out), "-q", "--schedule", schedule),
         *("--workers", str(WORKERS), "--mini-batch-size", "1", "--output-format", "azure", "--python", sys.executable),
-    ]
+    ], {}
 
 
 class Rounds:
@@ -63,9 +66,8 @@ class Rounds:
             self.work.append(float(json.loads(found.said.splitlines()[-1])["work_s"]))
         if name not in (PLAN, LARGEST):
             return
-        with (out / ".batchctl" / "attempts.csv").open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                self.durations.setdefault(int(row["Mini-batch Id"]), []).append(float(row["Process Seconds"]))
+        for batch, seconds in recorded(out).items():
+            self.durations.setdefault(batch, []).append(seconds)
 
     @property
     def ideals(self) -> list[float]:
@@ -87,7 +89,8 @@ def measure(batchctl: str, inputs: Skewed, *, rounds: int, work: Path, seed: int
             shutil.rmtree(out, ignore_errors=True)
             if name == LOOP:
                 out.mkdir()
-            one = lap(command(name, batchctl, inputs, out), log=work / "log")
+            argv, added = command(name, batchctl, inputs, out)
+            one = lap(argv, log=work / "log", env={**os.environ, **added})
             if one.code != 0:
                 raise SystemExit(f"{name} exited {one.code}: {one.said}")
             if name != START:

@@ -1,16 +1,8 @@
-"""W3 for the benches: files of very unequal size (log-normal, clipped), and a script that digests each.
-
-`python -m tests.bench.skewed SCRIPT LIST OUT` scores them in one plain loop: what the work takes without anybody who
-hands it out. Its last line on standard output is a JSON object with the seconds of the work alone.
-"""
+"""W3 for the benches: files of very unequal size (log-normal, clipped), and a script that digests each."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import random
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,22 +85,3 @@ def make_skewed(data: Path, count: int, *, total: int, passes: int) -> Skewed:
         unfinished.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
         unfinished.rename(listing)  # last: a list means that the files are complete
     return Skewed(script, folder, tiny, listing, count, sum(sizes))
-
-
-def main(script: str, listing: str, out: str) -> None:
-    spec = importlib.util.spec_from_file_location("score", script)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.init()
-    paths = Path(listing).read_text(encoding="utf-8").splitlines()
-    with Path(out).open("w", encoding="utf-8") as sink:
-        began = time.perf_counter()
-        for path in paths:
-            sink.write("".join(f"{row}\n" for row in module.run([path])))
-        work_s = time.perf_counter() - began
-    print(json.dumps({"work_s": work_s}))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

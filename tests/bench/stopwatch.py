@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.tree import Watch, end_strays
+
 _TICK = os.sysconf("SC_CLK_TCK")
 _POLL_S = 0.01
 
@@ -18,6 +20,7 @@ class Lap:
     """`cpu_s` is that of the command and all that it waited for; `peak_mb` its largest process's (0.0: not known).
 
     `others` is the CPU that other programs took while it ran, in cores. `code` is the exit status, negative a signal.
+    `tree_mb` is the peak PSS of all its processes together, where that was asked for.
     """
 
     wall_s: float
@@ -26,6 +29,7 @@ class Lap:
     others: float
     code: int
     said: str
+    tree_mb: float = 0.0
 
 
 class TooLongError(Exception):
@@ -39,10 +43,12 @@ def lap(
     env: dict[str, str] | None = None,
     limit_s: float = 600.0,
     watch: Callable[[int, float], None] | None = None,
+    tree: bool = False,
 ) -> Lap:
     """Run `argv` to its end. `watch(pid, seconds)` is called about every 10 ms while it runs.
 
-    Without `watch` the caller sleeps in the kernel until the end, so that nothing disturbs what is measured.
+    Without `watch` the caller sleeps in the kernel until the end, so that nothing disturbs what is measured. `tree` has
+    a thread look at all its processes (see tree.py) for a fiftieth of a core at most.
     """
     os.sync()
     before, busy = resource.getrusage(resource.RUSAGE_CHILDREN), _busy()
@@ -55,8 +61,18 @@ def lap(
         ]
         pid = os.posix_spawn(argv[0], list(argv), env or dict(os.environ), file_actions=actions)
         peak = 0.0
-        if watch is None:
+        seen_s = tree_mb = 0.0
+        if tree:
+            with Watch(limit_s) as looks:
+                _, status, usage = os.wait4(pid, 0)
+                wall = time.perf_counter() - start
+            if looks.late:
+                end_strays()
+                raise TooLongError(f"{argv[0]} took more than {limit_s:.0f} s")
+            seen_s, tree_mb = looks.cpu_s, looks.peak_mb
+        elif watch is None:
             _, status, usage = os.wait4(pid, 0)
+            wall = time.perf_counter() - start
         else:
             while True:
                 found, status, usage = os.wait4(pid, os.WNOHANG)
@@ -70,16 +86,18 @@ def lap(
                     os.wait4(pid, 0)
                     raise TooLongError(f"{argv[0]} took more than {limit_s:.0f} s")
                 time.sleep(_POLL_S)
-        wall = time.perf_counter() - start
+            wall = time.perf_counter() - start
+    if tree:
+        end_strays()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    cpu = max(seen_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     # Counts the children that it waited for, too, and is never less than ours was at the spawn: an upper bound, which
     # adds what the last poll was too early for.
     own = usage.ru_maxrss / 1024
     peak = own if own > high_water_mb(os.getpid()) else peak
     others = max(0.0, _busy() - busy - cpu) / wall
     said = log.read_text(encoding="utf-8", errors="replace")
-    return Lap(wall, cpu, peak, others, os.waitstatus_to_exitcode(status), said[-4000:])
+    return Lap(wall, cpu, peak, others, os.waitstatus_to_exitcode(status), said[-4000:], tree_mb)
 
 
 def high_water_mb(pid: int) -> float:

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from tests.crash.campaign import beside_python
 from tests.crash.findings import Asked, Findings, OptionError
-from tests.crash.record import FILE, Entry, code_digest, commit_of, is_of_this_tree, machine, publish
+from tests.crash.record import FILE, Entry, code_digest, is_of_this_tree, publish
+from tests.published import commit_of, machine
 
 FAMILIES = {
     "model": "tests.crash.model.family",

@@ -7,11 +7,7 @@ are the sums of its entries. `python -m tests.crash.record` writes the tables an
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
-import os
-import platform
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -20,15 +16,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import published
 from tests.crash.findings import COUNTS, HARM
+from tests.published import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docs" / "reliability.json"
 PAGES = (ROOT / "docs" / "reliability.md", ROOT / "README.md")
 ROOMS = ("store", "engine")
 REPEATABLE = frozenset({"model", "corrupt", "fuzz"})  # the same seed does the same again
 BROKEN = "promises broken"
-_BETWEEN = re.compile(r"(<!-- reliability: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +40,8 @@ class Entry:
 
 
 def code_digest() -> str:
-    """What the figures hold for: the content of store/ and engine/, 12 hex digits of its SHA-256."""
-    digest = hashlib.sha256()
-    for room in ROOMS:
-        for path in sorted((ROOT / "batchctl" / room).rglob("*.py")):
-            digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
-
-
-def commit_of() -> str:
-    """The commit that is checked out, with a `+` where the tree differs from it."""
-    head = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    command = ["git", "status", "--porcelain", "--", "batchctl", "tests"]  # what is judged, and what judges
-    changed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    return head.stdout.strip() + "+" * (changed.returncode != 0 or bool(changed.stdout.strip()))
+    """What the figures hold for: the content of store/ and engine/."""
+    return published.code_digest(ROOMS)
 
 
 def is_of_this_tree(batchctl: str) -> bool:
@@ -68,13 +52,6 @@ def is_of_this_tree(batchctl: str) -> bool:
     asked = [sys.executable, "-I", "-c", "import batchctl; print(batchctl.__file__)"]
     said = subprocess.run(asked, cwd="/", capture_output=True, text=True)
     return said.returncode == 0 and Path(said.stdout.strip()).resolve() == ROOT / "batchctl" / "__init__.py"
-
-
-def machine() -> str:
-    """The machine in one line: cores, memory, kernel, Python."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    kernel = ".".join(platform.release().split(".")[:2])
-    return f"{os.cpu_count()} cpus, {memory:.0f} GiB, Linux {kernel}, CPython {platform.python_version()}"
 
 
 def publish(entry: Entry, *, code: str, machine: str, seconds: int, not_run: str = "") -> None:
@@ -174,7 +151,7 @@ def _campaigns(columns: Sequence[Mapping[str, Any]]) -> str:
 
 def filled(page: str, made: Mapping[str, str]) -> str:
     """The page with the tables between its marks written anew."""
-    return _BETWEEN.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n{match[3]}", page)
+    return published.filled(page, "reliability", made)
 
 
 def write_tables() -> None:

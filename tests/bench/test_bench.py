@@ -1,0 +1,153 @@
+"""`make bench` in small: contestants run, rows are compared, figures and pages are what the data says. Untimed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.bench import bounds, figures, picture, record
+from tests.bench.contest import Found
+from tests.bench.outputs import Judge, WrongRowsError
+from tests.bench.workloads import WORKLOADS, Prepared
+from tests.published import ROOT
+from tests.user_environments import environment
+
+
+def bench(tmp_path: Path, *options: str) -> list[dict[str, Any]]:
+    out = tmp_path / "found.json"
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench",
+        "--rounds",
+        "1",
+        "--data",
+        str(tmp_path / "data"),
+        "--out",
+        str(out),
+    ]
+    batchctl = f"batchctl={Path(sys.executable).parent / 'batchctl'}"
+    done = subprocess.run(
+        [*command, "--batchctl", batchctl, *options], cwd=ROOT, capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
+    return found
+
+
+def test_batchctl_pool_and_the_plain_loop_make_the_same_rows(tmp_path: Path) -> None:
+    small = ["--items", "25", "--megabytes", "1", "--peers", "pool", "--python", sys.executable]
+    found = bench(tmp_path, "--only", "w1,w2,w3", *small)
+    by_workload = {name: {one["name"] for one in found if one["workload"] == name} for name in ("w1", "w2", "w3")}
+    one_pool = {"batchctl", "plain loop", "Pool, chunks of 1"}
+    assert by_workload == {
+        "w1": one_pool | {"Pool, chunks of 64"},
+        "w2": one_pool | {"Pool, chunks of 16"},
+        "w3": one_pool,
+    }
+    assert all(one["spread"] >= 1.0 for one in found if (one["workload"], one["name"]) == ("w3", "batchctl"))
+
+
+def test_azure_rows_of_a_table_are_byte_for_byte_those_of_pandas(tmp_path: Path) -> None:
+    python = str(environment("mlflow"))
+    small = ["--items", "2", "--rows", "200", "--peers", "serial", "--python", python]
+    found = bench(tmp_path, "--only", "w4-azure", *small)
+    assert sorted(one["name"] for one in found) == ["batchctl", "plain loop"]
+    assert len({one["digest"] for one in found}) == 1
+
+
+def test_rows_that_differ_or_are_missing_are_no_result(tmp_path: Path) -> None:
+    inputs = Prepared(WORKLOADS["w1"], tmp_path, tmp_path, tmp_path, items=3, rows=3)
+    judge, file = Judge(inputs), tmp_path / "predictions.csv"
+    file.write_text("a\nb\nc\n", encoding="utf-8")
+    judge.check(tmp_path, items=3, header=False)
+    file.write_text("c\nb\na\n", encoding="utf-8")
+    judge.check(tmp_path, items=3, header=False)
+    file.write_text("a\nb\n", encoding="utf-8")
+    judge.check(tmp_path, items=2, header=False)
+    for rows, items in (("a\nb\n", 3), ("a\nb\nd\n", 3), ("a\nb\nb\n", 3), ("a\nc\n", 2)):
+        file.write_text(rows, encoding="utf-8")
+        with pytest.raises(WrongRowsError):
+            judge.check(tmp_path, items=items, header=False)
+
+
+def laps(workload: str, walls: Sequence[dict[str, float]], *, work_s: float = 0.0) -> list[Found]:
+    """By round, seconds by name."""
+    return [
+        Found(workload, number, name, wall, 1.0, 100.0, 0.0, 10, work_s=work_s if name == "plain loop" else 0.0)
+        for number, by_name in enumerate(walls)
+        for name, wall in by_name.items()
+    ]
+
+
+W2 = laps(
+    "w2",
+    [
+        {"plain loop": 5.0, "Pool, chunks of 16": 3.0, "Ray Data": 27.0, "batchctl": 3.3},
+        {"plain loop": 9.0, "Pool, chunks of 16": 6.0, "Ray Data": 54.0, "batchctl": 5.4},
+        {"plain loop": 5.0, "Pool, chunks of 16": 3.0, "Ray Data": 20.0, "batchctl": 2.7},
+    ],
+    work_s=4.0,
+)
+
+
+def test_ratios_are_taken_within_rounds() -> None:
+    group = figures.groups(W2)["w2"]
+    assert group.best == "Pool, chunks of 16"
+    assert [round(ratio, 6) for ratio in group.ratios("batchctl", group.walls("Pool, chunks of 16"))] == [1.1, 0.9, 0.9]
+    assert group.ideal == {0: 3.0, 1: 7.0, 2: 3.0}
+
+
+def test_a_bound_is_met_missed_or_not_run() -> None:
+    found = figures.groups(W2)
+    verdicts = {bound.figure: bound.verdict(found, "batchctl")[1] for bound in bounds.BOUNDS}
+    assert verdicts["W2: wall over the best peer's"] == "met"
+    assert verdicts["W2: times as fast as Ray Data"] == "met"
+    assert verdicts["W3: wall over the ideal"] == "not run"
+    slow = [replace(one, wall_s=one.wall_s * 2) if one.name == "batchctl" else one for one in W2]
+    verdicts = {bound.figure: bound.verdict(figures.groups(slow), "batchctl")[1] for bound in bounds.BOUNDS}
+    assert verdicts["W2: wall over the best peer's"] == "**missed**"
+    assert verdicts["W2: times as fast as Ray Data"] == "**missed**"
+
+
+def test_a_peer_that_did_a_part_of_the_work_is_no_best_peer() -> None:
+    partial = Found("w2", 0, "HyperQueue", 0.1, 1.0, 1.0, 0.0, items=2)
+    assert figures.groups([*W2, partial])["w2"].best == "Pool, chunks of 16"
+
+
+def test_a_picture_has_a_bar_for_each_that_did_all_of_the_work() -> None:
+    drawn = ElementTree.fromstring(picture.draw(figures.groups(W2)))
+    told = [one.text or "" for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert [name for name in told if name in {one.name for one in W2}] == [
+        *("batchctl", "Pool, chunks of 16", "plain loop", "Ray Data")
+    ]
+
+
+def test_pieces_add_rounds_to_the_column_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- performance: bounds -->\nold\n<!-- end -->\nafter\n", encoding="utf-8")
+    monkeypatch.setattr(record, "FILE", tmp_path / "found.json")
+    monkeypatch.setattr(record, "PAGE", page)
+    monkeypatch.setattr(record, "PICTURE", tmp_path / "found.svg")
+    for _ in range(2):
+        record.publish(W2, command="make bench", versions={"ray": "2"}, not_run={"w5": "no torch"})
+    (column,) = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["columns"]
+    assert record.laps_of(column) == [*W2, *(replace(one, round=one.round + 3) for one in W2)]
+    assert column["not_run"] == {"w5": "no torch"}
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+
+
+def test_page_and_picture_are_made_of_the_data() -> None:
+    found = json.loads(record.FILE.read_text(encoding="utf-8"))
+    text = record.PAGE.read_text(encoding="utf-8")
+    assert record.filled(text, found) == text, "run python -m tests.bench.record"
+    assert record.drawn(found) == record.PICTURE.read_text(encoding="utf-8"), "run python -m tests.bench.record"
