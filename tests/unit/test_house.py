@@ -145,7 +145,7 @@ def test_nothing_but_the_one_door_may_start_a_process() -> None:
     for place in ("batchctl/node/gpu.py", "batchctl/cli/cmd_run.py", "batchctl/frozen.py", "batchctl/guest/worker.py"):
         assert [code for code in STARTS if "TID251" not in lint(code, place)] == []
     assert "TID251" not in lint("import os\nos.posix_spawn", "batchctl/processes.py")
-    assert "TID251" not in lint("import os\nos.fork", "batchctl/guest/server.py")
+    assert "TID251" not in lint("import os\nos.fork", "batchctl/guest/limits.py")
 
 
 def test_the_lint_of_starting_processes_is_switched_off_nowhere_else() -> None:
@@ -153,7 +153,7 @@ def test_the_lint_of_starting_processes_is_switched_off_nowhere_else() -> None:
         "per-file-ignores"
     ]
     exempt = {place for place, codes in ignores.items() if place.startswith("batchctl/") and "TID251" in codes}
-    assert exempt == {"batchctl/processes.py", "batchctl/guest/{preload,server,throwaway}.py"}
+    assert exempt == {"batchctl/processes.py", "batchctl/guest/{limits,preload}.py"}
     assert [name(path) for path in MODULES if re.search(r"noqa:.*TID251", path.read_text(encoding="utf-8"))] == []
 
 
