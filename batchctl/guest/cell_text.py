@@ -13,6 +13,7 @@ from math import isnan
 from typing import Any, List
 
 _LEAST, _MOST = 0.001, {"float64": 1e6, "float32": 65536.0}
+_THIRD = {"float64": "0.3333333333333333", "float32": "0.33333334"}
 _TEXTS = {str}
 _MISSING = {"NoneType", "NAType", "float"}
 _KNOWN = {str, type(None), float, int, bool}
@@ -30,13 +31,17 @@ def row_major(columns: List[Any]) -> Any:
 def has_one_text(values: Any) -> Any:
     """Of each float: is its text the same in numpy, Python and Arrow?"""
     numpy = sys.modules["numpy"]
+    name = values.dtype.name
+    # A script can have numpy write floats as it did long ago (legacy print options), and so does a numpy before 1.14.
+    if numpy.full(1, 1 / 3, values.dtype).astype(str)[0] != _THIRD[name]:
+        return numpy.zeros(len(values), bool)
     with numpy.errstate(all="ignore"):  # a NaN of any bits; a script may have made warnings errors
         size = numpy.abs(values)
-        return (size >= _LEAST) & (size < _MOST[values.dtype.name]) & (numpy.rint(values) != values)
+        return (size >= _LEAST) & (size < _MOST[name]) & (numpy.rint(values) != values)
 
 
 def is_whole(values: Any) -> Any:
-    """Of each float: is its text that of an integer and ".0"? Not of minus zero."""
+    """Of each float: is its text that of an integer and ".0"? Not of minus zero. So in each of numpy's modes."""
     numpy = sys.modules["numpy"]
     with numpy.errstate(all="ignore"):
         whole = (numpy.abs(values) < _MOST[values.dtype.name]) & (numpy.rint(values) == values)

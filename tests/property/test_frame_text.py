@@ -152,3 +152,15 @@ def test_floats_of_any_bits(name: str) -> None:
     for values in (column, (10**within).astype(name), np.rint(10**within).astype(name)):
         frame = pd.DataFrame({"x": values, "y": values[::-1]})
         assert text_of(frame, " ") == written(frame, " ")
+
+
+@pytest.mark.parametrize("rows", [10, 300, 3000])
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_floats_as_numpy_wrote_them_once(name: str, rows: int) -> None:
+    dice = np.random.default_rng(3)
+    whole = np.rint(dice.uniform(-1e6, 1e6, rows)).astype(name)
+    frame = pd.DataFrame({"x": dice.random(rows).astype(name), "y": np.arange(rows).astype(name), "z": whole})
+    modern = written(frame, ",")
+    with np.printoptions(legacy="1.13"):
+        assert written(frame, ",") != modern
+        assert text_of(frame, ",") == written(frame, ",")
