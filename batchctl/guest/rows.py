@@ -98,6 +98,8 @@ class Renderer:
         self.header = b""
         self._frame_columns: Optional[List[Any]] = None
         self._options: Dict[str, Any] = {}
+        self._is_plain = False  # are the options of to_csv such that frame_text.py knows them?
+        self._text_of: Optional[Callable[[Any, str], Optional[bytes]]] = None
         self._in_blocks = False
         self._names: Any = False  # to_csv's `header` for the header line: True, or other names for the columns
         if output_action == "summary_only":
@@ -107,6 +109,7 @@ class Renderer:
             self._options.update(to_csv_overrides(code))
             if header:  # else a header that the settings file asks for comes with every DataFrame, as on Azure
                 self._names, self._options["header"] = self._options["header"] or True, False
+            self._is_plain = self._options == {"header": False, "index": False, "sep": self._options["sep"]}
             self.render = self._azure
         elif output_format == CSV:
             self.render = self._csv
@@ -150,7 +153,8 @@ class Renderer:
             if columns != self._frame_columns:
                 self.header = _encode(frame.iloc[:0].to_csv(**dict(self._options, header=self._names)))
                 self._frame_columns = columns
-        return _encode(self._text(frame))
+        found = self._known_text(frame, self._options["sep"]) if self._is_plain else None
+        return _encode(self._text(frame)) if found is None else found
 
     def _text(self, frame: Any) -> str:
         try:
@@ -185,7 +189,16 @@ class Renderer:
         if columns != self._frame_columns:
             self.header = _encode(_line([str(name) for name in columns]))
             self._frame_columns = columns
-        return _encode(frame.to_csv(index=False, header=False))
+        found = self._known_text(frame, ",")
+        return _encode(frame.to_csv(index=False, header=False)) if found is None else found
+
+    def _known_text(self, frame: Any, separator: str) -> Optional[bytes]:
+        """What its to_csv would say, where we can tell; else None."""
+        if self._text_of is None:
+            from .frame_text import text_of  # compiled anew at each start: others do without
+
+            self._text_of = text_of
+        return self._text_of(frame, separator)
 
     def _csv_dicts(self, rows: Sequence[Any]) -> bytes:
         self._frame_columns = None

@@ -1,0 +1,132 @@
+"""What frame_text.py does, by pyarrow's compute functions: for large frames, where something has imported them.
+
+Columns become Arrow strings; cells of which Arrow has another text than pandas are put in by themselves. Then rows are
+joined, separators and line feeds between them, in one buffer, which is the text.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, List, Optional, Sequence
+
+from .cell_text import Unsure, float_texts, has_one_text, is_whole, row_major, string_cells
+
+_NEEDED = ("binary_join_element_wise", "replace_with_mask", "if_else", "fill_null", "match_substring_regex")
+_CELLS = 1 << 18  # formatted at a time
+
+
+def arrow_bytes(runs: Sequence[Any], separator: str) -> Optional[bytes]:
+    """The text of these runs (frame_text.Run), with line feeds. None where there is no pyarrow that can do it, or where
+    a text is not UTF-8. Raises Unsure."""
+    compute = sys.modules.get("pyarrow.compute")
+    if compute is None or not all(hasattr(compute, name) for name in _NEEDED):
+        return None
+    maker = _Maker(sys.modules["pyarrow"], compute, separator)
+    width = sum(len(run.columns) for run in runs)
+    rows = len(runs[0].columns[0])
+    step = max(64, _CELLS // width)
+    try:
+        return b"".join([maker.rows(runs, first, min(first + step, rows), width) for first in range(0, rows, step)])
+    except UnicodeEncodeError:  # an undecodable file name
+        return None
+
+
+class _Maker:
+    """Arrow's functions, and the texts that stand between cells. Strings are large ones: no offset can overflow."""
+
+    def __init__(self, arrow: Any, compute: Any, separator: str) -> None:
+        self._arrow = arrow
+        self._compute = compute
+        self._text = arrow.large_string()
+        self._nothing = self._scalar("")
+        self._quote = self._scalar('"')
+        self._separator = self._scalar(separator)
+        self._line_feed = self._scalar("\n")
+        self._special = '["\n' + separator + "]"
+        self._bytes = (b'"', b"\n", separator.encode("ascii"))
+
+    def _scalar(self, text: str) -> Any:
+        return self._arrow.scalar(text, self._text)
+
+    def rows(self, runs: Sequence[Any], first: int, end: int, width: int) -> bytes:
+        """The text of some rows."""
+        pieces: List[Any] = []
+        for kind, columns in runs:
+            columns = [column[first:end] for column in columns]
+            if len(columns) > 1:
+                pieces.append(self._side_by_side(kind, columns[:-1]))
+            pieces += [self._cells(kind, columns[-1]), self._separator]
+        pieces[-1] = self._line_feed
+        if width == 1:  # an empty line would be no record
+            empty = self._compute.equal(pieces[0], self._nothing)
+            pieces[0] = self._compute.if_else(empty, self._scalar('""'), pieces[0])
+        found = self._join(*pieces)
+        return self._data(found)
+
+    def _join(self, *pieces: Any) -> Any:
+        return self._compute.binary_join_element_wise(*pieces, self._nothing)
+
+    def _side_by_side(self, kind: str, columns: List[Any]) -> Any:
+        """Of each row the cells of these columns, a separator behind each."""
+        if len(columns) == 1:
+            return self._join(self._cells(kind, columns[0]), self._separator)
+        cells = self._join(self._cells(kind, row_major(columns)), self._separator)
+        _, offsets, data = cells.buffers()
+        ends = sys.modules["numpy"].frombuffer(offsets, "int64")[: len(cells) + 1 : len(columns)]
+        buffers = [None, self._arrow.py_buffer(ends.copy()), data]
+        return self._arrow.Array.from_buffers(self._text, len(columns[0]), buffers)
+
+    def _cells(self, kind: str, values: Any) -> Any:
+        arrow = self._arrow
+        if kind == "s":
+            return self._strings(values)
+        if kind == "f":
+            return self._floats(values)
+        if kind == "b":
+            return arrow.array(["False", "True"], self._text).take(arrow.array(values.view("int8")))
+        return arrow.array(values).cast(self._text)
+
+    def _floats(self, values: Any) -> Any:
+        arrow, compute, numpy = self._arrow, self._compute, sys.modules["numpy"]
+        texts = arrow.array(values).cast(self._text)
+        told = has_one_text(values)
+        if told.all():
+            return texts
+        whole = is_whole(values)
+        if whole.any():
+            integers = arrow.array(numpy.where(whole, values, 0).astype("int64")).cast(self._text)
+            texts = compute.if_else(arrow.array(whole), self._join(integers, self._scalar(".0")), texts)
+            told |= whole
+        if not told.all():
+            others = arrow.array(float_texts(values[~told]), self._text)
+            texts = compute.replace_with_mask(texts, arrow.array(~told), others)
+        return texts
+
+    def _strings(self, column: Any) -> Any:
+        arrow, compute = self._arrow, self._compute
+        if column.dtype == object:
+            texts = arrow.array(string_cells(column), self._text)
+        else:
+            texts = arrow.array(column)
+            if isinstance(texts, arrow.ChunkedArray):
+                texts = texts.combine_chunks()
+            texts = texts.cast(self._text)
+            if texts.null_count:
+                texts = compute.fill_null(texts, self._nothing)
+        data = self._data(texts)
+        if b"\r" in data:  # quoted or not, that depends on Python's version
+            raise Unsure
+        if any(special in data for special in self._bytes):
+            special = compute.match_substring_regex(texts, self._special)
+            doubled = compute.replace_substring(texts, '"', '""')
+            texts = compute.if_else(special, self._join(self._quote, doubled, self._quote), texts)
+        return texts
+
+    def _data(self, texts: Any) -> bytes:
+        """All of its texts, one after the other."""
+        _, offsets, data = texts.buffers()
+        if data is None:
+            return b""
+        ends = sys.modules["numpy"].frombuffer(offsets, "int64")
+        first, end = int(ends[texts.offset]), int(ends[texts.offset + len(texts)])
+        return data.slice(first, end - first).to_pybytes()  # type: ignore[no-any-return]
