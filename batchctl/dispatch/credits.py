@@ -1,11 +1,12 @@
-"""How many leases a worker may hold, from how long its `run` takes.
+"""How many leases a worker may hold, from how long one takes it: `run`, and to render and keep what came of it.
 
 A worker with one lease idles for a round trip (50-200 us, more on a busy machine) after each; with several it never
 does. But a lease that waits in a worker's hands is one that an idle worker cannot have. So:
 
-| run takes | leases | because |
+| it takes | leases | because |
 |---|---|---|
 | not known | 1 | the first `run` often loads what the rest finds loaded |
+| < 20 us | 256 | what a frame costs at both ends is shared by 128 results; 256 x 20 us = 5 ms held back |
 | < 50 us | 64 | the coordinator, not the worker, is what is waited for: fewer and larger frames (measured: a fifth less wall on 20,000 mini-batches of 5 us) |
 | < 0.3 ms | 16 | 4 are done before the coordinator's turn on a busy core (measured: more than 4 helps under 50 us only); 16 x 0.3 ms < 5 ms held back at worst, as much as one lease of the next row |
 | < 5 ms | 4 | at most 20 ms held back |
@@ -19,12 +20,12 @@ from __future__ import annotations
 
 _MS = 1_000_000
 
-# run time below which ... leases are held; nanoseconds
-_STEPS = ((50_000, 64), (300_000, 16), (5 * _MS, 4), (100 * _MS + 1, 2))
+# time below which ... leases are held; nanoseconds
+_STEPS = ((20_000, 256), (50_000, 64), (300_000, 16), (5 * _MS, 4), (100 * _MS + 1, 2))
 
 
 class RunEstimate:
-    """A moving estimate of the time of one `run`, in nanoseconds. Quick to rise, slow to fall.
+    """A moving estimate of the time that one lease takes, in nanoseconds. Quick to rise, slow to fall.
 
     The two errors are not alike: too many leases behind a long `run` keep work from idle workers for its whole
     length, too few cost a round trip each. `seed_ns`: what other workers of the run have shown, for a new one.

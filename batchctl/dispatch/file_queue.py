@@ -31,9 +31,10 @@ from batchctl.dispatch.pending import Counts, Pending, pending_of
 from batchctl.dispatch.reopen import counts_of, reopened_parts
 from batchctl.dispatch.retry import Decision, RetryPolicy, Verdict
 from batchctl.dispatch.suspects import CrashWatch, machine_down
+from batchctl.dispatch.whole import move_whole
 from batchctl.errors import CorruptionError
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Failure, Shortage
+from batchctl.model.outcome import Failure, Scored, Shortage
 from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record, Reopened
 
 # States of a mini-batch, one byte each.
@@ -65,10 +66,8 @@ class FileQueue:
 
     @property
     def counts(self) -> Counts:
-        waiting = self._fresh.left + self._odd.soon + self._odd.held
-        return Counts(
-            self._bounds[self._n], self._ok, self._failed, self._quarantined, self._n, self._done, waiting, self._leased
-        )
+        n, waiting = self._n, self._fresh.left + self._odd.soon + self._odd.held
+        return Counts(self._bounds[n], self._ok, self._failed, self._quarantined, n, self._done, waiting, self._leased)
 
     @property
     def most_items(self) -> int:
@@ -96,10 +95,9 @@ class FileQueue:
 
     def is_current(self, lease: Lease) -> bool:
         """Is this lease out and without an outcome? Ask before anything is done with an outcome."""
-        batch = lease.batch
-        if batch >= self._n:
+        if lease.batch >= self._n:
             return False
-        if self._state[batch] == _LEASED:
+        if self._state[lease.batch] == _LEASED:
             return self._is_whole(lease)
         part = self._odd.at(lease)
         return part is not None and part.state == LEASED and part.lease() == lease
@@ -153,8 +151,7 @@ class FileQueue:
             self._state[part.batch] = _ODD
             self._odd.add(part)
         ok, failed, quarantined = counts_of(record.ranges)
-        self._ok -= ok
-        self._failed -= failed
+        self._ok, self._failed = self._ok - ok, self._failed - failed
         self._quarantined -= quarantined
 
     def settle(self) -> tuple[Charged | Quarantined, ...]:
@@ -200,21 +197,13 @@ class FileQueue:
         if not self._settled:
             raise RuntimeError("settle() comes between the replay and the first take")
         odd, fresh = self._odd, self._fresh
-        if not (odd.soon or self.most_items) and fresh.left:  # as nearly always
-            leases = fresh.take(n)
-            self._leased += len(leases)
-            return leases
-        leases = []
+        leases: list[Lease] = []
         while len(leases) < n and (odd.soon or self._by_parts()):
-            part = self._after.fitting(odd.next())
-            part.state = LEASED
-            leases.append(part.lease())
+            leases.append(self._after.fitting(odd.next()).lend())
         if fresh.left:
             leases += fresh.take(n - len(leases))
         elif odd.held and n > 0 and not leases and not self._leased:
-            part = odd.next_held()
-            part.state = LEASED
-            leases.append(part.lease())
+            leases.append(odd.next_held().lend())
         self._leased += len(leases)
         return leases
 
@@ -230,6 +219,12 @@ class FileQueue:
         else:
             self._odd.of(lease.batch)[lease.first].state = SCORED
         return True
+
+    def all_scored(self, found: Sequence[Scored]) -> Sequence[Scored]:
+        """As `scored` for each, in order; returns those that were out."""
+        _, _, others = move_whole(found, self._state, bounds=self._bounds, before=_LEASED, after=_SCORED)
+        refused = {id(one) for one in others if not self.scored(one.lease)}
+        return [one for one in found if id(one) not in refused] if refused else found
 
     def unscored(self, lease: Lease) -> None:
         """The rows of a `scored` lease cannot be committed after all: it is out again, and about to be charged."""
@@ -261,6 +256,15 @@ class FileQueue:
         self._ok += ok
         self._failed += failed
         return True
+
+    def all_committed(self, found: Sequence[Scored]) -> None:
+        """As `committed` for each, in order."""
+        ok, failed, others = move_whole(found, self._state, bounds=self._bounds, before=_SCORED, after=_DONE)
+        whole = len(found) - len(others)
+        self._done, self._leased = self._done + whole, self._leased - whole
+        self._ok, self._failed = self._ok + ok, self._failed + failed
+        for one in others:
+            self.committed(one.lease, one.ok, one.failed)
 
     def failed(self, lease: Lease, failure: Failure, *, divide: bool = True) -> Verdict | None:
         """The attempt is charged. None: the lease was not out. Else log the verdict's records. `divide`: see decide."""

@@ -6,6 +6,7 @@ A million of them cost a byte each (the queue's) and, with an order, four more (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from batchctl.model.lease import Lease
 
@@ -50,6 +51,19 @@ class FreshBatches:
             n = self.left
         state, bounds, order, at = self._state, self._bounds, self._order, self._cursor
         leases: list[Lease] = []
+        if order is None and n:
+            at = state.find(FRESH, at)
+            end = at + n
+            if state.count(FRESH, at, end) == n:  # as nearly always: nothing in between has a history
+                cuts = bounds[at : end + 1]
+                leases = [
+                    _new_lease(Lease, (batch, first, following - first, 1))
+                    for batch, (first, following) in enumerate(pairwise(cuts), at)
+                ]
+                state[at:end] = bytes((TAKEN,)) * n
+                self._cursor = end
+                self.left -= n
+                return leases
         for _ in range(n):
             if order is None:
                 batch = at = state.find(FRESH, at)

@@ -79,6 +79,11 @@ class Part:
     def lease(self) -> Lease:
         return Lease(self.batch, self.first, self.count, self.attempt)
 
+    def lend(self) -> Lease:
+        """The lease, which is out from now on."""
+        self.state = LEASED
+        return self.lease()
+
 
 def halves(part: Part) -> tuple[Part, Part]:
     """The two halves of a failed part of at least two items; the first is the larger one."""

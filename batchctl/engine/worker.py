@@ -90,14 +90,11 @@ class Worker:
 
     def send(self, leases: Sequence[Lease]) -> None:
         """Put leases into the worker's hands. A dead worker is not an error: they will be returned."""
-        serial = self._next_serial
+        numbered = list(enumerate(leases, self._next_serial))
+        self.outstanding.update(numbered)
+        self._next_serial += len(numbered)
         pack = wire.LEASE_RECORD.pack
-        records = []
-        for lease in leases:
-            self.outstanding[serial] = lease
-            records.append(pack(serial, *lease))
-            serial += 1
-        self._next_serial = serial
+        records = [pack(serial, *lease) for serial, lease in numbered]
         self._write(wire.encode(wire.LEASES, self.epoch, self.incarnation, b"".join(records)))
 
     def tell_to_stop(self) -> None:

@@ -21,7 +21,8 @@ named once.
 What the script took away from itself by chmod is given back: the owner reads files, and enters and changes folders.
 
 Looking costs one stat per folder and mini-batch: a swept folder's time of change is set to a mark in the past before
-it is listed, so whatever is created or removed afterwards shows, however coarse the file system's clock is.
+it is listed, so whatever is created or removed afterwards shows, however coarse the file system's clock is. Where
+nothing is written at all it is the stat of a descriptor (folder_watch.py).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import stat
 import zlib
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
+from .folder_watch import FolderWatch
 from .held import HeldFiles, Identity
 from .writers import can_tell, is_written
 
@@ -61,6 +63,7 @@ class Harvest:
         self._kept: Dict[Identity, _Kept] = {}
         self._midway = False  # a sweep was begun whose files were not all dealt with
         self._folders: Set[str] = {out}
+        self._watch = FolderWatch()  # of `out`, while it holds no folders
         self._tells_writers: Optional[bool] = None  # can this file system say who writes a file?
 
     def after_init(self) -> None:
@@ -93,12 +96,16 @@ class Harvest:
         """May anything have been written since the last sweep? Cheap; never says no wrongly."""
         if self._kept or self._midway:
             return True
+        if self._watch.is_unchanged():
+            return False
         try:
-            for folder in self._folders:
-                if os.stat(folder, follow_symlinks=False).st_mtime_ns != _MARK_NS:
-                    return True
+            found = [os.stat(folder, follow_symlinks=False) for folder in self._folders]
         except OSError:
             return True
+        if any(one.st_mtime_ns != _MARK_NS for one in found):
+            return True
+        if len(found) == 1:
+            self._watch.begin(self._out, found[0])
         return False
 
     def collect(self, name: str) -> List[Tuple[str, int]]:

@@ -38,6 +38,7 @@ HEADER = (
 MESSAGE_CAP = 500
 ROWS_BUFFERED = 8192
 NAMED_FROM_NS = 10_000_000
+_SECONDS_KEPT = 4096
 _LOOK_BACK = 64 << 10  # no row is longer
 
 
@@ -55,6 +56,7 @@ class AttemptsFile:
         self._began: dict[int, str] = {}  # by incarnation
         self._leased: dict[Lease, float] = {}
         self._rows: list[str] = []
+        self._seconds = _Seconds()
         self._file: AppendFile | None = None
         self.errors = 0
         try:
@@ -73,11 +75,12 @@ class AttemptsFile:
 
     def scored(self, slot: int, incarnation: int, found: Sequence[Scored], *, now: float) -> None:
         """The common case, on the hot path: successful attempts of one worker."""
-        who = self._who(slot, incarnation)
+        who, seconds = self._who(slot, incarnation), self._seconds
         since = self._leased.pop
         self._rows += [
-            f"{lease[0]},{lease[1]},{lease[3]},{who},{lease[2]},{ok},{failed},{rows},{now - since(lease, now):.6f},"
-            f"{busy_ns / 1e9:.6f},{run_ns / 1e9:.6f},scored,,,"
+            f"{lease[0]},{lease[1]},{lease[3]},{who},{lease[2]},{ok},{failed},{rows},"
+            f"{seconds[int((now - since(lease, now)) * 1e6 + 0.5)]},"
+            f"{seconds[(busy_ns + 500) // 1000]},{seconds[(run_ns + 500) // 1000]},scored,,,"
             # A name costs as much as the rest of the row: not for what nobody will look up.
             f"{self._detail(lease[1], lease[2]) if failed or run_ns >= NAMED_FROM_NS else ''}\n"
             for lease, _, _, _, rows, ok, failed, run_ns, _, _, _, busy_ns in found
@@ -132,6 +135,17 @@ class AttemptsFile:
             file.truncate(file.size)
         except StorageError:
             self.errors += 1
+
+
+class _Seconds(dict[int, str]):
+    """Microseconds -> seconds as text. Short attempts take one of few times, and to format one anew costs as much as to
+    look up ten."""
+
+    def __missing__(self, us: int) -> str:
+        if len(self) >= _SECONDS_KEPT:
+            self.clear()
+        self[us] = text = f"{us // 1_000_000}.{us % 1_000_000:06d}"
+        return text
 
 
 def status_of(failure: Failure, *, charged: bool) -> str:

@@ -208,13 +208,13 @@ class Conductor:
         self._servers_lost = 0
         if self._columns.concern(incarnation):
             found = self._with_right_columns(slot, incarnation, found)
-        accepted = self._queue.scored
-        # What is not accepted is an answer that nobody waits for any more.
-        fresh = [scored for scored in found if accepted(scored.lease)]
+        fresh = self._queue.all_scored(found)  # the others are answers that nobody waits for any more
         if fresh:
-            run_ns = sum(scored.run_ns for scored in fresh)
-            self._crew.scored(slot, run_ns // len(fresh))
-            self._foreman.scored(slot, run_ns=run_ns, items=sum(scored.lease.count for scored in fresh))
+            run_ns = sum([scored.run_ns for scored in fresh])
+            # Rows that take long to render hold the leases behind them up as a long run() does.
+            busy_ns = max(run_ns, sum([scored.busy_ns for scored in fresh]))
+            self._crew.scored(slot, busy_ns // len(fresh))
+            self._foreman.scored(slot, run_ns=run_ns, items=sum([scored.lease.count for scored in fresh]))
             self._journal.add_scored(fresh)
             self._teller.scored(slot, incarnation, fresh)
 
@@ -335,9 +335,7 @@ class Conductor:
             self._charge(-1, 0, scored.lease, failure, scored.run_ns, divide=divide)
 
     def _count(self, group: Group) -> None:
-        committed = self._queue.committed
-        for scored in group.scored:
-            committed(scored.lease, scored.ok, scored.failed)
+        self._queue.all_committed(group.scored)
         self._teller.committed(group)
         self._judge()
 

@@ -101,12 +101,12 @@ class Crew:
         """A worker did not get there."""
         return self._health.init_failed(event.slot)
 
-    def scored(self, slot: int, run_ns: int) -> None:
-        """An attempt of this slot's worker succeeded."""
+    def scored(self, slot: int, busy_ns: int) -> None:
+        """An attempt of this slot's worker succeeded; it took so long, its rows included."""
         self._health.attempt_scored(slot)
         estimate = self._estimates.get(slot)
         if estimate is not None:
-            estimate.observe(run_ns)
+            estimate.observe(busy_ns)
 
     def charged(self, slot: int, run_ns: int, *, died: bool) -> None:
         """An attempt of this slot's worker was charged; after ten in a row the worker is replaced, and what it has not

@@ -98,7 +98,7 @@ class Journal:
     def add_scored(self, found: Sequence[Scored]) -> None:
         """Successful attempts."""
         self._scored += found
-        self._bytes += sum(len(scored.rows) for scored in found)
+        self._bytes += sum([len(scored.rows) for scored in found])
         if self._opened is None:
             self._opened = self._clock()
 

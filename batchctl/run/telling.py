@@ -196,10 +196,9 @@ class Teller:
         """A group is durable: now it counts."""
         tally = self.tally
         tally.attempts += len(group.scored)
-        for scored in group.scored:
-            tally.rows += scored.n_rows
-            if scored.failed:
-                self.failed_batches.scored(scored.lease.batch, scored.failed)
+        tally.rows += sum([scored.n_rows for scored in group.scored])
+        for scored in [scored for scored in group.scored if scored.failed]:
+            self.failed_batches.scored(scored.lease.batch, scored.failed)
         for record in group.quarantined:
             self.quarantined_durably += record.lease.count
             self.failed_batches.given_up(record.lease.batch)

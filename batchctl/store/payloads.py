@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
+from itertools import starmap
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -78,11 +79,11 @@ class Publication(NamedTuple):
 
 
 def pack_claims(leases: Iterable[Lease]) -> bytes:
-    return b"".join(CLAIM.pack(*lease) for lease in leases)
+    return b"".join(starmap(CLAIM.pack, leases))
 
 
 def pack_commits(commits: Iterable[Committed]) -> bytes:
-    return b"".join(COMMIT.pack(*committed) for committed in commits)
+    return b"".join(starmap(COMMIT.pack, commits))
 
 
 def pack_failures(records: Sequence[Charged] | Sequence[Quarantined]) -> Iterator[bytes]:

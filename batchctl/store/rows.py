@@ -49,13 +49,14 @@ class RowsFile:
         waiting = [header]
         at = self.size + len(header)
         for one in scored:
+            _, rows, length, _, _, _, _, _, spill, _, _, _ = one  # once per mini-batch: no attributes
             offsets.append(at)
-            at += one.length
-            if one.spill:
+            at += length
+            if spill:
                 self._flush(waiting)
                 self._append_spilled(one)
             else:
-                waiting.append(one.rows)
+                waiting.append(rows)
         self._flush(waiting)
         return offsets
 

@@ -171,7 +171,9 @@ MS = 1_000_000
     ("run_ns", "leases"),
     [
         (None, 1),
-        (0, 64),
+        (0, 256),
+        (19_999, 256),
+        (20_000, 64),
         (49_999, 64),
         (50_000, 16),
         (MS // 5, 16),
@@ -187,7 +189,7 @@ def test_credits(run_ns: int | None, leases: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("waiting", "workers", "leases"), [(1000, 4, 64), (100, 4, 25), (9, 4, 3), (4, 4, 1), (0, 4, 1), (5, 0, 5)]
+    ("waiting", "workers", "leases"), [(2000, 4, 256), (100, 4, 25), (9, 4, 3), (4, 4, 1), (0, 4, 1), (5, 0, 5)]
 )
 def test_credits_share_the_end_of_a_run(waiting: int, workers: int, leases: int) -> None:
     assert credits_for(1000, waiting=waiting, workers=workers) == leases

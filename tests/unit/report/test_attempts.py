@@ -48,6 +48,18 @@ def test_what_nobody_is_charged_for_has_a_status_of_its_own(
     assert status_of(Failure(FailureKind(kind), "E", "m", shortage=shortage), charged=charged) == status
 
 
+def test_times_are_rounded_to_microseconds(tmp_path: Path) -> None:
+    path = tmp_path / "attempts.csv"
+    attempts = attempts_file(path, epoch=1)
+    times = {0: "0.000000", 499: "0.000000", 500: "0.000001", 10**9 - 1: "1.000000", 3_600_000_000_001: "3600.000000"}
+    many = dict.fromkeys(range(10**7, 10**7 + 5_000_000, 1000))  # more different ones than are kept
+    for ns in (*times, *many, *times):
+        attempts.scored(0, 1, [scored(0, 0, 1, 1, 1, 0, 1, ns)], now=1.0)
+    attempts.close()
+    found = [row["Run Method Seconds"] for row in rows_of(path)]
+    assert found == [*times.values(), *(f"{ns / 1e9:.6f}" for ns in many), *times.values()]
+
+
 def test_one_row_per_attempt(tmp_path: Path) -> None:
     path = tmp_path / "attempts.csv"
     attempts = attempts_file(path, epoch=2)

@@ -113,9 +113,11 @@ class Signals:
         self.first = self.first or number
 
 
-def result(lease: Lease, *, rows: bytes = b"row\n", ok: int | None = None, run_ns: int = 200_000_000) -> Scored:
+def result(
+    lease: Lease, *, rows: bytes = b"row\n", ok: int | None = None, run_ns: int = 200_000_000, busy_ns: int = 0
+) -> Scored:
     good = lease.count if ok is None else ok
-    return Scored(lease, rows, len(rows), 0, 1, good, lease.count - good, run_ns)
+    return Scored(lease, rows, len(rows), 0, 1, good, lease.count - good, run_ns, busy_ns=max(run_ns, busy_ns))
 
 
 def lease_of(event: Event) -> Lease | None:

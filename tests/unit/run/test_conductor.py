@@ -41,6 +41,31 @@ def test_a_run_with_nothing_left_starts_nobody(tmp_path: Path) -> None:
     assert Stage(tmp_path, batches=0).run().ending is Ending.ALL_DONE
 
 
+# name: time in run(), time with what follows -> leases that a worker holds then
+HELD = {
+    "quick": (5_000, 9_000, 256),
+    "slow to render": (5_000, 60_000_000, 2),
+    "slow": (200_000_000, 200_000_000, 1),
+}
+
+
+@pytest.mark.parametrize("case", HELD)
+def test_what_a_worker_holds_follows_from_all_that_a_lease_takes_it(tmp_path: Path, case: str) -> None:
+    run_ns, busy_ns, held = HELD[case]
+    stage = Stage(tmp_path, slots=1, batches=1000)
+    engine = stage.engine
+    engine.answers = keep
+    found: list[int] = []
+    engine.plot = [
+        lambda: engine.finish(0, run_ns=run_ns, busy_ns=busy_ns),
+        lambda: found.append(len(engine.hands[0])),
+        lambda: stage.signals.come(TERM),
+        lambda: stage.signals.come(INT),
+    ]
+    stage.run()
+    assert found == [held]
+
+
 # name: signals in a row -> (ending, reason)
 SIGNALS = {
     "SIGTERM": ([TERM], Ending.STOPPED, "stopped by SIGTERM"),
