@@ -158,7 +158,9 @@ def run_round(
         shutil.rmtree(out, ignore_errors=True)
         if not one.ours:
             out.mkdir()
-        environment = {**os.environ, **one.environment(out)}
+        # Without its byte code a batchctl that runs from source compiles itself at every start, as no user's does.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment = {**inherited, **one.environment(out)}
         done = lap(one.argv(out), log=work / "log", env=environment, limit_s=LIMIT_S, tree=True)
         if done.code != 0:
             raise FailedError(f"{one.name} exited {done.code}: {done.said}")
