@@ -17,7 +17,6 @@ TYPE_CHECKING = False  # type checkers know the name; typing's own costs 5 ms
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from pathlib import Path
-    from typing import NoReturn
 
 # First argument of this executable where it is to be a Python interpreter; docs/executable.md.
 EMBEDDED = "--batchctl-embedded-python"
@@ -40,10 +39,10 @@ def start() -> int:
 
         return be_python(arguments)
     if sys.argv[1:] in (["--version"], ["-V"]) and _print_version():
-        _leave(0)
-    from batchctl.cli.main import main
+        os._exit(0)
+    from batchctl.cli.main import entry
 
-    return _leave(main())
+    return entry()
 
 
 def is_frozen() -> bool:
@@ -160,12 +159,6 @@ def _print_version() -> bool:
     except OSError:
         return False
     return True
-
-
-def _leave(code: int) -> NoReturn:
-    """Exit at once: to take the interpreter apart, object by object, costs 25 ms after a run. Every output of ours is
-    flushed where it is written, and every thread has been waited for where it was started."""
-    os._exit(code)
 
 
 def _internal() -> Path:

@@ -44,6 +44,12 @@ _LIMITS = {errno.EMFILE: _FILES, errno.ENFILE: _FILES, errno.EAGAIN: _PROCESSES}
 READER_GONE = 141  # what a shell reports for a program that SIGPIPE ended: 128 + 13
 
 
+def entry() -> NoReturn:
+    """The command: `main`, then exit at once. To take the interpreter apart, object by object, costs 25 ms after a run;
+    every output of ours is flushed where it is written, and every thread has been waited for where it was started."""
+    os._exit(main())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `batchctl argv...` and return its exit code; never raises, KeyboardInterrupt included."""
     # The short-lived objects here are tuples and bytes that reference counts free; looking for cycles among them every
