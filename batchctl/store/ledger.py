@@ -192,12 +192,19 @@ class Ledger:
             elif offset == _PARTS:
                 yield from (part for part in self._parts[batch] if part.offset < _PARTS)
 
-    def pieces(self) -> list[tuple[int, int]]:
-        """(offset, length) of all rows in item order; the short way to `extents` for copying."""
+    def pieces(self, *, by_offset: bool = False) -> Iterator[tuple[int, int]]:
+        """(offset, length) of all rows that are not empty, in item order or in that of their offsets; the short way to
+        `extents` for copying. `by_offset` costs some 80 bytes for each mini-batch meanwhile."""
+        offsets, lengths = self._offsets, self._lengths
         if self._parts:
-            return [(extent.offset, extent.length) for extent in self.extents()]
-        both = zip(self._offsets, self._lengths, strict=True)
-        return [piece for piece in both if piece[0] < _PARTS]
+            found = ((extent.offset, extent.length) for extent in self.extents() if extent.length)
+            return iter(sorted(found)) if by_offset else found
+        if by_offset:
+            order = sorted(range(len(offsets)), key=offsets.__getitem__)
+            both = zip(map(offsets.__getitem__, order), map(lengths.__getitem__, order), strict=True)
+        else:
+            both = zip(offsets, lengths, strict=True)
+        return (piece for piece in both if piece[1])  # what has no rows, or is not committed, has no length
 
     def _add_part(self, batch: int, part: Extent) -> None:
         state, low, high = self._offsets[batch], self.bounds[batch], self.bounds[batch + 1]

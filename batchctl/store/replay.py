@@ -27,6 +27,7 @@ from batchctl.model.records import (
 from batchctl.store.frames import HEADER_SIZE, Frame, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
+from batchctl.store.log_bytes import LogBytes
 from batchctl.store.names import Names
 from batchctl.store.parts import Parts
 from batchctl.store.payloads import (
@@ -44,6 +45,7 @@ from batchctl.store.payloads import (
     unpack_wholes,
 )
 
+_BLOCK = 1 << 20
 _MOST_ROWS = 1 << 63  # bytes; no file is as large, and the ledger marks states by the numbers above
 _lease_of = itemgetter(0, 1, 2, 3)
 
@@ -197,7 +199,7 @@ _READERS: dict[FrameType, Callable[[Replay, Frame, memoryview], None]] = {
 }
 
 
-def replay(data: memoryview, layout: RunLayout, *, run_id: str, bounds: Sequence[int]) -> Replay:
+def replay(data: memoryview | LogBytes, layout: RunLayout, *, run_id: str, bounds: Sequence[int]) -> Replay:
     """Read a whole log up to its good end; `CorruptionError` for damage that a crash cannot explain."""
     where = str(layout.log)
     found = Replay(scan(data, run_id=run_id, where=where), Ledger(bounds))
@@ -209,10 +211,18 @@ def replay(data: memoryview, layout: RunLayout, *, run_id: str, bounds: Sequence
     if found.waiting and not _fits(found):
         raise CorruptionError(f"{where} contradicts itself: files were announced for what is concluded", where=where)
     done = found.done or found.sealed
-    if done and hashlib.sha256(data[: done.log_length]).digest() != done.log_sha256:
+    if done and _digest(data, done.log_length) != done.log_sha256:
         raise CorruptionError(f"{where} is not the log that was sealed", where=where)
     found.end_epoch()
     return found
+
+
+def _digest(data: memoryview | LogBytes, length: int) -> bytes:
+    """SHA-256 of the first `length` bytes, or of all there are."""
+    sha256 = hashlib.sha256()
+    for at in range(0, min(length, len(data)), _BLOCK):
+        sha256.update(data[at : min(at + _BLOCK, length)])
+    return sha256.digest()
 
 
 def _fits(found: Replay) -> bool:
