@@ -34,6 +34,7 @@ from batchctl.store.table import write_table
 
 _LARGE = 256 << 10  # from here the kernel copies; below, slices are gathered
 _WINDOW = 4 << 20
+_AT_ONCE = 1 << 14  # pieces: some 150 bytes each while they are gathered
 _BLOCK = 1 << 20
 
 
@@ -262,7 +263,7 @@ def _copy(rows: WrittenRows, target: AppendFile, *, pieces: Iterable[tuple[int, 
         else:
             gathered.append((offset, length))
             size += length
-            if size >= _WINDOW:
+            if size >= _WINDOW or len(gathered) >= _AT_ONCE:
                 _gather(rows, target, pieces=gathered)
                 gathered, size = [], 0
     _gather(rows, target, pieces=gathered)

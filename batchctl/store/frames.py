@@ -98,7 +98,9 @@ def frame_at(data: memoryview | LogBytes, offset: int, *, seed: int) -> Frame | 
     """The frame at `offset`, or why there is none. Judges the frame alone, not its place among others."""
     if len(data) - offset < HEADER_SIZE:
         return "ends within a header"
-    magic, kind, flags, zero, length, epoch, sequence, rows, log, group, crc = HEADER.unpack(data[offset : offset + HEADER_SIZE])
+    magic, kind, flags, zero, length, epoch, sequence, rows, log, group, crc = HEADER.unpack(
+        data[offset : offset + HEADER_SIZE]
+    )
     if magic != MAGIC or zero or kind not in _TYPES:
         return "no frame begins here"
     end = offset + HEADER_SIZE + length

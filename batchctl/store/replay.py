@@ -17,7 +17,9 @@ from batchctl.model.lease import Lease
 from batchctl.model.records import (
     Charged,
     Claimed,
+    ClaimedGroup,
     Committed,
+    CommittedGroup,
     EpochClosed,
     EpochOpened,
     Quarantined,
@@ -270,18 +272,25 @@ class LogRecords:
         return LogRecords(self._disk, self._layout, frames=[one for one in self._frames if one.kind in kinds])
 
     def __iter__(self) -> Iterator[Record]:
+        yield from self._told_by(records_of)
+        yield from self._then
+
+    def grouped(self) -> Iterator[Record]:
+        """The same, commits and claims of a frame together."""
+        yield from self._told_by(_grouped_records_of)
+        yield from self._then
+
+    def _told_by(self, told: Callable[..., Iterator[Record]]) -> Iterator[Record]:
         if not self._frames:  # then there may be no log either
-            yield from self._then
             return
         with self._disk.open_read(self._layout.log) as log:
             for kind, _, epoch, _, _, _, _, start, end in self._frames:
                 if kind in _TOLD:
                     payload = log.pread(start + HEADER_SIZE, end - start - HEADER_SIZE)
                     try:
-                        yield from records_of(FrameType(kind), payload, epoch=epoch)
+                        yield from told(FrameType(kind), payload, epoch=epoch)
                     except MALFORMED as error:
                         raise contradiction(self._layout, start, error) from error
-        yield from self._then
 
 
 _TOLD = frozenset(FrameType) - {FrameType.COLUMNS, FrameType.TYPES, FrameType.PUBLISH, FrameType.DONE}
@@ -289,10 +298,20 @@ _TOLD = frozenset(FrameType) - {FrameType.COLUMNS, FrameType.TYPES, FrameType.PU
 
 def records_of(kind: FrameType, payload: bytes, *, epoch: int) -> Iterator[Record]:
     """What one frame says, in the words of the rest of the program; nothing for the store's own frames."""
+    for told in _grouped_records_of(kind, payload, epoch=epoch):
+        if isinstance(told, CommittedGroup):
+            yield from map(Committed._make, told.records)
+        elif isinstance(told, ClaimedGroup):
+            yield from (Claimed(Lease._make(claim)) for claim in told.leases)
+        else:
+            yield told
+
+
+def _grouped_records_of(kind: FrameType, payload: bytes, *, epoch: int) -> Iterator[Record]:
     if kind is FrameType.COMMIT:
-        yield from map(Committed._make, COMMIT.iter_unpack(payload))
+        yield CommittedGroup(list(COMMIT.iter_unpack(payload)))
     elif kind is FrameType.CLAIM:
-        yield from (Claimed(Lease._make(claim)) for claim in CLAIM.iter_unpack(payload))
+        yield ClaimedGroup(list(CLAIM.iter_unpack(payload)))
     elif kind is FrameType.FAIL:
         yield from (Charged(lease, failure) for lease, failure in unpack_failures(payload))
     elif kind is FrameType.QUARANTINE:

@@ -75,7 +75,7 @@ def _commit_all(opened: Recovered, *, batches: int, row: bytes) -> None:
 def _taken_up(opened: Recovered, bounds: Sequence[int]) -> FileQueue:
     """What run/epoch.py does with the records of a log."""
     queue, tally, failed = FileQueue(bounds, RetryPolicy(3, isolate=True)), Tally(str), FailedBatches()
-    for record in opened.records:
+    for record in opened.records.grouped():
         queue.replay(record)
         tally.replay(record)
         failed.replay(record)
@@ -86,26 +86,25 @@ def _taken_up(opened: Recovered, bounds: Sequence[int]) -> FileQueue:
 def main(arguments: list[str]) -> None:
     batches = int(arguments[0]) if arguments else 1_000_000
     row = b"x" * (int(arguments[1]) - 1 if len(arguments) > 1 else 12) + b"\n"
-    bounds = array("I", range(batches + 1))
     scratch = Path(tempfile.mkdtemp(prefix="batchctl-books-"))
     try:
-        layout = RunLayout(scratch / "out", "predictions.csv")
-        create_run(_DISK, layout, job_document={"run_id": _RUN}, plan_chunks=[b"plan"])
-        opened = _opened(layout, bounds)
-        step("commit", lambda: _commit_all(opened, batches=batches, row=row))
-        del opened
-        again = step("recover", lambda: _opened(layout, bounds))
-        queue = step("take up", lambda: _taken_up(again, bounds))
-        assert queue.finished
-        step("verify, not finished", lambda: verify(_DISK, layout, run_id=_RUN, bounds=bounds))
-        step("finish", lambda: finish(_DISK, layout, committer=again.committer, order=Order.PLAN))
-        del again, queue
-        step("open finished", lambda: open_finished(_DISK, layout, run_id=_RUN, bounds=bounds, locked=True))
-        found = step("verify", lambda: verify(_DISK, layout, run_id=_RUN, bounds=bounds))
-        assert found.sound
-        assert found.n_rows == batches
+        _measure(RunLayout(scratch / "out", "predictions.csv"), array("I", range(batches + 1)), row=row)
     finally:
         shutil.rmtree(scratch)
+
+
+def _measure(layout: RunLayout, bounds: Sequence[int], *, row: bytes) -> None:
+    batches = len(bounds) - 1
+    create_run(_DISK, layout, job_document={"run_id": _RUN}, plan_chunks=[b"plan"])
+    step("commit", lambda: _commit_all(_opened(layout, bounds), batches=batches, row=row))
+    again = step("recover", lambda: _opened(layout, bounds))
+    assert step("take up", lambda: _taken_up(again, bounds)).finished
+    step("verify, not finished", lambda: verify(_DISK, layout, run_id=_RUN, bounds=bounds))
+    step("finish", lambda: finish(_DISK, layout, committer=again.committer, order=Order.PLAN))
+    step("open finished", lambda: open_finished(_DISK, layout, run_id=_RUN, bounds=bounds, locked=True))
+    found = step("verify", lambda: verify(_DISK, layout, run_id=_RUN, bounds=bounds))
+    assert found.sound
+    assert found.n_rows == batches
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.scale_inputs import SCRIPT, Shape, make_tree
-from tests.bench.stopwatch import Lap, high_water_mb, lap
+from tests.bench.stopwatch import Lap, lap
 
 WORKERS = 2
 CRASH_AT = 0.65
