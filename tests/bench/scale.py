@@ -48,12 +48,16 @@ class Watch:
         self.finishing_s: float | None = None
         self.crashed_ns = 0
         self.pss_mb = 0.0
+        self.cpu_s = self.cpu_at_work_s = self.cpu_until_finish_s = 0.0  # the coordinator's own, all its threads
 
     def __call__(self, pid: int, seconds: float) -> None:
+        self.cpu_s = cpu_s(pid) or self.cpu_s
+        if not self.cpu_at_work_s and any(self._stamps.iterdir()):
+            self.cpu_at_work_s = self.cpu_s
         if self.planned_s is None and (self._out / ".batchctl" / "plan").exists():
             self.planned_s = seconds
-        if self.finishing_s is None and (self._out / "predictions.csv.sorting").exists():
-            self.finishing_s = seconds
+        if self.finishing_s is None and self._is_finishing():
+            self.finishing_s, self.cpu_until_finish_s = seconds, self.cpu_s
         if seconds >= self._next_pss:
             self._next_pss = seconds + _PSS_EVERY_S
             self.pss_mb = max(self.pss_mb, pss_mb(pid))
@@ -65,6 +69,12 @@ class Watch:
             if written >= self._crash_at:
                 self.crashed_ns = time.monotonic_ns()
                 os.kill(pid, signal.SIGKILL)
+
+    def _is_finishing(self) -> bool:
+        try:
+            return b'"finishing"' in (self._out / ".batchctl" / "status.json").read_bytes()
+        except FileNotFoundError:
+            return False
 
     @property
     def first_run_ns(self) -> int:
@@ -81,6 +91,15 @@ def pss_mb(pid: int) -> float:
     except OSError:
         pass
     return 0.0
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of all threads of one process so far; 0.0 once it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Bench:
@@ -114,23 +133,23 @@ class Bench:
             raise SystemExit(f"{' '.join(argv[1:3])} exited {found.code}: {found.said}")
         return found, watch
 
-    def command_s(self, *words: str) -> float:
-        return round(self.lap([self._batchctl, words[0], str(self.out), *words[1:]])[0].wall_s, 3)
+    def _told(self, name: str, found: Lap, watch: Watch) -> dict[str, Any]:
+        said = {f"{name}_s": round(found.wall_s, 3), f"{name}_cpu_s": round(found.cpu_s, 2)}
+        said[f"{name}_pss_mb"] = round(watch.pss_mb, 1)
+        print(json.dumps({"items": self.shape.count, **said}), file=sys.stderr, flush=True)
+        return said
 
     def measure(self) -> dict[str, Any]:
         """All phases. SystemExit where a command fails or a row is missing."""
         shape = self.shape
         found: dict[str, Any] = {"shape": shape.name, "items": shape.count, "mini_batches": shape.batches}
-        planned, watch = self.lap([self._batchctl, "plan", *self._asked])
-        found |= {"plan_sized_s": round(planned.wall_s, 3), "plan_sized_pss_mb": round(watch.pss_mb, 1)}
+        found |= self._told("plan_sized", *self.lap([self._batchctl, "plan", *self._asked]))
         found |= self._run_to_the_end()
-        found["status_s"] = self.command_s("status")
-        found["failures_s"] = self.command_s("failures")
-        found["verify_s"] = self.command_s("verify")
-        again, watch = self.lap(self.command())
+        for word in ("status", "failures", "verify"):
+            found |= self._told(word, *self.lap([self._batchctl, word, str(self.out)]))
+        found |= self._told("resume_finished", *self.lap(self.command()))
         if any(self._stamps.iterdir()):
             raise SystemExit("the resume of the finished run called run() again")
-        found |= {"resume_finished_s": round(again.wall_s, 3), "resume_finished_pss_mb": round(watch.pss_mb, 1)}
         run_directory = self.out / ".batchctl"
         for name, file in (("plan_file_mb", "plan"), ("log_mb", "checkpoint.log"), ("attempts_mb", "attempts.csv")):
             found[name] = round((run_directory / file).stat().st_size / 1e6, 2)
@@ -139,34 +158,30 @@ class Bench:
         return found
 
     def _run_to_the_end(self) -> dict[str, Any]:
+        """Planned, killed at 65 %, resumed; or in one go where it is too short to be hit."""
         shape = self.shape
         crash_at = CRASH_AT * shape.output_bytes if shape.count >= _CRASHES_FROM else None
         began = time.monotonic_ns()
         first, watch = self.lap(
             self.command(), Watch(self.out, stamps=self._stamps, crash_at=crash_at), codes=(0, -signal.SIGKILL)
         )
-        planned_s, first_run_ns, pss = watch.planned_s, watch.first_run_ns, watch.pss_mb
-        found: dict[str, Any] = {"plan_in_run_s": round(planned_s or 0.0, 3), "run_pss_mb": round(pss, 1)}
-        found["first_run_s"] = round((first_run_ns - began) / 1e9, 3)
-        if first.code == 0:  # it was not hit
-            loop_s = (watch.finishing_s or first.wall_s) - found["first_run_s"]
-            finish_s = first.wall_s - (watch.finishing_s or first.wall_s)
-            return found | {
-                "us_per_mini_batch": round(loop_s / shape.batches * 1e6, 1),
-                "finish_s": round(finish_s, 3),
-            }
-        partial = (self.out / "predictions.csv.partial").stat().st_size
-        done = partial / shape.output_bytes
-        found["us_per_mini_batch"] = round((watch.crashed_ns - first_run_ns) / 1e3 / (done * shape.batches), 1)
-        began = time.monotonic_ns()
-        rest, watch = self.lap(self.command())
-        finishing = watch.finishing_s or rest.wall_s
-        found |= {
-            "done_at_crash": round(done, 3),
-            "resume_s": round((watch.first_run_ns - began) / 1e9, 3),
-            "resume_pss_mb": round(watch.pss_mb, 1),
-            "finish_s": round(rest.wall_s - finishing, 3),
-        }
+        at_work_ns, last = watch.first_run_ns, watch
+        found = {**self._told("run", first, watch), "plan_in_run_s": round(watch.planned_s or 0.0, 3)}
+        found["first_run_s"] = round((at_work_ns - began) / 1e9, 3)
+        done, until_ns, wall_s = 1.0, began + int((watch.finishing_s or first.wall_s) * 1e9), first.wall_s
+        if first.code:
+            done = (self.out / "predictions.csv.partial").stat().st_size / shape.output_bytes
+            until_ns = watch.crashed_ns
+            found |= {"done_at_crash": round(done, 3), "coordinator_cpu_s": watch.cpu_s}
+            began = time.monotonic_ns()
+            rest, last = self.lap(self.command())
+            found |= self._told("rest", rest, last)
+            found["resume_s"] = round((last.first_run_ns - began) / 1e9, 3)
+            found["resume_cpu_s"] = last.cpu_at_work_s
+            wall_s = rest.wall_s
+        found["us_per_mini_batch"] = round((until_ns - at_work_ns) / 1e3 / (done * shape.batches), 1)
+        found["finish_s"] = round(wall_s - (last.finishing_s or wall_s), 3)
+        found["finish_cpu_s"] = round(last.cpu_s - (last.cpu_until_finish_s or last.cpu_s), 2)
         return found
 
 
