@@ -138,6 +138,9 @@ class Ledger:
     def place(self, *, header: int, size: int, by_offset: bool, counted: bool = False) -> None:
         """The rows were copied to a file of `size` bytes behind a header, without gaps, in item order or in that of
         their offsets: that is where they lie from now on. `counted`: to a table of `size` rows."""
+        if not self._parts:
+            self._place_whole(header=header, size=size, by_offset=by_offset, counted=counted)
+            return
         places = [
             (part.offset if by_offset else 0, batch, at)
             for batch, offset in enumerate(self._offsets)
@@ -158,6 +161,21 @@ class Ledger:
                     self._lengths[batch], self._crcs[batch] = self._rows[batch], 0
                 self._offsets[batch] = end
                 end += self._lengths[batch]
+        self._placed(end, size=size, counted=counted)
+
+    def _place_whole(self, *, header: int, size: int, by_offset: bool, counted: bool) -> None:
+        """The same without an object for each mini-batch, where none was concluded in parts."""
+        offsets, lengths, end = self._offsets, self._lengths, header
+        numbers = range(len(offsets))
+        for batch in sorted(numbers, key=offsets.__getitem__) if by_offset else numbers:
+            if offsets[batch] < _PARTS:
+                if counted:
+                    lengths[batch], self._crcs[batch] = self._rows[batch], 0
+                offsets[batch] = end
+                end += lengths[batch]
+        self._placed(end, size=size, counted=counted)
+
+    def _placed(self, end: int, *, size: int, counted: bool) -> None:
         if end != size:
             raise ContradictionError(f"{end} {'' if counted else 'bytes of '}rows in a file of {size}")
         self.rows_end = size

@@ -251,8 +251,10 @@ def read_records(disk: Disk, layout: RunLayout, *, run_id: str) -> LogRecords:
 
     Needs no lock. A run without a log has none. `CorruptionError` for damage below what was durable.
     """
-    data = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
-    return LogRecords(disk, layout, frames=scan(memoryview(data), run_id=run_id, where=str(layout.log)).frames)
+    if disk.stat(layout.log) is None:
+        return LogRecords(disk, layout, frames=())
+    with disk.open_read(layout.log) as log:
+        return LogRecords(disk, layout, frames=scan(LogBytes(log), run_id=run_id, where=str(layout.log)).frames)
 
 
 class LogRecords:

@@ -3,7 +3,7 @@
 Workload W1 (empty files in mini-batches of 10, run() returns base names, two workers), durable, beside
 multiprocessing.Pool.imap_unordered with chunksize 1, which is not durable. Whole processes, start-up and planning
 included; interleaved rounds in shuffled order, so that a slow minute of the machine hits all alike; every output is
-compared. `--scale N` measures planning, memory and resuming of N files instead (see scale.py).
+compared. (Larger jobs: scale.py.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench import scale
 from tests.bench.stopwatch import Lap, lap
 from tests.bench.workload import MINI_BATCH, WORKERS, Inputs, make_inputs
 
@@ -124,7 +123,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--items", type=int, default=200_000)
-    parser.add_argument("--scale", type=int, metavar="N", help="planning, memory and resuming of N files instead")
     parser.add_argument("--data", type=Path, help="folder for the generated inputs, kept (default: a temporary one)")
     parser.add_argument("--out", type=Path, help="write the findings here as JSON")
     parser.add_argument("--gate", action="store_true", help="exit 1 where a goal is missed")
@@ -133,15 +131,11 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="batchctl-bench-") as scratch:
         work = Path(scratch)
-        inputs = make_inputs((given.data or work / "data").resolve(), given.scale or given.items)
-        if given.scale:
-            found = scale.measure(given.batchctl, inputs, work=work)
-            text, passed = scale.render(found), scale.passed(found)
-        else:
-            laps = measure(given.batchctl, inputs, rounds=given.rounds, work=work, seed=given.seed)
-            found = findings(laps, items=given.items)
-            found["laps"] = {name: [asdict(one) for one in all_of] for name, all_of in laps.items()}
-            text, passed = render(found), found["ratio"] <= GOAL
+        inputs = make_inputs((given.data or work / "data").resolve(), given.items)
+        laps = measure(given.batchctl, inputs, rounds=given.rounds, work=work, seed=given.seed)
+        found = findings(laps, items=given.items)
+        found["laps"] = {name: [asdict(one) for one in all_of] for name, all_of in laps.items()}
+        text, passed = render(found), found["ratio"] <= GOAL
     print("\n" + text)
     if given.out:
         given.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
