@@ -48,14 +48,16 @@ class Watch:
         self.finishing_s: float | None = None
         self.crashed_ns = 0
         self.pss_mb = 0.0
-        self.cpu_s = self.cpu_at_work_s = self.cpu_until_finish_s = 0.0  # the coordinator's own, all its threads
+        self.cpu_s = self.cpu_planned_s = self.cpu_at_work_s = self.cpu_until_finish_s = (
+            0.0  # the coordinator's own, all its threads
+        )
 
     def __call__(self, pid: int, seconds: float) -> None:
         self.cpu_s = cpu_s(pid) or self.cpu_s
         if not self.cpu_at_work_s and any(self._stamps.iterdir()):
             self.cpu_at_work_s = self.cpu_s
         if self.planned_s is None and (self._out / ".batchctl" / "plan").exists():
-            self.planned_s = seconds
+            self.planned_s, self.cpu_planned_s = seconds, self.cpu_s
         if self.finishing_s is None and self._is_finishing():
             self.finishing_s, self.cpu_until_finish_s = seconds, self.cpu_s
         if seconds >= self._next_pss:
@@ -167,6 +169,7 @@ class Bench:
         )
         at_work_ns, last = watch.first_run_ns, watch
         found = {**self._told("run", first, watch), "plan_in_run_s": round(watch.planned_s or 0.0, 3)}
+        found["plan_in_run_cpu_s"] = watch.cpu_planned_s
         found["first_run_s"] = round((at_work_ns - began) / 1e9, 3)
         done, until_ns, wall_s = 1.0, began + int((watch.finishing_s or first.wall_s) * 1e9), first.wall_s
         if first.code:
