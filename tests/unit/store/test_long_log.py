@@ -21,7 +21,7 @@ from batchctl.model.records import Charged, Claims, Commits, Quarantined, Record
 from batchctl.run.tally import Tally
 from batchctl.store.commit import Group
 from batchctl.store.creation import create_run
-from batchctl.store.finish import finish, open_finished
+from batchctl.store.finish import _coalesced, finish, open_finished
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
 from batchctl.store.recover import Recovered, recover
@@ -154,3 +154,18 @@ def test_pieces_and_places_with_parts_and_without(by_offset: bool) -> None:
     assert whole.rows_end == parts.rows_end == 18
     whole.reopen(Reopening(1, 2, 2, 0, 0, 0))
     assert whole.open_ranges(1) == [(2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "base", "expected"),
+    [
+        ([(0, 5), (5, 3), (10, 2), (12, 1), (8, 2)], 0, [(0, 8), (10, 3), (8, 2)]),
+        ([(0, 5), (5, 3), (8, 2)], 8, [(0, 8), (8, 2)]),  # the sealed file ends at 8, a new one begins
+        ([(0, 0), (5, 3), (8, 0), (8, 2)], 0, [(5, 5)]),
+        ([], 0, []),
+    ],
+)
+def test_neighbours_that_lie_together_are_copied_as_one(
+    pieces: list[tuple[int, int]], base: int, expected: list[tuple[int, int]]
+) -> None:
+    assert list(_coalesced(pieces, base=base)) == expected
