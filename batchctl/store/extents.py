@@ -14,18 +14,20 @@ _BACK = 1 << 20  # workers finish almost in order: what comes next lies near, so
 
 def damaged(rows: ReadFile, extents: Iterable[Extent]) -> Iterator[Extent]:
     """Those whose bytes have another CRC-32, or are not there."""
-    window, start = memoryview(b""), 0
+    window, start, size = memoryview(b""), 0, 0
+    crc32 = zlib.crc32
     for extent in extents:
-        offset, length = extent.offset, extent.length
-        if offset < start or offset + length > start + len(window):
+        _, _, offset, length, crc, _ = extent
+        low, high = offset - start, offset - start + length
+        if low < 0 or high > size:
             if length > _WINDOW:
-                if _crc_of(rows, offset, length=length) != extent.crc:
+                if _crc_of(rows, offset, length=length) != crc:
                     yield extent
                 continue
             start = max(0, offset - _BACK)
             window = memoryview(rows.pread(start, min(_WINDOW + _BACK, max(0, rows.size - start))))
-        piece = window[offset - start : offset - start + length]
-        if len(piece) != length or zlib.crc32(piece) != extent.crc:
+            low, high, size = offset - start, offset - start + length, len(window)
+        if high > size or crc32(window[low:high]) != crc:
             yield extent
 
 
