@@ -35,7 +35,7 @@ from batchctl.dispatch.whole import move_whole
 from batchctl.errors import CorruptionError
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, Scored, Shortage
-from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, EpochOpened, Quarantined, Record, Reopened
+from batchctl.model.records import Charged, Claims, Commits, EpochClosed, EpochOpened, Quarantined, Record, Reopened
 
 # States of a mini-batch, one byte each.
 _FRESH, _LEASED, _SCORED, _DONE, _ODD = FRESH, TAKEN, 2, 3, 4
@@ -112,22 +112,10 @@ class FileQueue:
         if self._leased:
             raise RuntimeError("replay comes before the first take")
         self._settled = False
-        if isinstance(record, Committed):
-            batch, first, count = record.batch, record.first, record.count
-            self._watch.resolved(first, attempt=record.attempt)
-            self._ok += record.ok
-            self._failed += record.failed
-            # The common case, a whole mini-batch that nothing happened to, must cost next to nothing.
-            fresh = batch < self._n and self._state[batch] == _FRESH
-            if fresh and first == self._bounds[batch] and first + count == self._bounds[batch + 1]:
-                self._state[batch] = _DONE
-                self._fresh.left -= 1
-                self._done += 1
-            else:
-                self._carve(batch, first, count)
-                self._shrunk(batch)
-        elif isinstance(record, Claimed):
-            self._watch.claimed(record.lease)
+        if isinstance(record, Commits):
+            self._replay_commits(record.records)
+        elif isinstance(record, Claims):
+            self._watch.claimed(record.leases)
         elif isinstance(record, Charged | Quarantined):
             batch, first, count, attempt = record.lease
             self._watch.resolved(first, attempt=attempt)
@@ -143,6 +131,16 @@ class FileQueue:
             self._reopen(record)
         elif isinstance(record, EpochOpened | EpochClosed):
             self._watch.epoch(record)
+
+    def _replay_commits(self, records: Sequence[tuple[int, ...]]) -> None:
+        self._watch.committed(records)
+        others, ok, failed = self._fresh.conclude(records, state=_DONE)
+        self._ok += ok
+        self._failed += failed
+        self._done += len(records) - len(others)
+        for batch, first, count, *_ in others:
+            self._carve(batch, first, count)
+            self._shrunk(batch)
 
     def _reopen(self, record: Reopened) -> None:
         self._watch.epoch(EpochClosed(0))  # what was out when the run was done is nobody's suspect

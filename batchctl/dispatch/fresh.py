@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from batchctl.model.lease import Lease
+from batchctl.model.records import failed_of, ok_of
 
 # States of a mini-batch that are known here. FRESH must be 0: a new bytearray is all fresh and find(0) is the step in
 # plan order. No mini-batch becomes fresh again.
@@ -44,6 +45,21 @@ class FreshBatches:
                 at += 1
         self._cursor = at
         return at if order is None else order[at]
+
+    def conclude(self, records: Sequence[tuple[int, ...]], *, state: int) -> tuple[list[tuple[int, ...]], int, int]:
+        """Of these commits (fields of Committed), those of whole mini-batches that are fresh are taken into account:
+        their mini-batches have `state` from now on. Returns the others, and how many items of all are ok and failed."""
+        states, bounds, n = self._state, self._bounds, len(self._state)
+        others: list[tuple[int, ...]] = []
+        for record in records:
+            batch, first, count, _, _, _, _, _, _, _ = record
+            fresh = batch < n and states[batch] == FRESH
+            if fresh and first == bounds[batch] and first + count == bounds[batch + 1]:
+                states[batch] = state
+            else:
+                others.append(record)
+        self.left -= len(records) - len(others)
+        return others, sum(map(ok_of, records)), sum(map(failed_of, records))
 
     def take(self, n: int) -> list[Lease]:
         """The next `n` of them, all that are left where those are fewer; they are TAKEN from now on."""

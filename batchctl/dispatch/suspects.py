@@ -9,11 +9,16 @@ alone says nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import itemgetter
+
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import MACHINE_DOWN, Failure, FailureKind
 from batchctl.model.records import EpochClosed, EpochOpened
 
 CRASHES_TO_SUSPECT = 2
+_first = itemgetter(1)
+_first_and_attempt = itemgetter(1, 3)
 
 
 class CrashWatch:
@@ -23,30 +28,47 @@ class CrashWatch:
     __slots__ = ("_alone", "_boot_id", "_crashes", "_guilty", "_open")
 
     def __init__(self) -> None:
-        self._open: dict[int, Lease] = {}  # claims without an outcome, by their first items
+        self._open: dict[int, Sequence[int]] = {}  # claims without an outcome (fields of Lease), by their first items
         self._crashes: dict[int, int] = {}
         self._guilty: dict[int, Lease] = {}  # not charged yet, by first items
         self._alone: Lease | None = None
         self._boot_id = ""
 
-    def claimed(self, lease: Lease) -> None:
-        """A suspect is handed out only when nothing else is out; whatever the log left open came back before."""
-        self._open[lease.first] = lease
-        self._alone = lease if self._crashes.get(lease.batch, 0) >= CRASHES_TO_SUSPECT else None
+    def claimed(self, leases: Sequence[Sequence[int]]) -> None:
+        """These (fields of Lease) were handed out, in this order. A suspect is handed out only when nothing else is
+        out; whatever the log left open came back before."""
+        self._open.update(zip(map(_first, leases), leases, strict=True))
+        for last in leases[-1:]:
+            self._alone = Lease(*last) if self._crashes.get(last[0], 0) >= CRASHES_TO_SUSPECT else None
+
+    def committed(self, records: Sequence[Sequence[int]]) -> None:
+        """These commits (fields of Committed) are outcomes of what was claimed."""
+        claims = self._open
+        for first, attempt in map(_first_and_attempt, records):
+            claim = claims.pop(first, None)
+            if claim is not None and claim[3] > attempt:  # the next attempt's claim was written first
+                claims[first] = claim
+        if self._guilty:
+            for first, attempt in map(_first_and_attempt, records):
+                self._acquit(first, attempt=attempt)
 
     def resolved(self, first: int, *, attempt: int) -> None:
-        """The claim of this attempt on the items from `first` has an outcome of any kind."""
-        for found in (self._open, self._guilty):
-            if first in found and found[first].attempt <= attempt:  # else the next attempt's claim was written first
-                del found[first]
+        """The claim of this attempt on the items from `first` has another outcome."""
+        if first in self._open and self._open[first][3] <= attempt:
+            del self._open[first]
+        self._acquit(first, attempt=attempt)
+
+    def _acquit(self, first: int, *, attempt: int) -> None:
+        if first in self._guilty and self._guilty[first].attempt <= attempt:
+            del self._guilty[first]
 
     def epoch(self, record: EpochOpened | EpochClosed) -> None:
         """An epoch began or was closed. An unknown ("") boot id proves nothing."""
         if isinstance(record, EpochOpened):
             if self._boot_id and record.boot_id and record.boot_id != self._boot_id:
-                for batch in {lease.batch for lease in self._open.values()}:
+                for batch in {claim[0] for claim in self._open.values()}:
                     self._crashes[batch] = self._crashes.get(batch, 0) + 1
-                if self._alone is not None and self._open.get(self._alone.first) == self._alone:
+                if self._alone is not None and self._open.get(self._alone.first) == self._alone:  # as tuples
                     self._guilty[self._alone.first] = self._alone
             self._boot_id = record.boot_id
         self._open.clear()

@@ -21,12 +21,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from batchctl.model.job import ErrorThreshold
-from batchctl.model.records import Committed, Quarantined, Record
+from batchctl.model.records import Commits, Quarantined, Record, failed_of
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
 MINIMUM_SAMPLE = 100
+_FINE, _SHORT, _GIVEN_UP = 0, 1, 2  # states of a mini-batch
 
 
 class Standing(StrEnum):
@@ -73,30 +74,41 @@ class FailedBatches:
     there were items. Replaying the log gives what the run had."""
 
     def __init__(self) -> None:
-        self._given_up: set[int] = set()
-        self._short: set[int] = set()  # only those of which nothing was given up
+        self._state = bytearray()  # by mini-batch, as far as there are failed ones: a million of them may be
+        self._given_up = self._short = 0  # how many; short only those of which nothing was given up
 
     def replay(self, record: Record) -> None:
         """A record of the checkpoint log."""
-        if isinstance(record, Committed):
-            self.scored(record.batch, record.failed)
+        if isinstance(record, Commits):
+            if any(map(failed_of, record.records)):
+                for one in record.records:
+                    self.scored(one[0], failed_of(one))
         elif isinstance(record, Quarantined):
             self.given_up(record.lease.batch)
 
     def scored(self, batch: int, failed: int) -> None:
         """Rows of the mini-batch, or of a part of it, are durable; `failed` items were missing in them."""
-        if failed and batch not in self._given_up:
-            self._short.add(batch)
+        if failed and self._of(batch) == _FINE:
+            self._state[batch] = _SHORT
+            self._short += 1
 
     def given_up(self, batch: int) -> None:
         """Items of the mini-batch are quarantined, durably."""
-        self._given_up.add(batch)
-        self._short.discard(batch)
+        before = self._of(batch)
+        self._state[batch] = _GIVEN_UP
+        self._given_up += before != _GIVEN_UP
+        self._short -= before == _SHORT
+
+    def _of(self, batch: int) -> int:
+        """The state of a mini-batch, which has one from here on."""
+        if batch >= len(self._state):
+            self._state.extend(bytes(batch + 1 - len(self._state)))
+        return self._state[batch]
 
     def count(self, threshold: ErrorThreshold) -> int:
         """How many have failed. Short ones count only where the error threshold limits anything: with -1 a script may
         return as few rows as it likes."""
-        return len(self._given_up) + (len(self._short) if threshold.limits else 0)
+        return self._given_up + (self._short if threshold.limits else 0)
 
 
 def _number(count: int, noun: str, ending: str = "s") -> str:

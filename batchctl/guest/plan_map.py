@@ -163,6 +163,10 @@ class PlanMap:
         self._run_prefix = prefix if prefix == "/" else prefix + "/"
         self._run_begin, self._run_end = self.run_firsts[run], self.run_firsts[run + 1]
 
+    def forget(self) -> None:
+        """Pages that were looked at are no longer this process's memory; they come back when they are wanted."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
     def close(self) -> None:
         """Unmap. No column may be used afterwards; a view that somebody still holds keeps the mapping alive."""
         columns = (self.folder_at, self.run_firsts, self.run_folders, self.name_at, self.sizes, self.mtimes)

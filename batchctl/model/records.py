@@ -6,7 +6,9 @@ which they were decided; only COMMIT, FAIL, QUARANTINE and REOPEN change what is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 from batchctl.model.lease import Lease
@@ -27,11 +29,40 @@ class Committed(NamedTuple):
     ok: int
     failed: int
 
+    @property
+    def records(self) -> Sequence[tuple[int, ...]]:
+        """As of a group."""
+        return (self,)
+
+
+class CommittedGroup(NamedTuple):
+    """Several `Committed` of one frame, in order, as plain tuples of its fields: a long log is replayed without an
+    object of ours for each mini-batch."""
+
+    records: Sequence[tuple[int, ...]]
+
+
+# Fields of such a tuple.
+rows_of = itemgetter(Committed._fields.index("n_rows"))
+ok_of = itemgetter(Committed._fields.index("ok"))
+failed_of = itemgetter(Committed._fields.index("failed"))
+
 
 class Claimed(NamedTuple):
     """A lease was handed out (written, not synced): what was in flight when a coordinator died."""
 
     lease: Lease
+
+    @property
+    def leases(self) -> Sequence[tuple[int, ...]]:
+        """As of a group."""
+        return (self.lease,)
+
+
+class ClaimedGroup(NamedTuple):
+    """Several `Claimed` of one frame, in order, as plain tuples of a lease's fields."""
+
+    leases: Sequence[tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +118,6 @@ class EpochClosed:
     number: int
 
 
-Record = Committed | Claimed | Charged | Quarantined | Reopened | EpochOpened | EpochClosed
+Commits = Committed | CommittedGroup
+Claims = Claimed | ClaimedGroup
+Record = Commits | Claims | Charged | Quarantined | Reopened | EpochOpened | EpochClosed

@@ -203,16 +203,26 @@ class Listing:
             if self.request.standard_input is None:
                 raise UsageError("INPUT - needs a list on standard input", where=given)
             content = self.request.standard_input
-        else:
-            try:
-                content = (self.request.folder / given[1:]).read_bytes()
-            except OSError as error:
-                raise UsageError(
-                    f"list cannot be read: {error.strerror}",
-                    where=display_name(given),
-                    remedy="@FILE is a list of paths; a file whose name begins with @ is written ./@...",
-                ) from error
-        yield from self._files(PathList(content, folder=self._folder).blocks, given, source=source)
+            yield from self._files(PathList(content, folder=self._folder).blocks, given, source=source)
+            return
+        try:
+            with (self.request.folder / given[1:]).open("rb") as file:
+                before = os.fstat(file.fileno())
+                paths = PathList(file if stat.S_ISREG(before.st_mode) else file.read(), folder=self._folder)
+                yield from self._files(paths.blocks, given, source=source)
+                now = os.fstat(file.fileno())
+        except OSError as error:
+            raise UsageError(
+                f"list cannot be read: {error.strerror}",
+                where=display_name(given),
+                remedy="@FILE is a list of paths; a file whose name begins with @ is written ./@...",
+            ) from error
+        if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            raise UsageError(
+                "list changed while it was read",
+                where=display_name(given),
+                remedy="run again when it is complete; nothing was started",
+            )
 
     def _flush(self, named: list[tuple[bytes, bytes]], *, source: int) -> Iterator[Stretch]:
         """File INPUTs that follow each other are one list, so that a directory's files share mini-batches."""

@@ -1,22 +1,25 @@
 """Lists of files: lines to absolute paths, repeats dropped, without an object per line kept.
 
-A list is gone through more than once instead: a million lines cost 8 bytes each while repeats are looked for, and
-nothing where they come sorted. Lines travel in blocks, so that what is done per line is done in C.
+A list is gone through more than once instead: a line costs 8 bytes while repeats are looked for, and nothing where they
+come sorted; its file is not held. Lines travel in blocks, so that what is done per line is done in C.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import groupby, islice, pairwise
-from operator import eq, itemgetter, lt
-from typing import NamedTuple
+from functools import partial
+from itertools import groupby, islice
+from operator import itemgetter, lt
+from typing import BinaryIO, NamedTuple
 
 from batchctl.plan.stretch import Findings
 
 _WINDOW = 1 << 18
-_FEW = 1 << 18  # a set is quicker than sorting, and 60 bytes larger per path
+_BUCKETS = 256
 _FOLDER = itemgetter(0)
 
 
@@ -52,14 +55,19 @@ def absolute(path: bytes, *, folder: bytes) -> bytes:
     return normal[1:] if normal.startswith(b"//") else normal
 
 
-def _windows(content: bytes, mark: bytes) -> Iterator[bytes]:
+def _windows(content: BinaryIO, mark: bytes) -> Iterator[bytes]:
     """Pieces of whole lines, without the mark at their end."""
-    at = 0
-    while at < len(content):
-        cut = content.find(mark, at + _WINDOW)
-        end = len(content) if cut < 0 else cut
-        yield content[at:end]
-        at = end + 1
+    content.seek(0)
+    begun: list[bytes] = []  # of a line
+    while piece := content.read(_WINDOW):
+        head, found, tail = piece.rpartition(mark)
+        if found:
+            yield b"".join((*begun, head))
+            begun.clear()
+        if tail:
+            begun.append(tail)
+    if begun:
+        yield b"".join(begun)
 
 
 def _lines(window: bytes, mark: bytes) -> list[bytes]:
@@ -82,9 +90,13 @@ class PathList:
     `blocks` goes through them from the start, as often as asked for.
     """
 
-    def __init__(self, content: bytes, *, folder: bytes) -> None:
-        self._content, self._folder = content, folder
-        self._mark = b"\0" if b"\0" in content else b"\n"
+    def __init__(self, content: bytes | BinaryIO, *, folder: bytes) -> None:
+        """A file must be one that can be read again."""
+        self._content = io.BytesIO(content) if isinstance(content, bytes) else content
+        self._folder = folder
+        self._mark = (
+            b"\0" if any(b"\0" in piece for piece in iter(partial(self._content.read, _WINDOW), b"")) else b"\n"
+        )
         self._normal: list[bool] = []  # of the windows seen: asked once, because it takes as long as splitting
 
     def blocks(self) -> Iterator[Block]:
@@ -113,17 +125,18 @@ def first_mentions(blocks: Blocks, findings: Findings) -> Blocks:
     """The same without paths that came before, as often as asked for; repeats are counted at once."""
     if _ascending(blocks()):
         return blocks
-    hashes = array("q")
+    buckets = [array("q") for _ in range(_BUCKETS)]  # a set of all hashes would be 60 bytes larger per path
+    put = [bucket.append for bucket in buckets]
     for paths, _ in blocks():
-        hashes.extend(map(hash, paths))
-    if len(hashes) <= _FEW and len(set(hashes)) == len(hashes):
+        for number in map(hash, paths):
+            put[number % _BUCKETS](number)
+    suspects: set[int] = set()
+    for bucket in buckets:
+        if len(set(bucket)) < len(bucket):
+            suspects.update(number for number, times in Counter(bucket).items() if times > 1)
+    del buckets, put
+    if not suspects:
         return blocks
-    ordered = sorted(hashes)
-    del hashes
-    if not any(map(eq, ordered, islice(ordered, 1, None))):
-        return blocks
-    suspects = {low for low, high in pairwise(ordered) if low == high}
-    del ordered
 
     def once() -> Iterator[Block]:
         seen: set[bytes] = set()

@@ -20,6 +20,7 @@ from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.index import Columns, FolderIndex
 
 _PIECE = 1 << 20
+_LOOKED_AT = 4 << 20  # bytes that are mapped at a time while all of a plan is checked
 # Newer kernels give exact times to files that were looked at, and the clock of the listing lags behind by up to a tick:
 # a file written just before it may look younger. Where size and mtime tell too, such a file gets the benefit of that.
 TICK_NS = 10_000_000
@@ -79,6 +80,7 @@ class Plan:
         if verify:
             found = plan.computed_crc()
             damage = f"CRC-32 is {found:08x}, recorded {plan.crc:08x}" if found != plan.crc else _disorder(plan._mapped)
+            plan._mapped.forget()  # who opens it reads little of it
             if damage:
                 plan.close()
                 raise CorruptionError(f"plan: {damage}", where=str(path))
@@ -97,7 +99,10 @@ class Plan:
     def computed_crc(self) -> int:
         view = self._mapped.view
         crc = zlib.crc32(bytes(4), zlib.crc32(view[:CRC_OFFSET]))
-        return zlib.crc32(view[CRC_OFFSET + 4 :], crc)
+        for at in range(CRC_OFFSET + 4, len(view), _LOOKED_AT):
+            crc = zlib.crc32(view[at : at + _LOOKED_AT], crc)
+            self._mapped.forget()
+        return crc
 
     @property
     def batch_firsts(self) -> Sequence[int]:
@@ -218,12 +223,12 @@ def _disorder(mapped: PlanMap) -> str:
     for column in (mapped.folder_at, mapped.name_at):
         if column[0] or not all(map(lt, column, column[1:])):
             return "names of nothing, or out of order"
+        mapped.forget()
     if any(folder >= mapped.folders for folder in mapped.run_folders):
         return "items of no folder"
-    if _holds_nul(mapped.folder_bytes) or _holds_nul(mapped.name_bytes):
-        return "names that nothing can have"
+    for names in (mapped.folder_bytes, mapped.name_bytes):
+        for at in range(0, len(names), _PIECE):
+            if b"\0" in bytes(names[at : at + _PIECE]):
+                return "names that nothing can have"
+            mapped.forget()
     return mapped.text_disorder()
-
-
-def _holds_nul(names: memoryview) -> bool:
-    return any(b"\0" in bytes(names[at : at + _PIECE]) for at in range(0, len(names), _PIECE))

@@ -193,7 +193,7 @@ def _columns(spec: JobSpec, recovered: Recovered, journal: Journal) -> Columns |
 def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: Journal) -> None:
     if recovered.generation:
         teller.tally.expect(recovered.records)
-    for record in recovered.records:
+    for record in recovered.records.grouped():
         queue.replay(record)
         teller.replay(record)
     last = recovered.past[-1] if recovered.past else None

@@ -76,7 +76,7 @@ def _from_log(ready: Ready, finished: Finished, *, plan: Plan, batches: int) -> 
     tally, epochs = Tally(plan.display), 0
     if finished.generation:
         tally.expect(finished.records)
-    for record in finished.records:
+    for record in finished.records.grouped():
         tally.replay(record)
         if isinstance(record, EpochOpened):
             epochs = record.number

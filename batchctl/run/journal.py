@@ -25,6 +25,7 @@ GROUP_S = 0.1
 GROUP_BYTES = 8 << 20
 CLAIM_S = 1.0  # how long claims wait for a group
 HELD_BYTES = 64 << 20  # above this much uncommitted, no further leases are given
+_EACH = 700  # bytes of an answer and its claim as objects: small rows of many mini-batches wait for a slow disk, too
 _PROBE_S = 1.0  # how often a full disk is tried again
 _REST_MOST_S = 30.0  # by workers, whom a try may cost much
 
@@ -98,7 +99,7 @@ class Journal:
     def add_scored(self, found: Sequence[Scored]) -> None:
         """Successful attempts."""
         self._scored += found
-        self._bytes += sum([len(scored.rows) for scored in found])
+        self._bytes += sum([len(scored.rows) for scored in found]) + _EACH * len(found)
         if self._opened is None:
             self._opened = self._clock()
 

@@ -144,15 +144,16 @@ def fingerprint_of(
 def _with_digest(given: str, stdin: bytes | None) -> str:
     """A list is what it says, not only where it stands."""
     if given in ("-", "@-"):
-        content: bytes | None = stdin or b""
+        digest = hashlib.sha256(stdin or b"")
     elif given.startswith("@"):
         try:
-            content = Path(given[1:]).read_bytes()
+            with Path(given[1:]).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
         except OSError:  # the listing has said so, or will
-            content = None
+            return given
     else:
         return given
-    return given if content is None else f"{given} (sha256 {hashlib.sha256(content).hexdigest()[:16]})"
+    return f"{given} (sha256 {digest.hexdigest()[:16]})"
 
 
 def _absolute(given: str) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from batchctl.model.outcome import FailureKind
-from batchctl.model.records import Charged, Committed, Quarantined, Record, Reopened
+from batchctl.model.records import Charged, Commits, Quarantined, Record, Reopened, rows_of
 from batchctl.report.failures import FailureGroups
 
 
@@ -31,9 +31,9 @@ class Tally:
 
     def replay(self, record: Record) -> None:
         """A record of the log."""
-        if isinstance(record, Committed):
-            self.attempts += 1
-            self.rows += record.n_rows
+        if isinstance(record, Commits):
+            self.attempts += len(record.records)
+            self.rows += sum(map(rows_of, record.records))
         elif isinstance(record, Charged):
             self.attempts += 1
             self.by_kind[record.failure.kind] += 1

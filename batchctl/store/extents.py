@@ -1,4 +1,4 @@
-"""Are committed rows still what they were when they were committed? Reads in large windows: there may be a million."""
+"""Are committed rows still what they were when they were committed? Reads in blocks: there may be a million."""
 
 from __future__ import annotations
 
@@ -9,24 +9,39 @@ from batchctl.handles import ReadFile
 from batchctl.store.ledger import Extent
 
 _WINDOW = 4 << 20
-_BACK = 1 << 20  # workers finish almost in order: what comes next lies near, sometimes a little before
+_BLOCK = 256 << 10
+_HELD = 32  # blocks: plan order goes to and fro between what as many workers have written
 
 
 def damaged(rows: ReadFile, extents: Iterable[Extent]) -> Iterator[Extent]:
     """Those whose bytes have another CRC-32, or are not there."""
-    window, start = memoryview(b""), 0
+    blocks: dict[int, memoryview] = {}  # by number, the one that was wanted last at the end
+    block, start, size = memoryview(b""), 0, 0
+    crc32 = zlib.crc32
     for extent in extents:
-        offset, length = extent.offset, extent.length
-        if offset < start or offset + length > start + len(window):
-            if length > _WINDOW:
-                if _crc_of(rows, offset, length=length) != extent.crc:
+        _, _, offset, length, crc, _ = extent
+        low, high = offset - start, offset - start + length
+        if low < 0 or high > size:
+            number = offset // _BLOCK
+            if offset + length > (number + 1) * _BLOCK:
+                if _crc_of(rows, offset, length=length) != crc:
                     yield extent
                 continue
-            start = max(0, offset - _BACK)
-            window = memoryview(rows.pread(start, min(_WINDOW + _BACK, max(0, rows.size - start))))
-        piece = window[offset - start : offset - start + length]
-        if len(piece) != length or zlib.crc32(piece) != extent.crc:
+            block, start = _block(rows, number, held=blocks), number * _BLOCK
+            low, high, size = offset - start, offset - start + length, len(block)
+        if high > size or crc32(block[low:high]) != crc:
             yield extent
+
+
+def _block(rows: ReadFile, number: int, *, held: dict[int, memoryview]) -> memoryview:
+    found = held.pop(number, None)
+    if found is None:
+        start = number * _BLOCK
+        found = memoryview(rows.pread(start, max(0, min(_BLOCK, rows.size - start))))
+        if len(held) >= _HELD:
+            del held[next(iter(held))]
+    held[number] = found
+    return found
 
 
 def _crc_of(rows: ReadFile, offset: int, *, length: int) -> int | None:

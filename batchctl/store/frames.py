@@ -17,6 +17,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from batchctl.errors import CorruptionError, ResumeRefusedError
+from batchctl.store.log_bytes import LogBytes
 
 # What an EPOCH says that the frames after it may hold; 1 where it says nothing. To be raised with whatever an older
 # reader would take for damage or for a torn tail, a new frame type above all: that one must refuse, and cut nothing.
@@ -93,11 +94,13 @@ def encode(frame: Frame, payload: bytes, *, seed: int) -> bytes:
     return b"".join((head, checksum(head, payload, seed=seed).to_bytes(4, "little"), payload))
 
 
-def frame_at(data: memoryview, offset: int, *, seed: int) -> Frame | str:
+def frame_at(data: memoryview | LogBytes, offset: int, *, seed: int) -> Frame | str:
     """The frame at `offset`, or why there is none. Judges the frame alone, not its place among others."""
     if len(data) - offset < HEADER_SIZE:
         return "ends within a header"
-    magic, kind, flags, zero, length, epoch, sequence, rows, log, group, crc = HEADER.unpack_from(data, offset)
+    magic, kind, flags, zero, length, epoch, sequence, rows, log, group, crc = HEADER.unpack(
+        data[offset : offset + HEADER_SIZE]
+    )
     if magic != MAGIC or zero or kind not in _TYPES:
         return "no frame begins here"
     end = offset + HEADER_SIZE + length
@@ -120,7 +123,7 @@ def misplaced(frame: Frame, *, sequence: int, epoch: int, group: int) -> str:
     return ""
 
 
-def scan(data: memoryview, *, run_id: str, where: str) -> Scan:
+def scan(data: memoryview | LogBytes, *, run_id: str, where: str) -> Scan:
     """Read frames until the first bad one. `CorruptionError` where a later frame says that it had been durable;
     `ResumeRefusedError` where an EPOCH is of a later log format."""
     seed = seed_of(run_id)
@@ -136,7 +139,10 @@ def scan(data: memoryview, *, run_id: str, where: str) -> Scan:
             _refuse_newer(data[found.start + HEADER_SIZE : found.end], where=where)
         frames.append(found)
         epoch, group = found.epoch, found.group
-        log_durable = max(log_durable, found.log_durable)
+        if found.log_durable > log_durable:
+            log_durable = found.log_durable
+            if isinstance(data, LogBytes):
+                data.keep_from(log_durable)
         rows_durable = max(rows_durable, found.rows_durable)
         sequence += 1
         offset = found.end
@@ -168,7 +174,7 @@ def _refuse_newer(epoch: memoryview, *, where: str) -> None:
         )
 
 
-def _later(data: memoryview, bad: int, *, seed: int) -> Iterator[Frame]:
+def _later(data: memoryview | LogBytes, bad: int, *, seed: int) -> Iterator[Frame]:
     """Good frames anywhere after a bad one."""
     tail = bytes(data[bad + 1 :])
     at = tail.find(MAGIC)

@@ -23,9 +23,10 @@ from batchctl.model.records import Committed, EpochOpened, Record, Reopened, Reo
 from batchctl.store.checkpoint_log import LogWriter
 from batchctl.store.commit import Committer, ProtocolError
 from batchctl.store.entries import check_written
-from batchctl.store.frames import HEADER_SIZE, FrameType
+from batchctl.store.frames import HEADER_SIZE, FrameType, Scan
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
+from batchctl.store.log_bytes import LogBytes
 from batchctl.store.payloads import COMMIT, Done, pack_commits, pack_epoch, pack_reopened, unpack_publication
 from batchctl.store.publish import place_files
 from batchctl.store.replay import LogRecords, PastEpoch, Replay, replay
@@ -76,15 +77,17 @@ def recover(
     log = _open_log(disk, layout, created=created)
     rows: AppendFile | None = None
     try:
-        data = disk.read(layout.log)
-        found = replay(memoryview(data), layout, run_id=run_id, bounds=bounds)
-        if (has_final and not found.sealed) or (reopening and found.done):
-            raise ProtocolError("a finished run is not recovered")
-        rows = _open_rows(disk, layout, fresh=not found.scan.frames)
-        check_rows(disk, layout, found=found, data=data)
-        cut_log = cut_tail(log, good_end=found.scan.good_end)
-        rows_end = found.rows_end
-        make_durable(disk, layout, log=log, rows=rows, tail=(found.scan.log_durable, data[: found.scan.good_end]))
+        with disk.open_read(layout.log) as source:
+            data = LogBytes(source)
+            found = replay(data, layout, run_id=run_id, bounds=bounds)
+            if (has_final and not found.sealed) or (reopening and found.done):
+                raise ProtocolError("a finished run is not recovered")
+            rows = _open_rows(disk, layout, fresh=not found.scan.frames)
+            check_rows(disk, layout, found=found, data=data)
+            cut_log = cut_tail(log, good_end=found.scan.good_end)
+            rows_end = found.rows_end
+            make_durable(disk, layout, log=log, rows=rows, tail=tail_of(data, found.scan))
+        del data
         settle_files(disk, layout, found=found)
         frames = found.scan.frames
         last = frames[-1] if frames else None
@@ -163,7 +166,7 @@ def _open_rows(disk: Disk, layout: RunLayout, *, fresh: bool) -> AppendFile | No
     return disk.open_append(layout.partial, create=True)
 
 
-def check_rows(disk: Disk, layout: RunLayout, *, found: Replay, data: bytes) -> None:
+def check_rows(disk: Disk, layout: RunLayout, *, found: Replay, data: LogBytes) -> None:
     """The rows that the log vouches for are there; those of the last groups are read and their CRC compared."""
     if not layout.rows:
         return
@@ -174,7 +177,7 @@ def check_rows(disk: Disk, layout: RunLayout, *, found: Replay, data: bytes) -> 
             if frame.kind == FrameType.COMMIT:
                 recent += map(Committed._make, COMMIT.iter_unpack(payload))
             elif frame.kind in {FrameType.PUBLISH, FrameType.PART}:
-                recent.append(unpack_publication(payload, kind=FrameType(frame.kind)).committed)
+                recent.append(unpack_publication(bytes(payload), kind=FrameType(frame.kind)).committed)
     with WrittenRows(disk, layout, sealed=found.sealed) as rows:
         if rows.size < found.rows_end:
             raise CorruptionError(
@@ -189,6 +192,11 @@ def check_rows(disk: Disk, layout: RunLayout, *, found: Replay, data: bytes) -> 
                 )
 
 
+def tail_of(data: LogBytes | memoryview, scan: Scan) -> tuple[int, memoryview]:
+    """Where what is known to be durable ends, and the good bytes behind it, as they were checked."""
+    return scan.log_durable, data[scan.log_durable : scan.good_end]
+
+
 def cut_tail(file: AppendFile, *, good_end: int) -> int:
     """Cut a file back to its good end; how much was cut. Not durable yet."""
     surplus = file.size - good_end
@@ -198,7 +206,7 @@ def cut_tail(file: AppendFile, *, good_end: int) -> int:
 
 
 def make_durable(
-    disk: Disk, layout: RunLayout, *, log: AppendFile, rows: AppendFile | None, tail: tuple[int, bytes]
+    disk: Disk, layout: RunLayout, *, log: AppendFile, rows: AppendFile | None, tail: tuple[int, memoryview]
 ) -> None:
     """What was read may sit in the page cache only; after this it does not.
 
@@ -210,9 +218,9 @@ def make_durable(
     if not log.size:
         disk.sync_dir(layout.out)
         return
-    durable, good = tail
-    if len(good) > durable:
-        log.overwrite(durable, memoryview(good)[durable:])
+    durable, unsure = tail
+    if unsure:
+        log.overwrite(durable, unsure)
     if rows:
         rows.datasync()
     log.datasync()

@@ -17,7 +17,9 @@ from batchctl.model.lease import Lease
 from batchctl.model.records import (
     Charged,
     Claimed,
+    ClaimedGroup,
     Committed,
+    CommittedGroup,
     EpochClosed,
     EpochOpened,
     Quarantined,
@@ -27,6 +29,7 @@ from batchctl.model.records import (
 from batchctl.store.frames import HEADER_SIZE, Frame, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
+from batchctl.store.log_bytes import LogBytes
 from batchctl.store.names import Names
 from batchctl.store.parts import Parts
 from batchctl.store.payloads import (
@@ -44,6 +47,7 @@ from batchctl.store.payloads import (
     unpack_wholes,
 )
 
+_BLOCK = 1 << 20
 _MOST_ROWS = 1 << 63  # bytes; no file is as large, and the ledger marks states by the numbers above
 _lease_of = itemgetter(0, 1, 2, 3)
 
@@ -197,7 +201,7 @@ _READERS: dict[FrameType, Callable[[Replay, Frame, memoryview], None]] = {
 }
 
 
-def replay(data: memoryview, layout: RunLayout, *, run_id: str, bounds: Sequence[int]) -> Replay:
+def replay(data: memoryview | LogBytes, layout: RunLayout, *, run_id: str, bounds: Sequence[int]) -> Replay:
     """Read a whole log up to its good end; `CorruptionError` for damage that a crash cannot explain."""
     where = str(layout.log)
     found = Replay(scan(data, run_id=run_id, where=where), Ledger(bounds))
@@ -209,10 +213,18 @@ def replay(data: memoryview, layout: RunLayout, *, run_id: str, bounds: Sequence
     if found.waiting and not _fits(found):
         raise CorruptionError(f"{where} contradicts itself: files were announced for what is concluded", where=where)
     done = found.done or found.sealed
-    if done and hashlib.sha256(data[: done.log_length]).digest() != done.log_sha256:
+    if done and _digest(data, done.log_length) != done.log_sha256:
         raise CorruptionError(f"{where} is not the log that was sealed", where=where)
     found.end_epoch()
     return found
+
+
+def _digest(data: memoryview | LogBytes, length: int) -> bytes:
+    """SHA-256 of the first `length` bytes, or of all there are."""
+    sha256 = hashlib.sha256()
+    for at in range(0, min(length, len(data)), _BLOCK):
+        sha256.update(data[at : min(at + _BLOCK, length)])
+    return sha256.digest()
 
 
 def _fits(found: Replay) -> bool:
@@ -239,8 +251,10 @@ def read_records(disk: Disk, layout: RunLayout, *, run_id: str) -> LogRecords:
 
     Needs no lock. A run without a log has none. `CorruptionError` for damage below what was durable.
     """
-    data = disk.read(layout.log) if disk.stat(layout.log) is not None else b""
-    return LogRecords(disk, layout, frames=scan(memoryview(data), run_id=run_id, where=str(layout.log)).frames)
+    if disk.stat(layout.log) is None:
+        return LogRecords(disk, layout, frames=())
+    with disk.open_read(layout.log) as log:
+        return LogRecords(disk, layout, frames=scan(LogBytes(log), run_id=run_id, where=str(layout.log)).frames)
 
 
 class LogRecords:
@@ -260,18 +274,25 @@ class LogRecords:
         return LogRecords(self._disk, self._layout, frames=[one for one in self._frames if one.kind in kinds])
 
     def __iter__(self) -> Iterator[Record]:
+        yield from self._told_by(records_of)
+        yield from self._then
+
+    def grouped(self) -> Iterator[Record]:
+        """The same, commits and claims of a frame together."""
+        yield from self._told_by(_grouped_records_of)
+        yield from self._then
+
+    def _told_by(self, told: Callable[..., Iterator[Record]]) -> Iterator[Record]:
         if not self._frames:  # then there may be no log either
-            yield from self._then
             return
         with self._disk.open_read(self._layout.log) as log:
             for kind, _, epoch, _, _, _, _, start, end in self._frames:
                 if kind in _TOLD:
                     payload = log.pread(start + HEADER_SIZE, end - start - HEADER_SIZE)
                     try:
-                        yield from records_of(FrameType(kind), payload, epoch=epoch)
+                        yield from told(FrameType(kind), payload, epoch=epoch)
                     except MALFORMED as error:
                         raise contradiction(self._layout, start, error) from error
-        yield from self._then
 
 
 _TOLD = frozenset(FrameType) - {FrameType.COLUMNS, FrameType.TYPES, FrameType.PUBLISH, FrameType.DONE}
@@ -279,10 +300,20 @@ _TOLD = frozenset(FrameType) - {FrameType.COLUMNS, FrameType.TYPES, FrameType.PU
 
 def records_of(kind: FrameType, payload: bytes, *, epoch: int) -> Iterator[Record]:
     """What one frame says, in the words of the rest of the program; nothing for the store's own frames."""
+    for told in _grouped_records_of(kind, payload, epoch=epoch):
+        if isinstance(told, CommittedGroup):
+            yield from map(Committed._make, told.records)
+        elif isinstance(told, ClaimedGroup):
+            yield from (Claimed(Lease._make(claim)) for claim in told.leases)
+        else:
+            yield told
+
+
+def _grouped_records_of(kind: FrameType, payload: bytes, *, epoch: int) -> Iterator[Record]:
     if kind is FrameType.COMMIT:
-        yield from map(Committed._make, COMMIT.iter_unpack(payload))
+        yield CommittedGroup(list(COMMIT.iter_unpack(payload)))
     elif kind is FrameType.CLAIM:
-        yield from (Claimed(Lease._make(claim)) for claim in CLAIM.iter_unpack(payload))
+        yield ClaimedGroup(list(CLAIM.iter_unpack(payload)))
     elif kind is FrameType.FAIL:
         yield from (Charged(lease, failure) for lease, failure in unpack_failures(payload))
     elif kind is FrameType.QUARANTINE:

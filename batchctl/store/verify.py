@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from batchctl.errors import BatchctlError, ResumeRefusedError
@@ -13,6 +14,7 @@ from batchctl.handles import ReadFile
 from batchctl.model.lease import Lease
 from batchctl.store.creation import is_result
 from batchctl.store.documents import read_document
+from batchctl.store.extents import damaged
 from batchctl.store.frames import HEADER_SIZE, FrameType
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Extent
@@ -115,7 +117,7 @@ def _finished_problems(disk: Disk, layout: RunLayout, *, found: Replay) -> list[
                 found_rows = rows_in(rows)
                 told = f"{layout.final}: it says {found_rows} rows, {done.n_rows} were sealed"
                 return [*problems, told] if found_rows != done.n_rows else problems
-            problems += _row_problems(rows, layout.final, extents=_placed(found, done=done))
+            problems += _row_problems(rows, layout.final, extents=partial(_placed, found, done=done))
     except BatchctlError as error:
         problems.append(error.message)
     return problems
@@ -160,8 +162,7 @@ def _torn_rows(disk: Disk, layout: RunLayout, *, found: Replay, problems: list[s
                 problems.append(f"{layout.partial}: does not begin with its header")
             else:
                 counted = sealed.end if sealed and sealed.is_table else 0
-                extents = (extent for extent in found.ledger.extents() if extent.offset >= counted)
-                problems += _row_problems(rows, layout.partial, extents=extents)
+                problems += _row_problems(rows, layout.partial, extents=partial(_written, found, counted=counted))
             return max(0, rows.size - found.rows_end)
     except BatchctlError as error:
         problems.append(error.message)
@@ -173,27 +174,33 @@ def _placed(found: Replay, *, done: Done) -> Iterable[Extent]:
     if done.arrangement == Arrangement.AS_COMMITTED:
         yield from found.ledger.extents()
         return
-    extents = list(found.ledger.extents())
+    extents: Iterable[Extent] = found.ledger.extents()
     if done.arrangement == Arrangement.COMPACTED:
-        extents.sort(key=lambda extent: extent.offset)
+        extents = sorted(extents, key=lambda extent: extent.offset)
     at = len(found.columns)
     for extent in extents:
         yield extent._replace(offset=at)
         at += extent.length
 
 
-def _row_problems(rows: ReadFile, path: Path, *, extents: Iterable[Extent]) -> list[str]:
-    problems = []
-    for extent in extents:
-        try:
-            good = _crc(rows, extent.offset, length=extent.length) == extent.crc
-        except BatchctlError:
-            good = False
-        if not good:
-            problems.append(
-                f"{path}: the rows of items {extent.first} to {extent.first + extent.items - 1} are damaged"
-            )
-    return problems
+def _written(found: Replay, *, counted: int) -> Iterable[Extent]:
+    """The extents in the rows file; `counted`: those below are rows of a sealed table."""
+    return (extent for extent in found.ledger.extents() if extent.offset >= counted)
+
+
+def _row_problems(rows: ReadFile, path: Path, *, extents: Callable[[], Iterable[Extent]]) -> list[str]:
+    try:
+        bad = list(damaged(rows, extents()))
+    except BatchctlError:  # a sector that cannot be read: which rows lie there?
+        bad = [extent for extent in extents() if not _is_good(rows, extent)]
+    return [f"{path}: the rows of items {one.first} to {one.first + one.items - 1} are damaged" for one in bad]
+
+
+def _is_good(rows: ReadFile, extent: Extent) -> bool:
+    try:
+        return _crc(rows, extent.offset, length=extent.length) == extent.crc
+    except BatchctlError:
+        return False
 
 
 def _crc_problems(disk: Disk, path: Path, *, crc: int) -> list[str]:

@@ -1,126 +1,224 @@
-"""A million planned files: how long planning takes, what the coordinator holds, how soon a resume is at work.
+"""From a thousand items to ten million: is every cost linear, and memory bounded? `python -m tests.bench.scale`.
 
-Goals (issue 2, acceptance 8): planning <= 10 s per million, coordinator <= 150 MB, resume of the finished run <= 1 s,
-of the half-done run <= 3 s until the first run().
+Each size is planned, run by the real command with a script that does nothing, killed at 65 %, resumed, reported, and
+resumed once more when it is finished. Prints a table; `--out docs/scale.json` keeps the figures, of which
+`python -m tests.bench.scale_report` makes docs/scale.md and its plot. `--sizes 1000,10000` is a short form.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench.scale_inputs import SCRIPT, Shape, make_tree
 from tests.bench.stopwatch import Lap, lap
-from tests.bench.workload import MINI_BATCH, WORKERS, Inputs
 
-GOALS = {"plan_s_per_million": 10.0, "peak_mb": 150.0, "resume_half_s": 3.0, "resume_finished_s": 1.0}
+WORKERS = 2
+CRASH_AT = 0.65
+_CRASHES_FROM = 100_000  # items; fewer are done before anybody could hit them
+_PSS_EVERY_S = 0.1
+_LIMIT_S = 1800.0
 
-
-def measure(batchctl: str, inputs: Inputs, *, work: Path) -> dict[str, Any]:
-    """Run until half is done, SIGTERM; resume to the end; resume the finished run. SystemExit where one fails."""
-    out, stamps, log = work / "out", work / "stamps", work / "log"
-    stamps.mkdir()
-    run = [
-        *(batchctl, "run", str(inputs.script), str(inputs.folder), "-o", str(out), "-q"),
-        *("--workers", str(WORKERS), "--mini-batch-size", str(MINI_BATCH), "--output-format", "azure"),
-        *("--python", sys.executable, "--env", f"BENCH_STAMPS={stamps}"),
-    ]
-    plan = [batchctl, "plan", *run[2:4], "--mini-batch-size", str(MINI_BATCH)]
-    planned = _good(lap(plan, log=log, watch=_nothing), "plan", {0})
-
-    watch = _Halfway(out)
-    first = _good(lap(run, log=log, watch=watch), "the first run", {0, 75})
-    done = _progress(out)
-    _clear(stamps)
-    began = time.monotonic_ns()
-    half = _good(lap(run, log=log, watch=_nothing), "the resume of the half-done run", {0})
-    at_work = min(int(path.read_text()) for path in stamps.iterdir())
-    _clear(stamps)
-    finished = _good(lap(run, log=log, watch=_nothing), "the resume of the finished run", {0})
-    if any(stamps.iterdir()):
-        raise SystemExit("the resume of the finished run called run() again")
-    rows = (out / "predictions.csv").read_bytes().count(b"\n")
-    if rows != inputs.count:
-        raise SystemExit(f"{rows} rows for {inputs.count} items")
-    return {
-        "items": inputs.count,
-        "done_at_stop": done,
-        "stopped_with": first.code,
-        "plan_s": round(planned.wall_s, 2),
-        "plan_peak_mb": round(planned.peak_mb, 1),
-        "plan_in_run_s": round(watch.planned_s, 2),
-        "plan_s_per_million": round(max(planned.wall_s, watch.planned_s) / inputs.count * 1e6, 2),
-        "first_wall_s": round(first.wall_s, 2),
-        "resume_half_s": round((at_work - began) / 1e9, 2),
-        "resume_half_wall_s": round(half.wall_s, 2),
-        "resume_finished_s": round(finished.wall_s, 2),
-        "peak_first_mb": round(first.peak_mb, 1),
-        "peak_resume_mb": round(half.peak_mb, 1),
-        "peak_finished_mb": round(finished.peak_mb, 1),
-        "peak_mb": round(max(first.peak_mb, half.peak_mb, finished.peak_mb), 1),
-        "plan_file_mb": round((out / ".batchctl" / "plan").stat().st_size / 1e6, 1),
-        "log_mb": round((out / ".batchctl" / "checkpoint.log").stat().st_size / 1e6, 1),
-        "others": round(max(planned.others, first.others, half.others, finished.others), 2),
-    }
+SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+OTHER_SHAPES = (
+    Shape("mini-batches of 1", 1_000_000, mini_batch=1),
+    Shape("one folder", 1_000_000, per_folder=1_000_000),
+    Shape("names of 255 bytes", 200_000, name_length=255),
+    Shape("1,900 folders deep", 190_000, per_folder=100, nested=True),
+    Shape("rows of 10 KB", 100_000, row=10_240),
+)
 
 
-class _Halfway:
-    """Notes when the plan was there and sends SIGTERM, once, when half of the items are done."""
+class Watch:
+    """Looks at a run from outside while it goes on; kills it once `crash_at` bytes of rows are written."""
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
-        self._told = False
-        self.planned_s = 0.0
+    def __init__(self, out: Path, *, stamps: Path, crash_at: float | None = None) -> None:
+        self._out, self._stamps, self._crash_at = out, stamps, crash_at
+        self._next_pss = 0.0
+        self._began = time.monotonic()
+        self.planned_s: float | None = None
+        self.finishing_s: float | None = None
+        self.crashed_ns = 0
+        self.pss_mb = 0.0
+        self.cpu_s = self.cpu_planned_s = self.cpu_at_work_s = self.cpu_until_finish_s = (
+            0.0  # the coordinator's own, all its threads
+        )
 
     def __call__(self, pid: int, seconds: float) -> None:
-        if not self.planned_s and (self._out / ".batchctl" / "plan").exists():
-            self.planned_s = seconds
-        if not self._told and self.planned_s and _progress(self._out) >= 0.5:
-            self._told = True
-            os.kill(pid, signal.SIGTERM)
+        self.cpu_s = cpu_s(pid) or self.cpu_s
+        if not self.cpu_at_work_s and any(self._stamps.iterdir()):
+            self.cpu_at_work_s = self.cpu_s
+        if self.planned_s is None and (self._out / ".batchctl" / "plan").exists():
+            self.planned_s, self.cpu_planned_s = seconds, self.cpu_s
+        if self.finishing_s is None and self._is_finishing():
+            self.finishing_s, self.cpu_until_finish_s = seconds, self.cpu_s
+        if seconds >= self._next_pss:
+            self._next_pss = seconds + _PSS_EVERY_S
+            self.pss_mb = max(self.pss_mb, pss_mb(pid))
+        if self._crash_at is not None and not self.crashed_ns:
+            try:
+                written = (self._out / "predictions.csv.partial").stat().st_size
+            except FileNotFoundError:
+                return
+            if written >= self._crash_at:
+                self.crashed_ns = time.monotonic_ns()
+                os.kill(pid, signal.SIGKILL)
+
+    def _is_finishing(self) -> bool:
+        try:
+            return b'"finishing"' in (self._out / ".batchctl" / "status.json").read_bytes()
+        except FileNotFoundError:
+            return False
+
+    @property
+    def first_run_ns(self) -> int:
+        """When the first worker called run(), by the monotonic clock; 0: none has."""
+        return min((int(path.read_text()) for path in self._stamps.iterdir()), default=0)
 
 
-def _nothing(_pid: int, _seconds: float) -> None:
-    """Only the peak memory is of interest."""
-
-
-def _progress(out: Path) -> float:
+def pss_mb(pid: int) -> float:
+    """Proportional resident memory of one process now, in MB (MiB); 0.0 once it is gone."""
     try:
-        found = json.loads((out / ".batchctl" / "status.json").read_bytes())["progress"]
-        return float(found["items_done"]) / max(1, int(found["items"]))
-    except (OSError, ValueError, KeyError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    return 0.0
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of all threads of one process so far; 0.0 once it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
         return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _clear(stamps: Path) -> None:
-    for path in stamps.iterdir():
-        path.unlink()
+class Bench:
+    """One shape, in a folder of its own."""
+
+    def __init__(self, batchctl: str, shape: Shape, *, tree: Path, work: Path) -> None:
+        self.shape, self._batchctl = shape, batchctl
+        self.out, self._stamps, self._log = work / "out", work / "stamps", work / "log"
+        self._stamps.mkdir(parents=True)
+        code = work / "code"
+        code.mkdir()
+        self._script = code / "score.py"
+        self._script.write_text(SCRIPT, encoding="utf-8")
+        self._asked = [str(self._script), str(tree), "--mini-batch-size", str(shape.mini_batch)]
+
+    def command(self) -> list[str]:
+        env = ["--env", f"BENCH_STAMPS={self._stamps}"]
+        if self.shape.row:
+            env += ["--env", f"BENCH_ROW={self.shape.row}"]
+        return [
+            *(self._batchctl, "run", *self._asked, "-o", str(self.out), "-q", *env),
+            *("--workers", str(WORKERS), "--output-format", "azure", "--python", sys.executable),
+        ]
+
+    def lap(self, argv: list[str], watch: Watch | None = None, *, codes: tuple[int, ...] = (0,)) -> tuple[Lap, Watch]:
+        for stamp in self._stamps.iterdir():
+            stamp.unlink()
+        watch = watch or Watch(self.out, stamps=self._stamps)
+        found = lap(argv, log=self._log, watch=watch, limit_s=_LIMIT_S)
+        if found.code not in codes:
+            raise SystemExit(f"{' '.join(argv[1:3])} exited {found.code}: {found.said}")
+        return found, watch
+
+    def _told(self, name: str, found: Lap, watch: Watch) -> dict[str, Any]:
+        said = {f"{name}_s": round(found.wall_s, 3), f"{name}_cpu_s": round(found.cpu_s, 2)}
+        said[f"{name}_pss_mb"] = round(watch.pss_mb, 1)
+        print(json.dumps({"items": self.shape.count, **said}), file=sys.stderr, flush=True)
+        return said
+
+    def measure(self) -> dict[str, Any]:
+        """All phases. SystemExit where a command fails or a row is missing."""
+        shape = self.shape
+        found: dict[str, Any] = {"shape": shape.name, "items": shape.count, "mini_batches": shape.batches}
+        found |= self._told("plan_sized", *self.lap([self._batchctl, "plan", *self._asked]))
+        found |= self._run_to_the_end()
+        for word in ("status", "failures", "verify"):
+            found |= self._told(word, *self.lap([self._batchctl, word, str(self.out)]))
+        found |= self._told("resume_finished", *self.lap(self.command()))
+        if any(self._stamps.iterdir()):
+            raise SystemExit("the resume of the finished run called run() again")
+        run_directory = self.out / ".batchctl"
+        for name, file in (("plan_file_mb", "plan"), ("log_mb", "checkpoint.log"), ("attempts_mb", "attempts.csv")):
+            found[name] = round((run_directory / file).stat().st_size / 1e6, 2)
+        if (size := (self.out / "predictions.csv").stat().st_size) != shape.output_bytes:
+            raise SystemExit(f"{size} bytes of rows for {shape.output_bytes}")
+        return found
+
+    def _run_to_the_end(self) -> dict[str, Any]:
+        """Planned, killed at 65 %, resumed; or in one go where it is too short to be hit."""
+        shape = self.shape
+        crash_at = CRASH_AT * shape.output_bytes if shape.count >= _CRASHES_FROM else None
+        began = time.monotonic_ns()
+        first, watch = self.lap(
+            self.command(), Watch(self.out, stamps=self._stamps, crash_at=crash_at), codes=(0, -signal.SIGKILL)
+        )
+        at_work_ns, last = watch.first_run_ns, watch
+        found = {**self._told("run", first, watch), "plan_in_run_s": round(watch.planned_s or 0.0, 3)}
+        found["plan_in_run_cpu_s"] = watch.cpu_planned_s
+        found["first_run_s"] = round((at_work_ns - began) / 1e9, 3)
+        done, until_ns, wall_s = 1.0, began + int((watch.finishing_s or first.wall_s) * 1e9), first.wall_s
+        if first.code:
+            done = (self.out / "predictions.csv.partial").stat().st_size / shape.output_bytes
+            until_ns = watch.crashed_ns
+            found |= {"done_at_crash": round(done, 3), "coordinator_cpu_s": watch.cpu_s}
+            began = time.monotonic_ns()
+            rest, last = self.lap(self.command())
+            found |= self._told("rest", rest, last)
+            found["resume_s"] = round((last.first_run_ns - began) / 1e9, 3)
+            found["resume_cpu_s"] = last.cpu_at_work_s
+            wall_s = rest.wall_s
+        found["us_per_mini_batch"] = round((until_ns - at_work_ns) / 1e3 / (done * shape.batches), 1)
+        found["finish_s"] = round(wall_s - (last.finishing_s or wall_s), 3)
+        found["finish_cpu_s"] = round(last.cpu_s - (last.cpu_until_finish_s or last.cpu_s), 2)
+        return found
 
 
-def _good(found: Lap, what: str, codes: set[int]) -> Lap:
-    if found.code not in codes:
-        raise SystemExit(f"{what} exited {found.code}: {found.said}")
-    print(f"{what}: {found.wall_s:.2f} s, peak {found.peak_mb:.0f} MB, exit {found.code}", flush=True)
-    return found
+def measure(batchctl: str, shape: Shape, *, data: Path, scratch: Path) -> dict[str, Any]:
+    """A fresh OUT beside the inputs, gone afterwards."""
+    tree = make_tree(data, shape)
+    work = Path(tempfile.mkdtemp(prefix="scale-", dir=scratch))
+    try:
+        return Bench(batchctl, shape, tree=tree, work=work).measure()
+    finally:
+        shutil.rmtree(work)
 
 
-def passed(found: dict[str, Any]) -> bool:
-    return all(found[name] <= goal for name, goal in GOALS.items())
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="items, comma separated; empty: none")
+    parser.add_argument("--shapes", action=argparse.BooleanOptionalAction, default=True, help="the other shapes, too")
+    parser.add_argument("--data", type=Path, help="folder for the generated inputs, kept (default: a temporary one)")
+    parser.add_argument("--out", type=Path, help="write the figures here as JSON")
+    parser.add_argument("--batchctl", default=str(Path(sys.executable).parent / "batchctl"), help="the executable")
+    given = parser.parse_args(arguments)
+    shapes = [Shape("", int(size)) for size in given.sizes.split(",") if size]
+    shapes += [shape for shape in OTHER_SHAPES if given.shapes]
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="batchctl-scale-") as scratch:
+        data = (given.data or Path(scratch) / "data").resolve()
+        data.mkdir(parents=True, exist_ok=True)
+        for shape in shapes:
+            rows.append(measure(given.batchctl, shape, data=data, scratch=Path(scratch)))
+            print(json.dumps(rows[-1]), flush=True)
+    if given.out:
+        given.out.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    return 0
 
 
-def render(found: dict[str, Any]) -> str:
-    plans = f"`plan` {found['plan_s']} s, in `run` {found['plan_in_run_s']} s"
-    told = {
-        "plan_s_per_million": f"planning, s per million ({plans})",
-        "peak_mb": f"coordinator's peak, MB (first run {found['peak_first_mb']}, resume {found['peak_resume_mb']})",
-        "resume_half_s": f"resume with {found['done_at_stop']:.0%} done: s until the first run()",
-        "resume_finished_s": "resume of the finished run, s",
-    }
-    lines = [f"{found['items']} items, plan {found['plan_file_mb']} MB, log {found['log_mb']} MB", ""]
-    lines += ["| | measured | goal |", "|---|---|---|"]
-    lines += [f"| {text} | {found[name]} | <= {GOALS[name]:g} |" for name, text in told.items()]
-    return "\n".join(lines)
+if __name__ == "__main__":
+    sys.exit(main())

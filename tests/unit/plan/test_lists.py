@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from batchctl.errors import UsageError
 from batchctl.plan import lists
+from batchctl.plan.inputs import InputRequest, Listing
 from batchctl.plan.lists import PathList, absolute
 from tests.unit.plan.trees import grow, image_of
 
@@ -64,15 +66,17 @@ def test_absolute_lines_are_taken_as_they_are_and_others_are_not(monkeypatch: py
                         assert [path for block in found.blocks() for path in block.paths] == expected, (odd, at)
 
 
-@pytest.mark.parametrize("few", [0, 1000])
-def test_repeats_far_apart_in_unsorted_lists(tmp_path: Path, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lists, "_FEW", few)
+@pytest.mark.parametrize("buckets", [1, 3, 256])
+def test_repeats_far_apart_in_unsorted_lists(tmp_path: Path, buckets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "_BUCKETS", buckets)
     monkeypatch.setattr(lists, "_WINDOW", 20)
     names = [f"{n * 7 % 50:03d}" for n in range(50)]
     grow(tmp_path, *names)
     for lines, dropped in ((names, 0), ([*names, names[3], *sorted(names)], 51), ([*sorted(names), "000"], 1)):
         image = image_of(tmp_path, "-", standard_input="\n".join(lines).encode())
         assert (image.items, image.findings.duplicates) == (50, dropped)
+        (tmp_path / "list.txt").write_text("\n".join(lines))
+        assert b"".join(image_of(tmp_path, "@list.txt").chunks())[128:] == b"".join(image.chunks())[128:]
 
 
 def test_list_lines_across_windows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,3 +84,26 @@ def test_list_lines_across_windows(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lists, "_WINDOW", window)
         for content in (b"abc\nde\n\nfghij\nk", b"abc\nde\n\nfghij\nk\n"):
             assert list(list_lines(content)) == [b"abc", b"de", b"fghij", b"k"]
+
+
+def test_a_list_that_comes_through_a_pipe(tmp_path: Path) -> None:
+    grow(tmp_path, "a", "b")
+    reading, writing = os.pipe()
+    os.write(writing, b"b\na\n")
+    os.close(writing)
+    try:
+        assert image_of(tmp_path, f"@/dev/fd/{reading}").items == 2
+    finally:
+        os.close(reading)
+
+
+def test_a_list_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    grow(tmp_path, *"abc")
+    path = tmp_path / "list.txt"
+    path.write_text("a\nb\n")
+    listing = Listing(InputRequest(("@list.txt",), folder=tmp_path))
+    stretches = listing.stretches()
+    next(stretches)
+    path.write_text("a\nb\nc\n")
+    with pytest.raises(UsageError, match="changed while it was read"):
+        list(stretches)

@@ -50,6 +50,27 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
             Plan.open(file)
 
 
+def _resident(path: Path) -> int:
+    """KiB of a mapped file that are this process's memory."""
+    found, total = False, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            found = line.endswith(str(path))
+        elif found and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total
+
+
+def test_an_opened_plan_is_not_in_memory(tmp_path: Path) -> None:
+    file = tmp_path / "plan"
+    names = grow(tmp_path / "tree", *(f"{n // 1000}/{'x' * 90}{n:05d}" for n in range(2_000)))
+    image = image_of(tmp_path, str(names), size=1)
+    with written(image, file) as plan:
+        assert _resident(file) < 64
+        assert len(plan.paths(0, plan.items)) == plan.items  # it comes back when it is wanted
+        assert _resident(file) > image.length // 1024 * 0.8
+
+
 def test_no_plan(tmp_path: Path) -> None:
     with pytest.raises(CorruptionError):
         Plan.open(tmp_path / "none")

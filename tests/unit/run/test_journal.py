@@ -72,7 +72,12 @@ CLOSING: dict[str, tuple[Callable[[Journal], None], float, bool, bool]] = {
     "a result, all workers wait": (lambda journal: journal.add_scored([result(A)]), 0.0, True, True),
     "a charge, in time": (lambda journal: journal.add_records([Charged(A, FAILURE)]), GROUP_S + 0.001, False, True),
     "8 MiB": (lambda journal: journal.add_scored([result(A, rows=bytes(GROUP_BYTES))]), 0.0, False, True),
-    "almost 8 MiB": (lambda journal: journal.add_scored([result(A, rows=bytes(GROUP_BYTES - 1))]), 0.0, False, False),
+    "almost 8 MiB, with the object": (
+        lambda journal: journal.add_scored([result(A, rows=bytes(GROUP_BYTES - 1000))]),
+        0.0,
+        False,
+        False,
+    ),
 }
 
 
@@ -170,7 +175,7 @@ def test_one_group_at_a_time(bench: Bench) -> None:
 
 def test_too_much_uncommitted_holds_up_the_granting(bench: Bench) -> None:
     journal = bench.journal
-    journal.add_scored([result(A, rows=bytes(HELD_BYTES))])
+    journal.add_scored([result(A, rows=bytes(HELD_BYTES - 1000))])
     assert not journal.is_full
     journal.add_scored([result(B, rows=b"x")])
     assert journal.is_full
@@ -297,3 +302,11 @@ def test_close_waits_for_the_commit_under_way(bench: Bench) -> None:
     bench.pump(idle=True)
     bench.journal.close()
     assert bench.committer.committed() == [A]
+
+
+def test_many_small_rows_that_wait_for_a_slow_disk_are_too_much(bench: Bench) -> None:
+    journal = bench.journal
+    journal.add_scored([result(A, rows=b"x")] * (HELD_BYTES // 1000))
+    assert not journal.is_full
+    journal.add_scored([result(B, rows=b"x")] * (HELD_BYTES // 1000))
+    assert journal.is_full
