@@ -12,6 +12,7 @@ import stat
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from batchctl.errors import UsageError
@@ -153,7 +154,8 @@ class Listing:
         found = False
         again = partial(look, source=source, findings=self.findings)
         parts = walk.parts()
-        for stretch in self._lookers.stretches(self._worth_a_look(parts), again, source=source):
+        worth, parts = self._worth_a_look(parts)
+        for stretch in self._lookers.stretches(worth, again, source=source):
             if stretch.names:
                 found = True
                 yield stretch
@@ -169,17 +171,23 @@ class Listing:
         if not found:
             self.findings.empty.add(root)
 
-    def _worth_a_look(self, parts: Iterator[Part]) -> Iterator[Part]:
-        """Parts as long as there are no more items than sizes are wanted of; the rest stays in `parts`."""
+    def _worth_a_look(self, parts: Iterator[Part]) -> tuple[Iterator[Part], Iterator[Part]]:
+        """Those whose sizes are wanted, and the others: all are, or none, of a folder that brings the items above the
+        limit. So it is listed until that is known."""
         limit = self.request.sizes_up_to
-        while True:
-            beyond = limit is not None and self._items > limit
-            if beyond and not self.request.preview:
-                return
-            part = next(parts, None)
-            if part is None:
-                return
-            self.findings.unsized |= beyond
+        if limit is None or self.request.preview:
+            return self._counted(parts, limit=limit), iter(())
+        items, few = self._items, list[Part]()
+        while items <= limit and (part := next(parts, None)) is not None:
+            few.append(part)
+            items += len(part.names)
+        if items > limit:
+            return iter(()), chain(few, parts)
+        return self._counted(iter(few), limit=limit), iter(())
+
+    def _counted(self, parts: Iterator[Part], *, limit: int | None) -> Iterator[Part]:
+        for part in parts:
+            self.findings.unsized |= limit is not None and self._items > limit
             self._items += len(part.names)
             yield part
 
