@@ -151,10 +151,11 @@ def _make_log_durable(disk: Disk, layout: RunLayout, *, found: Replay, data: Log
 
 def tidy(disk: Disk, layout: RunLayout) -> None:
     """Remove what only an unfinished run needs; the final file is durable."""
-    for path in (layout.partial, layout.sorting) if layout.rows else ():
-        disk.remove(
-            path
-        )  # not durable: one that comes back with a power cut is known for what it is, and removed again
+    leftovers = [path for path in (layout.partial, layout.sorting) if layout.rows and disk.stat(path) is not None]
+    for path in leftovers:
+        disk.remove(path)
+    if leftovers:  # else a power cut after the end may bring them back beside the result, where nobody tidies any more
+        disk.sync_dir(layout.out)
     for folder in (layout.stage, layout.parts, layout.spill):
         disk.remove_tree(folder)
     for name in disk.listdir(layout.directory):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
+from batchctl.store.frames import HEADER_SIZE, FrameType, scan
+from batchctl.store.payloads import COMMIT
 from tests.e2e.driver import Job, Out, Ran, Started, wait_for
 
 # tests/scripts/gate.py waits from this item on; those before it are done when it says that it got there.
@@ -53,6 +56,19 @@ def halt(job: Job, gate: Gate, *flags: str, number: int = signal.SIGTERM, out: s
 
 
 def committed(out: Out) -> None:
-    """Wait until some rows are on disk, so that there is something which a resume must not do again."""
-    partial = out.path / "predictions.csv.partial"
-    wait_for(lambda: partial.exists() and b"item005" in partial.read_bytes(), "rows in .partial")
+    """Wait until some items are committed, so that there is something which a resume must not do again."""
+    log, job = out.run_directory / "checkpoint.log", out.run_directory / "job.json"
+
+    def items() -> int:
+        if not log.exists():
+            return 0
+        run_id = json.loads(job.read_bytes())["document"]["run_id"]
+        data = memoryview(log.read_bytes())
+        commits = [
+            frame for frame in scan(data, run_id=run_id, where=str(log)).frames if frame.kind == FrameType.COMMIT
+        ]
+        return sum(
+            record[2] for one in commits for record in COMMIT.iter_unpack(data[one.start + HEADER_SIZE : one.end])
+        )
+
+    wait_for(lambda: items() > 5, "a commit of more than five items")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from batchctl.guest.frame_text import text_of
@@ -128,6 +128,7 @@ def test_known_columns_of_many_rows(frame: pd.DataFrame, separator: str) -> None
 @settings(max_examples=300, deadline=None)
 @given(frames([*KNOWN, *OTHERS]), st.sampled_from([(AZURE, " "), (CSV, ",")]), st.booleans())
 def test_any_columns(frame: pd.DataFrame, form: tuple[str, str], is_tall: bool) -> None:
+    assume(not is_tall or all(getattr(dtype, "byteorder", "=") != ">" for dtype in frame.dtypes))  # pandas cannot take
     chosen = tall(frame) if is_tall else frame
     assert Renderer(form[0], "append_row", NOWHERE).render(chosen) == written(chosen, form[1])
 

@@ -68,7 +68,8 @@ def _of_log(subject: Subject, others: Mapping[str, Subject], dice: random.Random
         yield "log longer", what, lambda extra=extra: log + extra
     for block in _BLOCKS:
         for at in range(0, len(log), block):
-            yield "log zeroed", f"{block} at {at}", lambda at=at, block=block: _zeroed(log, at, block)
+            if any(log[at : at + block]):  # the last few bytes may be zeros, which is no damage then
+                yield "log zeroed", f"{block} at {at}", lambda at=at, block=block: _zeroed(log, at, block)
     for name, other in others.items():
         if name in subject.earlier:
             yield "log of before", name, lambda other=other: other.log
@@ -137,6 +138,8 @@ def _of_data(subject: Subject, others: Mapping[str, Subject], dice: random.Rando
             yield damage(f"{kind} longer", f"by {len(extra)}", name, lambda c=content, extra=extra: c + extra)
         for block in _BLOCKS:
             at = dice.randrange(0, len(content), block)
+            if not any(content[at : at + block]):
+                continue
             yield damage(
                 f"{kind} zeroed", f"{block} at {at}", name, lambda c=content, at=at, b=block: _zeroed(c, at, b)
             )

@@ -64,7 +64,7 @@ def test_102_images_of_which_2_are_broken(job: Job) -> None:
         put(job, number)
     runs(job)
     told = job.batchctl("retry", "out", "--json").expect(0).json
-    assert runs(job) == ["item017.txt 1", "item058.txt 1"]
+    assert sorted(runs(job)) == ["item017.txt 1", "item058.txt 1"]  # two workers: either may be the first
     assert (told["items_succeeded"], told["items_quarantined"], told["rows"], told["epochs"]) == (102, 0, 102, 2)
     assert job.out.rows == rows
     assert job.out.predictions == undisturbed(job)
