@@ -18,6 +18,7 @@ _SOUND, _CORRUPT = ExitCode.OK, ExitCode.CORRUPTION
 # Reading commands: sound, corrupt, another format, no run there.
 _READING = {ExitCode.OK, ExitCode.CORRUPTION, ExitCode.RESUME_REFUSED, ExitCode.USAGE}
 _GOING_ON = {*_READING, ExitCode.STORAGE}
+_JOINED = "joined"
 
 
 class Commands:
@@ -56,7 +57,12 @@ class Commands:
     def _wrong(self, subject: Subject, damage: Damage, codes: Mapping[str, int], files: dict[str, bytes]) -> list[str]:
         found = []
         if subject.finished and damage.log:
-            found += [f"{name} exited {codes[name]}, not 7" for name in ("verify", "retry", "run") if codes[name] != 7]
+            # Where the script's files were joined a retry is refused before it looks at anything, damaged or not.
+            retry = {_CORRUPT, ExitCode.USAGE} if subject.job.name == _JOINED else {_CORRUPT}
+            refused = {"verify": {_CORRUPT}, "retry": retry, "run": {_CORRUPT}}
+            found += [
+                f"{name} exited {codes[name]}, not 7" for name, right in refused.items() if codes[name] not in right
+            ]
         if codes["run"] != _SOUND:
             return found
         ends = [subject.goal, *(subject.earlier if subject.name.endswith("retrying") else ())]
