@@ -103,6 +103,9 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     given.only = given.only.split(",") if given.only else list(WORKLOADS)
     if unknown := [name for name in given.only if name not in WORKLOADS]:
         parser.error(f"there is no workload {', '.join(unknown)}")
+    drivers = {peer.driver for peers in PEERS.values() for peer in peers}
+    if unknown := sorted({*given.peers.split(",")} - {*drivers, "none"} if given.peers else ()):
+        parser.error(f"there is no driver {', '.join(unknown)}; there are {', '.join(sorted(drivers))}")
     given.data = given.data.resolve()
     given.data.mkdir(parents=True, exist_ok=True)
     return given
