@@ -5,13 +5,17 @@ A table stands between `<!-- PAGE: TABLE -->` and `<!-- end -->`; a test compare
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
 import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,6 +42,26 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     kernel = ".".join(platform.release().split(".")[:2])
     return f"{os.cpu_count()} cpus, {memory:.0f} GiB, Linux {kernel}, CPython {platform.python_version()}"
+
+
+@contextmanager
+def column_of(
+    file: Path, code: str, *, new: Callable[[], dict[str, Any]], encode: Callable[[Mapping[str, Any]], str]
+) -> Iterator[dict[str, Any]]:
+    """The column of figures of this code, `new()` at the front where there is none; written back at the end. Others who
+    publish at the same time wait."""
+    with file.open("a+", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.seek(0)
+        text = handle.read()
+        found = json.loads(text) if text else {"format": 1, "columns": []}
+        column = next((one for one in found["columns"] if one["code"] == code), None)
+        if column is None:
+            column = {"code": code, **new()}
+            found["columns"].insert(0, column)
+        yield column
+        handle.truncate(0)
+        handle.write(encode(found))
 
 
 def filled(page: str, mark: str, made: Mapping[str, str]) -> str:

@@ -6,7 +6,6 @@ pieces, each of which adds whole rounds. `python -m tests.bench.record` writes t
 
 from __future__ import annotations
 
-import fcntl
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,25 +26,18 @@ PICTURE = ROOT / "docs" / "performance.svg"
 def publish(laps: Sequence[Found], *, command: str, versions: Mapping[str, str], not_run: Mapping[str, str]) -> None:
     """Add the whole rounds of a piece to the column of the code that is checked out, under round numbers of their own;
     write the page and the picture anew. Pieces may end at the same time."""
-    code = published.code_digest([""])
-    with FILE.open("a+", encoding="utf-8") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        handle.seek(0)
-        text = handle.read()
-        found = json.loads(text) if text else {"format": 1, "columns": []}
-        column = next((one for one in found["columns"] if one["code"] == code), None)
-        if column is None:
-            column = {"code": code, "commit": published.commit_of(), "machines": [], "commands": [], "versions": {}}
-            column |= {"not_run": {}, "laps": []}
-            found["columns"].insert(0, column)
+
+    def new() -> dict[str, Any]:
+        column = {"commit": published.commit_of(), "machines": [], "commands": [], "versions": {}}
+        return {**column, "not_run": {}, "laps": []}
+
+    with published.column_of(FILE, published.code_digest([""]), new=new, encode=_encoded) as column:
         machine = published.machine()
         column["machines"] = sorted({*column["machines"], machine})
         column["commands"] = sorted({*column["commands"], command})
         column["versions"].update(versions)
         column["not_run"].update(not_run)
         column["laps"] += [_slim(one) for one in _renumbered(laps, column["laps"])]
-        handle.truncate(0)
-        handle.write(_encoded(found))
     write()
 
 

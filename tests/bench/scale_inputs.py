@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.workload import STAMP
+
 OWN_INODES = 1_000_000
 _LINKS = 50_000  # ext4 allows 65,000 to an inode
 _PER_FOLDER = 1000
 
 # The first call of run() in each worker leaves a time stamp. A row is the base name, or BENCH_ROW bytes.
-SCRIPT = """\
+SCRIPT = (
+    """\
 import os
 import time
 
@@ -35,14 +38,9 @@ def run(mini_batch):
     if filler:
         return [filler] * len(mini_batch)
     return [os.path.basename(path) for path in mini_batch]
-
-
-def stamp():
-    global stamps
-    with open(os.path.join(stamps, "%d" % os.getpid()), "w") as handle:
-        handle.write("%d" % time.monotonic_ns())
-    stamps = None
 """
+    + STAMP
+)
 
 
 @dataclass(frozen=True, slots=True)

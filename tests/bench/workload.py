@@ -15,8 +15,18 @@ PER_FOLDER = 1000
 MINI_BATCH = 10
 WORKERS = 2
 
+# Ends a script whose first run() in each worker leaves a time stamp there.
+STAMP = """
+
+def stamp():
+    global stamps
+    with open(os.path.join(stamps, "%d" % os.getpid()), "w") as handle:
+        handle.write("%d" % time.monotonic_ns())
+    stamps = None
+"""
 # The first call of run() in each worker leaves a time stamp where BENCH_STAMPS asks for it; W1 itself does not set it.
-SCRIPT = """\
+SCRIPT = (
+    """\
 import os
 import time
 
@@ -31,14 +41,9 @@ def run(mini_batch):
     if stamps:
         stamp()
     return [os.path.basename(path) for path in mini_batch]
-
-
-def stamp():
-    global stamps
-    with open(os.path.join(stamps, "%d" % os.getpid()), "w") as handle:
-        handle.write("%d" % time.monotonic_ns())
-    stamps = None
 """
+    + STAMP
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ are the sums of its entries. `python -m tests.crash.record` writes the tables an
 
 from __future__ import annotations
 
-import fcntl
 import json
 import subprocess
 import sys
@@ -56,15 +55,11 @@ def is_of_this_tree(batchctl: str) -> bool:
 
 def publish(entry: Entry, *, code: str, machine: str, seconds: int, not_run: str = "") -> None:
     """Add a campaign to its column and write the tables anew. Campaigns may end at the same time."""
-    with FILE.open("a+", encoding="utf-8") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        handle.seek(0)
-        text = handle.read()
-        found = json.loads(text) if text else {"format": 1, "columns": []}
-        column = next((one for one in found["columns"] if one["code"] == code), None)
-        if column is None:
-            column = {"code": code, "machines": [], "totals": {}, "not_run": {}, "entries": []}
-            found["columns"].insert(0, column)
+
+    def new() -> dict[str, Any]:
+        return {"machines": [], "totals": {}, "not_run": {}, "entries": []}
+
+    with published.column_of(FILE, code, new=new, encode=_encoded) as column:
         if machine not in column["machines"]:
             column["machines"].append(machine)
         told = f"{entry.family} {entry.command.partition(' SET=')[2]}".strip()
@@ -78,9 +73,11 @@ def publish(entry: Entry, *, code: str, machine: str, seconds: int, not_run: str
             if not any(_is_contained(made, one) for one in column["entries"]):
                 column["entries"].append(made)
         column["totals"] = totals(column["entries"])
-        handle.truncate(0)
-        handle.write(json.dumps(found, indent=1) + "\n")
     write_tables()
+
+
+def _encoded(found: Mapping[str, Any]) -> str:
+    return json.dumps(found, indent=1) + "\n"
 
 
 def _is_contained(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
