@@ -40,8 +40,9 @@ OTHER_SHAPES = (
 class Watch:
     """Looks at a run from outside while it goes on; kills it once `crash_at` bytes of rows are written."""
 
-    def __init__(self, out: Path, *, stamps: Path, crash_at: float | None = None) -> None:
-        self._out, self._stamps, self._crash_at = out, stamps, crash_at
+    def __init__(self, out: Path, *, stamps: Path, crash_at: float | None = None, hold: Path | None = None) -> None:
+        """`hold`: the FIFO at which workers wait; it goes with the crash."""
+        self._out, self._stamps, self._crash_at, self._hold = out, stamps, crash_at, hold
         self._next_pss = 0.0
         self._began = time.monotonic()
         self.planned_s: float | None = None
@@ -70,6 +71,8 @@ class Watch:
                 return
             if written >= self._crash_at:
                 self.crashed_ns = time.monotonic_ns()
+                if self._hold:
+                    self._hold.unlink()
                 os.kill(pid, signal.SIGKILL)
 
     def _is_finishing(self) -> bool:
@@ -107,8 +110,9 @@ def cpu_s(pid: int) -> float:
 class Bench:
     """One shape, in a folder of its own."""
 
-    def __init__(self, batchctl: str, shape: Shape, *, tree: Path, work: Path) -> None:
+    def __init__(self, batchctl: str, shape: Shape, *, tree: Path, work: Path, hold: bool = False) -> None:
         self.shape, self._batchctl = shape, batchctl
+        self._hold = work / "hold" if hold else None
         self.out, self._stamps, self._log = work / "out", work / "stamps", work / "log"
         self._stamps.mkdir(parents=True)
         code = work / "code"
@@ -121,6 +125,8 @@ class Bench:
         env = ["--env", f"BENCH_STAMPS={self._stamps}"]
         if self.shape.row:
             env += ["--env", f"BENCH_ROW={self.shape.row}"]
+        if self._hold:
+            env += ["--env", f"BENCH_HOLD={self._hold}"]
         return [
             *(self._batchctl, "run", *self._asked, "-o", str(self.out), "-q", *env),
             *("--workers", str(WORKERS), "--output-format", "azure", "--python", sys.executable),
@@ -162,11 +168,12 @@ class Bench:
     def _run_to_the_end(self) -> dict[str, Any]:
         """Planned, killed at 65 %, resumed; or in one go where it is too short to be hit."""
         shape = self.shape
-        crash_at = CRASH_AT * shape.output_bytes if shape.count >= _CRASHES_FROM else None
+        crash_at = CRASH_AT * shape.output_bytes if shape.count >= _CRASHES_FROM or self._hold else None
+        if self._hold:
+            os.mkfifo(self._hold)
         began = time.monotonic_ns()
-        first, watch = self.lap(
-            self.command(), Watch(self.out, stamps=self._stamps, crash_at=crash_at), codes=(0, -signal.SIGKILL)
-        )
+        watch = Watch(self.out, stamps=self._stamps, crash_at=crash_at, hold=self._hold)
+        first, watch = self.lap(self.command(), watch, codes=(0, -signal.SIGKILL))
         at_work_ns, last = watch.first_run_ns, watch
         found = {**self._told("run", first, watch), "plan_in_run_s": round(watch.planned_s or 0.0, 3)}
         found["plan_in_run_cpu_s"] = watch.cpu_planned_s
@@ -188,12 +195,12 @@ class Bench:
         return found
 
 
-def measure(batchctl: str, shape: Shape, *, data: Path, scratch: Path) -> dict[str, Any]:
-    """A fresh OUT beside the inputs, gone afterwards."""
+def measure(batchctl: str, shape: Shape, *, data: Path, scratch: Path, hold: bool = False) -> dict[str, Any]:
+    """A fresh OUT beside the inputs, gone afterwards. `hold`: the workers wait for the crash, however short the run."""
     tree = make_tree(data, shape)
     work = Path(tempfile.mkdtemp(prefix="scale-", dir=scratch))
     try:
-        return Bench(batchctl, shape, tree=tree, work=work).measure()
+        return Bench(batchctl, shape, tree=tree, work=work, hold=hold).measure()
     finally:
         shutil.rmtree(work)
 

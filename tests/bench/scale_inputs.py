@@ -18,14 +18,17 @@ OWN_INODES = 1_000_000
 _LINKS = 50_000  # ext4 allows 65,000 to an inode
 _PER_FOLDER = 1000
 
-# The first call of run() in each worker leaves a time stamp. A row is the base name, or BENCH_ROW bytes.
+# The first call of run() in each worker leaves a time stamp. A row is the base name, or BENCH_ROW bytes. While there is
+# a FIFO BENCH_HOLD, the 21st call in each worker waits: a short run cannot end before somebody has looked at it.
 SCRIPT = (
     """\
 import os
 import time
 
 stamps = os.environ.get("BENCH_STAMPS")
+hold = os.environ.get("BENCH_HOLD")
 filler = "x" * (int(os.environ.get("BENCH_ROW", "0")) - 1)
+calls = 0
 
 
 def init():
@@ -33,8 +36,12 @@ def init():
 
 
 def run(mini_batch):
+    global calls
+    calls += 1
     if stamps:
         stamp()
+    if hold and calls == 21 and os.path.exists(hold):
+        open(hold).close()  # waits for the other end, which nobody opens
     if filler:
         return [filler] * len(mini_batch)
     return [os.path.basename(path) for path in mini_batch]

@@ -18,8 +18,8 @@ BATCHCTL = str(Path(sys.executable).parent / "batchctl")
 AT_REST_MB, PER_MILLION_MB = 40.0, 40.0  # the project's bounds
 
 
-def measured(shape: Shape, tmp_path: Path) -> dict[str, Any]:
-    return measure(BATCHCTL, shape, data=tmp_path / "data", scratch=tmp_path)
+def measured(shape: Shape, tmp_path: Path, *, hold: bool = False) -> dict[str, Any]:
+    return measure(BATCHCTL, shape, data=tmp_path / "data", scratch=tmp_path, hold=hold)
 
 
 @pytest.fixture
@@ -49,10 +49,9 @@ def test_memory_of_the_coordinator(tmp_path: Path) -> None:
     ids=lambda shape: shape.name,
 )
 def test_other_shapes_are_crashed_and_resumed(shape: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale, "_CRASHES_FROM", 0)
     monkeypatch.setattr(scale, "CRASH_AT", 0.001)  # as soon as there is a row
     (tmp_path / "data").mkdir()
-    row = measured(shape, tmp_path)
+    row = measured(shape, tmp_path, hold=True)
     assert row["mini_batches"] == shape.batches
     assert 0.0 < row["done_at_crash"] <= 1.0
 
