@@ -16,8 +16,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl import frozen
 
@@ -65,8 +65,7 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], *, pass_fds: Sequence[int
             os.set_inheritable(fd, False)
 
 
-@dataclass(frozen=True, slots=True)
-class Helper:
+class Helper(NamedTuple):
     """A copy of this process at the other end of `channel` (SOCK_SEQPACKET). Whoever made it calls `end`."""
 
     pid: int

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from typing import Any
 
 from batchctl.cli.job_arguments import add_job_arguments, add_storage_argument, add_voice_arguments, loaded_job
 from batchctl.cli.output import emit, emit_json
 from batchctl.errors import ExitCode
+from batchctl.model.documents import as_document
 from batchctl.report.wording import printable
 from batchctl.run.preview import CheckReport, check_job
 from batchctl.spec.check import as_json, as_text
@@ -57,7 +57,7 @@ def is_good(loaded: Loaded, report: CheckReport | None) -> bool:
 def as_dict(loaded: Loaded, report: CheckReport | None) -> dict[str, Any]:
     """What --json prints: the spec's rows and problems, and what was found out about the interpreter."""
     found = as_json(loaded)
-    return {**found, "ok": is_good(loaded, report), "interpreter": asdict(report) if report is not None else None}
+    return {**found, "ok": is_good(loaded, report), "interpreter": as_document(report) if report is not None else None}
 
 
 def render(loaded: Loaded, report: CheckReport | None) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 
 from batchctl.cli.job_arguments import (
     add_job_arguments,
@@ -15,6 +14,7 @@ from batchctl.cli.job_arguments import (
 from batchctl.cli.output import emit, emit_json
 from batchctl.cli.typed import shareable
 from batchctl.errors import ExitCode
+from batchctl.model.documents import as_document
 from batchctl.report.wording import count_text, plural, printable, size_text
 from batchctl.run.preview import PlanReport, plan_job
 from batchctl.run.request import RunOptions
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     )
     report = plan_job(spec, options)
     if switches["json"]:
-        emit_json(asdict(report))
+        emit_json(as_document(report))
     else:
         emit("\n".join(render(report, out=args.out)))
     return ExitCode.OK

@@ -7,8 +7,8 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.cli.output import emit, emit_json
 from batchctl.errors import ExitCode, UsageError
@@ -39,8 +39,7 @@ def run(args: argparse.Namespace) -> int:
     return show(args.out, as_json=args.json, watch=args.watch, sleep=time.sleep)
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What OUT tells at one moment."""
 
     snapshot: Snapshot | None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from typing import Any
 
 from batchctl.cli.output import emit, emit_json
 from batchctl.cli.run_directory import existing_run
 from batchctl.errors import ExitCode
 from batchctl.files import RealDisk
+from batchctl.model.documents import as_document
 from batchctl.plan.read import Plan
 from batchctl.report.wording import count_text, plural, printable, size_text
 from batchctl.run.inputs_verified import InputsVerified, verify_inputs
@@ -57,7 +57,7 @@ def as_dict(
     verification: Verification, problems: tuple[str, ...], inputs: InputsVerified | None = None
 ) -> dict[str, Any]:
     """What --json prints; `inputs` only where they were looked at."""
-    said = {"sound": not problems, **asdict(verification), "problems": problems}
+    said = {"sound": not problems, **as_document(verification), "problems": problems}
     if inputs is None:
         return said
     changes = [

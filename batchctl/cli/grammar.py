@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 from batchctl.cli import commands as registry
 from batchctl.model.job import InputCheck, OnCollision, Order, OutputAction, OutputFormat, OwnFiles, Pin, Schedule
@@ -28,8 +28,7 @@ class Wants(StrEnum):
     SPEC = "spec"  # a file with one of SPEC_SUFFIXES, or a folder
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """A flag: `names` as argparse lists them (`-o`, `--out`); `metavar` is "" for a switch."""
 
     names: tuple[str, ...]
@@ -40,8 +39,7 @@ class Option:
     repeatable: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(NamedTuple):
     """A word without a dash. `many`: the last one, which may be typed any number of times; `required` at least once."""
 
     metavar: str
@@ -52,16 +50,14 @@ class Operand:
     required: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Options under one title."""
 
     title: str
     options: tuple[Option, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(NamedTuple):
     """One sub-command. `summary` is its line in the overview; `usage` what follows its name."""
 
     name: str

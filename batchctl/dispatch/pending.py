@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from batchctl.dispatch.isolate import WAITING, Part
@@ -33,8 +32,7 @@ class PendingPart(NamedTuple):
     cause: tuple[str, str, str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """What is left: mini-batches never handed out, leases out that have no history, and all that has one."""
 
     fresh: int

@@ -14,8 +14,8 @@ these attempts may be preceded by at most `max_repeats` uncharged ones per epoch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from batchctl.model.outcome import Failure, FailureKind
 from batchctl.model.records import Charged, Quarantined
@@ -36,8 +36,7 @@ class Decision(StrEnum):
     ALONE = "alone"  # its mini-batch is a suspect from now on: last, with nothing else leased
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How patient a run is. `isolate` is False where parts make no sense (the user's wish, partitions, slices).
 
     `max_repeats`: uncharged repeats of one lease within one epoch before it is charged as lost.
@@ -52,8 +51,7 @@ class RetryPolicy:
         return self.max_retries + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A failure and its consequence. `records` must reach the log, in this order and in one group; none: uncharged."""
 
     decision: Decision

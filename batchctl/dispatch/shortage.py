@@ -15,8 +15,6 @@ have all the attempts of what they were cut from (`Part.isolated`), and a record
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from batchctl.dispatch.isolate import Part
 from batchctl.dispatch.retry import Decision, RetryPolicy
 from batchctl.model.outcome import Failure, Shortage
@@ -52,7 +50,7 @@ def concluded(failure: Failure, *, alone: bool) -> Failure:
         told = f"out of GPU memory, in a fresh worker too; {_GPU_REMEDY}: {failure.message}"
     else:
         told = f"{failure.message}{', and it had the machine to itself' if alone else ''}; {_REMEDY}"
-    return replace(failure, message=told)
+    return failure._replace(message=told)
 
 
 def portions(part: Part, *, most: int) -> list[Part]:

@@ -16,9 +16,8 @@ and a percentage of all, judged at the end only. Which mini-batches have failed 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from batchctl.model.job import ErrorThreshold
 from batchctl.model.records import Commits, Quarantined, Record, failed_of
@@ -38,8 +37,7 @@ class Standing(StrEnum):
     NOTHING_SUCCEEDED = "nothing succeeded"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """The standing and, unless WITHIN, the reason in words."""
 
     standing: Standing

@@ -8,7 +8,6 @@ come from one thread (the coordinator's main thread), except `wake`, which any t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -40,8 +39,7 @@ def never_starved(_pid: int) -> bool | None:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class EngineJob:
+class EngineJob(NamedTuple):
     """All that workers need to know. Folders are absolute and exist; durations in seconds.
 
     `environment` is the script's (values are never written to disk by the engine). `timeout` covers `run()` only.
@@ -66,14 +64,14 @@ class EngineJob:
     output_action: OutputAction
     timeout: float
     init_timeout: float
+    log_sink: Callable[[int, int], LogSink]
     preload: tuple[str, ...] = ()
     header: bool = False
     own_files: OwnFiles = OwnFiles.STAGED
     input_check: InputCheck = InputCheck.AUTO
     scorer: Scorer = Scorer.SCRIPT  # MLFLOW: `script` is an MLmodel file, and `code` the folder of its model
     chunk_rows: int = 0  # of MLFLOW: rows of a table per predict; 0: all
-    log_sink: Callable[[int, int], LogSink] = field(kw_only=True)
-    was_starved: Callable[[int], bool | None] = field(default=never_starved, kw_only=True)
+    was_starved: Callable[[int], bool | None] = never_starved
 
 
 class Arity(NamedTuple):
@@ -83,8 +81,7 @@ class Arity(NamedTuple):
     most: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptFacts:
+class ScriptFacts(NamedTuple):
     """What the user's interpreter says of itself and of the script, without running the script."""
 
     executable: str

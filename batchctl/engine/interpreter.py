@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl import frozen
 from batchctl.errors import UsageError
@@ -18,8 +18,7 @@ from batchctl.errors import UsageError
 _EMBEDDED = "embedded"
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreter:
+class Interpreter(NamedTuple):
     """An absolute path, and in words why it was chosen. It is called as `path *arguments FILE ...`."""
 
     path: str

@@ -8,8 +8,8 @@ import os
 import select
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from batchctl import processes
 from batchctl.engine.base import LogSink
@@ -38,8 +38,7 @@ class Phase(Enum):
     LATE = auto()  # killed because a deadline passed
 
 
-@dataclass(slots=True)
-class Ends:
+class Ends(NamedTuple):
     """The far ends of a worker's descriptors, until they have travelled to the fork server."""
 
     channel: socket.socket

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from batchctl.errors import ExecutableDamagedError, UsageError
 from batchctl.executable.manifest import DIGEST_BYTES, digest_of
@@ -20,8 +19,7 @@ _CHUNK = 1 << 20
 COPY_AGAIN = "copy the file again, and compare it with its .sha256"
 
 
-@dataclass(frozen=True, slots=True)
-class Footer:
+class Footer(NamedTuple):
     """Offsets and lengths in bytes, digests in hex."""
 
     offset: int

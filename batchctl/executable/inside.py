@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchctl.errors import ExecutableDamagedError
 
@@ -14,14 +13,13 @@ BUILD, LICENCES, SBOM = "build.json", "licences.txt", "sbom.cdx.json"
 MEND = "batchctl self clean --all, then the same command again"
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(NamedTuple):
     """build.json: `packages` maps a package's name to its version; `facts` is what else the build tells, as text."""
 
     version: str
     python: str
-    packages: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = {}
+    facts: Mapping[str, str] = {}
 
 
 def read_build(path: Path) -> Build:

@@ -6,8 +6,8 @@ import hashlib
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.errors import ExecutableDamagedError
 
@@ -19,8 +19,7 @@ _LINK = re.compile(r"l (\S+) (\S+)")
 _PATH = re.compile(r"[A-Za-z0-9._+@=/-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file (`target` empty) or a symbolic link. `digest` is BLAKE2b-256 in hex, `size` in bytes."""
 
     path: str
@@ -30,8 +29,7 @@ class Entry:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """What a tree consists of, and the digest of the manifest's own bytes in hex."""
 
     version: str

@@ -19,8 +19,8 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.errors import StorageError
 from batchctl.executable.manifest import NAME, digest_of
@@ -33,8 +33,7 @@ _BUILD_ID = re.compile(r"[A-Za-z0-9+-][A-Za-z0-9.+-]*-[0-9a-f]{16}")
 _MOST_MANIFEST = 8 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(NamedTuple):
     """A tree, or a half one; `size` in bytes."""
 
     path: Path

@@ -1,8 +1,7 @@
 """What engines report: a closed vocabulary, past tense. Adding one must break every place that must decide.
 
 Data moves right; only these come back. `slot` is the slot's index, `incarnation` counts the workers of a run from 1 and
-is never used twice in an epoch: what an old incarnation still says has been dropped by the engine. NamedTuples: a
-dataclass costs every start 0.4 ms.
+is never used twice in an epoch: what an old incarnation still says has been dropped by the engine.
 """
 
 from __future__ import annotations

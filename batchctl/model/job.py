@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 # Variables that tell a worker where it is: what a spec gives for them is not used.
 RESERVED_VARIABLES = frozenset({"AZUREML_BI_OUTPUT_PATH", "BATCHCTL_RUN_ID"})
@@ -103,11 +103,10 @@ class Pin(StrEnum):
 OUTPUT_FOLDER = "${{outputs}}"
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorThreshold:
+class ErrorThreshold(NamedTuple):
     """Failed items tolerated: `count` (-1: any number) or `percent` of all items; exactly one is set."""
 
-    count: int | None = -1
+    count: int | None = -1  # type: ignore[assignment]  # shadows tuple.count, which nobody calls on a record
     percent: float | None = None
 
     @property
@@ -119,8 +118,7 @@ class ErrorThreshold:
         return f"{self.percent:g}%" if self.percent is not None else str(self.count)
 
 
-@dataclass(frozen=True, slots=True)
-class JobSpec:
+class JobSpec(NamedTuple):
     """One run's request, resolved (flag > environment > file > default). Durations in seconds, sizes in bytes.
 
     `sources` maps each field name to where its value came from, in words ("deployment.yml:14 settings.mini_batch_size",
@@ -137,7 +135,7 @@ class JobSpec:
     scorer: Scorer = Scorer.SCRIPT
     model: Path | None = None
     python: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict, repr=False)  # values are nobody else's to see
+    environment: Mapping[str, str] = {}  # values are nobody else's to see
     arguments: tuple[str, ...] = ()  # the script's own argv
     preload: tuple[str, ...] = ()
     mini_batch_size: int = 10
@@ -174,8 +172,11 @@ class JobSpec:
     logging_level: str = "info"
     grace: float = 60.0
     pause_max: float = 3600.0
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = {}
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"JobSpec({self.name!r})"  # the environment may hold secrets
 
     @property
     def writes_tables(self) -> bool:

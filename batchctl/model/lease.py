@@ -8,9 +8,8 @@ from typing import NamedTuple
 class Lease(NamedTuple):
     """`count` items from item number `first` (global, from 0) of mini-batch `batch`; `attempt` counts from 1.
 
-    A whole mini-batch, or a part of one (isolation). A NamedTuple, not a dataclass: there are as many as mini-batches
-    and the hot path builds, packs and compares them. The epoch and the worker's incarnation that fence it are added
-    by the engine when it is sent.
+    A whole mini-batch, or a part of one (isolation). There are as many as mini-batches, and the hot path builds, packs
+    and compares them. The epoch and the worker's incarnation that fence it are added by the engine when it is sent.
     """
 
     batch: int

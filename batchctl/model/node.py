@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class GpuProcess:
+class GpuProcess(NamedTuple):
     """A process that holds GPU memory, by the pid that the driver knows it under: the machine's, not a container's."""
 
     pid: int
     bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
+class Gpu(NamedTuple):
     """One GPU (or MIG slice) as the driver reports it; bytes; `cpus` are the nearest ones, empty when unknown.
 
     None is "unknown". A slice has the health (`ecc_errors`, `worn`, `xid`) and the cpus of its card.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody calls on a record
     uuid: str
     name: str
     total_bytes: int | None
@@ -37,8 +34,7 @@ class Gpu:
     xid: int | None = None  # the last error of this card in the kernel's log; 0 = the log has none
 
 
-@dataclass(frozen=True, slots=True)
-class Pressure:
+class Pressure(NamedTuple):
     """PSI of memory, avg10: percent of the last 10 s in which some, or all, tasks waited for memory. The worst of the
     machine and every enclosing cgroup."""
 
@@ -46,8 +42,7 @@ class Pressure:
     full: float
 
 
-@dataclass(frozen=True, slots=True)
-class DiskSpace:
+class DiskSpace(NamedTuple):
     """Where `path` (as given) lies: mount point, file system type ("" = unknown), bytes in all and free to us."""
 
     path: str
@@ -57,8 +52,7 @@ class DiskSpace:
     free: int
 
 
-@dataclass(frozen=True, slots=True)
-class NodeReport:
+class NodeReport(NamedTuple):
     """What this machine is and bears. `None` is "unknown"; `notes` says in words what could not be probed and why."""
 
     hostname: str
@@ -77,8 +71,7 @@ class NodeReport:
     driver: str | None = None  # NVIDIA driver version
 
 
-@dataclass(frozen=True, slots=True)
-class Footprint:
+class Footprint(NamedTuple):
     """What one worker needs at its peak, in bytes: memory (its children included, shared pages in parts: PSS) and GPU
     memory (None: unknown, or no GPU). `source` in words: "assumed", "measured", "remembered"."""
 
@@ -98,8 +91,7 @@ class WorkerMemory(NamedTuple):
     gpu: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One look at the memory of the node and of the workers. Bytes; None: this machine does not tell.
 
     `available` is the least over the machine and every enclosing cgroup; `stalled` is PSI memory "full" avg10, in
@@ -109,22 +101,20 @@ class Reading:
     available: int
     stalled: float | None = None
     workers: tuple[WorkerMemory, ...] = ()
-    gpu_free: Mapping[str, int] = field(default_factory=dict)
+    gpu_free: Mapping[str, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A place for one worker: its cpus (none: it may run anywhere), its thread cap, its GPU (uuid; "" = none is shown;
     None = mask untouched)."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # shadows tuple.index, which nobody calls on a record
     cpus: tuple[int, ...]
     threads: int
     gpu: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sizing:
+class Sizing(NamedTuple):
     """The slots and, in words, why so many; `gpus` is how many GPUs (or MIG slices) the workers may share.
 
     `slots[:first]` start at once where the number of workers is automatic; 0: nobody has said, so one does. `bound`:

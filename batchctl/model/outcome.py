@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -29,8 +28,7 @@ class Shortage(StrEnum):
     GPU = "gpu"  # CUDA said so to the script
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why an attempt (or an `init()`) came to nothing: kind, class name, message and traceback text, all capped.
 
     `phase`: where it happened: run, render, stage, commit; "" where nobody can say. `peak_memory`: the most bytes that

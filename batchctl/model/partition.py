@@ -7,8 +7,7 @@ bytes by surrogateescape), so that a value never ends within a character.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 _TOKEN = re.compile(r"\{[^{}]*\}|\*+|[^{}*]+|.", re.DOTALL)
 _DATE = re.compile(r"\{[^{}]*:[^{}]*\}")
@@ -16,8 +15,7 @@ _MOST_LOOSE = 3  # a name that does not fit takes time by its length to the powe
 _ANY_FOLDERS = r"(?:[^/]+/)*"
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionFormat:
+class PartitionFormat(NamedTuple):
     """A template, ready to match: `folders` against a relative folder ("" or "a/b/"), `name` against the base name.
 
     `anywhere` is `folders` for paths whose beginning the template does not describe. The groups of `folders` and then

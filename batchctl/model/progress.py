@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from batchctl.model.lease import Lease
 
@@ -22,8 +22,7 @@ class RunState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(NamedTuple):
     """One slot as the shared page shows it; `batch` is the mini-batch in run(), `since_s` how long in that state.
     `memory` and `gpu_memory` are bytes at the last look (its children included), None before there was one."""
 
@@ -39,8 +38,7 @@ class WorkerView:
     gpu_memory: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """A moment of a run. Items done = succeeded + failed (quarantined and missing ones), committed ones only."""
 
     run_id: str
@@ -61,8 +59,7 @@ class Progress:
     sizing: str = ""  # how many places have a worker, and why no more, in words
 
 
-@dataclass(frozen=True, slots=True)
-class CauseGroup:
+class CauseGroup(NamedTuple):
     """Failures of one cause: how many items and attempts, one example with its file and traceback."""
 
     kind: str
@@ -74,8 +71,7 @@ class CauseGroup:
     example_traceback: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt that came to nothing, a row of attempts.csv. `status`: failed, lost, timed_out, or
     out_of_memory where nobody was charged."""
 
@@ -88,8 +84,7 @@ class Attempt:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """The end of a run, for the terminal and for summary.json. `next_command` is what to type next, or ""."""
 
     run_id: str

@@ -7,7 +7,6 @@ which they were decided; only COMMIT, FAIL, QUARANTINE and REOPEN change what is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -65,16 +64,14 @@ class ClaimedGroup(NamedTuple):
     leases: Sequence[tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Charged:
+class Charged(NamedTuple):
     """An attempt failed, was lost or timed out, and counts against the lease's range."""
 
     lease: Lease
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantined:
+class Quarantined(NamedTuple):
     """Items given up on: `lease` is the range and its last attempt, with the last failure."""
 
     lease: Lease
@@ -93,16 +90,14 @@ class Reopening(NamedTuple):
     failed: int
 
 
-@dataclass(frozen=True, slots=True)
-class Reopened:
+class Reopened(NamedTuple):
     """A retry began: `ranges` are open again. `generation` counts these from 1."""
 
     generation: int
     ranges: tuple[Reopening, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EpochOpened:
+class EpochOpened(NamedTuple):
     """A coordinator began (or resumed) the run. `number` counts from 1; `boot_id` tells machine crashes from others."""
 
     number: int
@@ -111,8 +106,7 @@ class EpochOpened:
     settings: str  # compact JSON of what is free to change on a resume (workers, timeouts, threshold, ...)
 
 
-@dataclass(frozen=True, slots=True)
-class EpochClosed:
+class EpochClosed(NamedTuple):
     """A coordinator left in good order (drained): nothing was in flight."""
 
     number: int

@@ -14,7 +14,6 @@ for memory, and v2 does not.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -25,8 +24,7 @@ Read = Callable[[str], str | None]
 _V1_NO_LIMIT = 1 << 60
 
 
-@dataclass(frozen=True, slots=True)
-class CgroupLimits:
+class CgroupLimits(NamedTuple):
     """The least over all enclosing cgroups; None: no limit. `memory_available` is limit less what is in use, page
     cache that can be dropped not counted (bytes). `notes`: what could not be found out."""
 
@@ -51,8 +49,7 @@ class Folder(NamedTuple):
     v1: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Cgroups:
+class Cgroups(NamedTuple):
     """The folders of the cgroups that enclose this process, by controller, leaf first; found once, read often."""
 
     cpu: tuple[Folder, ...] = ()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from batchctl.model.node import Gpu, Reading, WorkerMemory
@@ -43,12 +42,12 @@ class _Share(NamedTuple):
     due: float
 
 
-@dataclass(slots=True)
 class _Worker:
     """What is remembered of a worker between looks: of each of its processes by pid, and its peak."""
 
-    known: dict[int, _Share] = field(default_factory=dict)
-    peak: int = 0
+    def __init__(self) -> None:
+        self.known: dict[int, _Share] = {}
+        self.peak = 0
 
 
 class Gauge:

@@ -20,9 +20,9 @@ import json
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
+from batchctl.model.documents import as_document
 from batchctl.model.node import Gpu, GpuProcess
 
 _PR_SET_PDEATHSIG = 1
@@ -74,7 +74,7 @@ def look(nvml: Any) -> dict[str, Any]:
             nvml.nvmlShutdown()
         except nvml.NVMLError:
             pass  # nothing was to be kept, and the facts are in hand
-    return {"cards": [[asdict(gpu) for gpu in card] for card in cards], "driver": driver, "notes": notes}
+    return {"cards": [[as_document(gpu) for gpu in card] for card in cards], "driver": driver, "notes": notes}
 
 
 def select_visible(devices: Sequence[tuple[Gpu, ...]], visible: str | None) -> tuple[tuple[Gpu, ...], tuple[str, ...]]:
@@ -228,8 +228,8 @@ def _mig_slices(nvml: Any, parent: Any, card: Gpu) -> tuple[Gpu, ...]:
             continue  # numbers have gaps: there is no slice here
         part = _describe(nvml, handle, card.index, {})
         if part.uuid:  # a slice has neither cpus nor health of its own
-            like = replace(card, uuid=part.uuid, name=part.name, mig=True, processes=part.processes)
-            slices.append(replace(like, total_bytes=part.total_bytes, free_bytes=part.free_bytes))
+            like = card._replace(uuid=part.uuid, name=part.name, mig=True, processes=part.processes)
+            slices.append(like._replace(total_bytes=part.total_bytes, free_bytes=part.free_bytes))
     return tuple(slices)
 
 

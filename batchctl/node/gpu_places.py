@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from batchctl.model.node import Footprint, Gpu
 from batchctl.node.pinning import Place
@@ -20,8 +20,7 @@ MIB, GIB = 1 << 20, 1 << 30
 MOST_PER_GPU = 4
 
 
-@dataclass(frozen=True, slots=True)
-class GpuPlaces:
+class GpuPlaces(NamedTuple):
     """The places in the order in which they are opened: the first of each GPU, then the second of each, ...
 
     `size`: cpus of each GPU; `threads`: as asked, None: derived.

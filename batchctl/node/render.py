@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
+from batchctl.model.documents import as_document
 from batchctl.model.node import DiskSpace, Gpu, NodeReport, Sizing
 
 
@@ -76,7 +76,7 @@ def disk_lines(disks: Sequence[DiskSpace]) -> tuple[str, ...]:
 
 def as_dict(report: NodeReport, sizing: Sizing | None = None) -> dict[str, Any]:
     """What `probe --json` prints: the fields of NodeReport under `node`, of Sizing under `sizing`; None is unknown."""
-    return {"node": asdict(report), "sizing": None if sizing is None else asdict(sizing)}
+    return {"node": as_document(report), "sizing": None if sizing is None else as_document(sizing)}
 
 
 def cpulist(cpus: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ seen was not all. The same for a GPU, without a reserve: what is free on it belo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from batchctl.model.node import Footprint, Reading, WorkerMemory
 from batchctl.node.places import Place, Places
@@ -63,17 +63,16 @@ class Need:
         """What to reckon with. What another run remembers is a floor: files that are to come may be as large."""
         known, assumed = self.footprint, self._assumed
         if known is None:
-            return replace(assumed, memory=max(assumed.memory, self._memory), gpu=self._gpu or assumed.gpu)
+            return assumed._replace(memory=max(assumed.memory, self._memory), gpu=self._gpu or assumed.gpu)
         if assumed.source == "remembered":
             gpu = max(known.gpu or 0, assumed.gpu or 0) or None
             if assumed.memory > known.memory:
                 return Footprint(assumed.memory, gpu, "remembered")
-            return replace(known, gpu=gpu)
+            return known._replace(gpu=gpu)
         return known
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """The memory of the node, divided among `workers` of `need` bytes: `budget` is what they and others may hold."""
 
     budget: int

@@ -11,10 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from batchctl.node.mounts import NOWHERE, MountPoint, existing, magic_of, mount_of
 
@@ -27,8 +27,7 @@ class Verdict(StrEnum):
     REFUSED = "refused"  # unless the user says so
 
 
-@dataclass(frozen=True, slots=True)
-class FileSystem:
+class FileSystem(NamedTuple):
     """A family of file systems. `where` as it stands after "lies", `lacks` what it does not promise, in words."""
 
     where: str
@@ -36,8 +35,7 @@ class FileSystem:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
+class Storage(NamedTuple):
     """What `path` lies on."""
 
     path: str

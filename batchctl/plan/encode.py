@@ -13,8 +13,8 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import accumulate, islice
+from typing import NamedTuple
 
 from batchctl.errors import UsageError
 from batchctl.guest.plan_map import CRC_OFFSET, FORMAT, HEADER, MAGIC, PARTITIONED, SECTIONS, SIZED
@@ -32,8 +32,7 @@ _CLOCK_REALTIME_COARSE = 5  # linux/time.h; Python's time module does not name i
 _REMEMBERED = 1 << 16  # folders; a folder forgotten and met again is listed twice, which readers do not mind
 
 
-@dataclass(frozen=True, slots=True)
-class LargestItem:
+class LargestItem(NamedTuple):
     """The largest input: where a skewed job will spend its time."""
 
     path: str

@@ -9,16 +9,14 @@ import hashlib
 import hmac
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.manifest import FileDigest, Manifest, digest_code, digest_files, digest_model
 
 
-@dataclass(frozen=True, slots=True)
-class FingerprintRequest:
+class FingerprintRequest(NamedTuple):
     """What a fingerprint is taken of. `fields`: the values of the spec that a resume may not change, by their names;
     `interpreter`: facts such as {"python": "3.11.7", "pandas": "3.1.1"} (absent ones ""); `skip`: OUT and INPUT
     folders, not digested as code or model; `modules_only`: of the code folder only `*.py` and packages count (it is
@@ -28,16 +26,15 @@ class FingerprintRequest:
     script: Path | None  # None: an MLflow model without one
     code: Path | None
     model: Path | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    fields: Mapping[str, str | int | float | bool | Sequence[str] | None] = field(default_factory=dict)
-    interpreter: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = {}
+    fields: Mapping[str, str | int | float | bool | Sequence[str] | None] = {}
+    interpreter: Mapping[str, str] = {}
     inputs: tuple[str, ...] = ()
     skip: tuple[Path, ...] = ()
     modules_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """`to_dict` gives what JSON can hold; `from_dict` takes it back (else KeyError, TypeError, ValueError)."""
 
     script: Manifest

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Sliceable(Protocol):
@@ -15,8 +14,7 @@ class Sliceable(Protocol):
     def __getitem__(self, part: slice, /) -> bytes | bytearray | memoryview: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(NamedTuple):
     """The name columns of a plan, as in the layout of guest/plan_map.py; bytes columns start at their own zero."""
 
     folder_at: Sequence[int]

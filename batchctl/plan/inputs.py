@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.errors import UsageError
 from batchctl.model.job import Grouping
@@ -26,8 +26,7 @@ from batchctl.plan.stretch import Findings, Noticed, Stretch
 from batchctl.plan.walk import OutGuard, Walk, look
 
 
-@dataclass(frozen=True, slots=True)
-class InputRequest:
+class InputRequest(NamedTuple):
     """What to list. `folder` is the current folder; `standard_input` is what `-` stands for (None: not given).
 
     `sizes_up_to`: sizes and times are looked at only if the folders hold no more items than this (None: always).

@@ -10,9 +10,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from batchctl.errors import UsageError
 from batchctl.plan.display import display_name
@@ -21,8 +20,7 @@ SKIPPED_FOLDERS = frozenset({"__pycache__", ".git"})
 SKIPPED_SUFFIXES = (".pyc",)
 
 
-@dataclass(frozen=True, slots=True)
-class FileDigest:
+class FileDigest(NamedTuple):
     """One file. `path` is relative to what was digested, undecodable bytes written `\\xNN`."""
 
     path: str

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Self
+from typing import NamedTuple, Self
 
 from batchctl.errors import UsageError
 from batchctl.model.partition import PartitionFormat
@@ -151,8 +150,7 @@ class Partitions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LargestPartition:
+class LargestPartition(NamedTuple):
     """The partition with the most items (of several the first): one worker has all of it."""
 
     label: str  # for people

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from batchctl.errors import UsageError
 
@@ -97,8 +96,7 @@ def _either(expressions: list[str], patterns: tuple[str, ...]) -> re.Pattern[str
     return _compiled("|".join(f"(?:{e})" for e in expressions), " ".join(patterns)) if expressions else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Patterns:
+class _Patterns(NamedTuple):
     """Alternatives: those without a slash look at the base name, the others at the relative path."""
 
     base: re.Pattern[str] | None

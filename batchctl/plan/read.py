@@ -7,12 +7,11 @@ import stat
 import zlib
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from operator import lt
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from batchctl.errors import CorruptionError, StorageError
 from batchctl.guest.plan_map import CRC_OFFSET, SIZED, PlanDamaged, PlanMap
@@ -37,8 +36,7 @@ class ChangeKind(StrEnum):
     TOUCHED = "touched"  # its content or its inode changed after the listing
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One changed item. `detail` is for people: "size 10 -> 20"."""
 
     item: int

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
 from itertools import accumulate
 from operator import le
+from typing import NamedTuple
 
 
-@dataclass(slots=True)
-class ItemColumns:
+class ItemColumns(NamedTuple):
     """The columns of a plan that go by item or by run, as encode.py builds them. `run_firsts` is closed by the number
     of items; `run_partitions` holds a partition per run, numbered from 0 without gaps."""
 
@@ -45,7 +44,7 @@ def regrouped(columns: ItemColumns) -> ItemColumns:
             found.name_at.append(columns.name_at[end] + shift)
         else:
             found.name_at.extend([at + shift for at in columns.name_at[first + 1 : end + 1]])
-        found.name_bytes += names[low : columns.name_at[end]]
+        found.name_bytes.extend(names[low : columns.name_at[end]])
         if sized:
             found.sizes.extend(columns.sizes[first:end])
             found.mtimes.extend(columns.mtimes[first:end])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from batchctl.plan.display import display_name
@@ -30,12 +29,12 @@ def _listed(paths: Sequence[bytes], count: int) -> str:
     return f"{shown} and {count - SHOWN} more" if count > SHOWN else shown
 
 
-@dataclass(slots=True)
 class Noticed:
     """Paths of one kind that did not become items: how many, and the first few by name."""
 
-    count: int = 0
-    first: list[bytes] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[bytes] = []
 
     def add(self, path: bytes) -> None:
         self.count += 1
@@ -46,19 +45,19 @@ class Noticed:
         return _listed(self.first, self.count)
 
 
-@dataclass(slots=True)
 class Findings:
     """What a listing noticed, filled while it runs: everything that is not an item has its reason here."""
 
-    special: Noticed = field(default_factory=Noticed)  # FIFOs, sockets, devices
-    dangling: Noticed = field(default_factory=Noticed)  # symbolic links that lead to nothing
-    loops: Noticed = field(default_factory=Noticed)  # folders that contain themselves
-    vanished: Noticed = field(default_factory=Noticed)  # listed, then gone before they were looked at
-    left_out: Noticed = field(default_factory=Noticed)  # OUT, inside an INPUT
-    empty: Noticed = field(default_factory=Noticed)  # INPUTs that gave nothing
-    filtered: int = 0  # files turned away by include and exclude
-    duplicates: int = 0  # mentioned again by a later INPUT or line
-    unsized: bool = False  # there are too many to look at the size of each
+    def __init__(self) -> None:
+        self.special = Noticed()  # FIFOs, sockets, devices
+        self.dangling = Noticed()  # symbolic links that lead to nothing
+        self.loops = Noticed()  # folders that contain themselves
+        self.vanished = Noticed()  # listed, then gone before they were looked at
+        self.left_out = Noticed()  # OUT, inside an INPUT
+        self.empty = Noticed()  # INPUTs that gave nothing
+        self.filtered = 0  # files turned away by include and exclude
+        self.duplicates = 0  # mentioned again by a later INPUT or line
+        self.unsized = False  # there are too many to look at the size of each
 
     def warnings(self) -> tuple[str, ...]:
         """Lines for people: something that looks like data did not become an item."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.encode import LargestItem, PlanImage
@@ -15,16 +14,14 @@ from batchctl.plan.read import Plan
 EXAMPLES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class AddedFiles:
+class AddedFiles(NamedTuple):
     """Files that the inputs hold now and an existing plan does not: never part of its run."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # shadows tuple.count, which nobody calls on a record
     examples: tuple[str, ...]  # paths, the first ten in plan order
 
 
-@dataclass(frozen=True, slots=True)
-class PlanSummary:
+class PlanSummary(NamedTuple):
     """A plan in figures. `total_bytes` in bytes; `warnings` and `notes` are lines for people."""
 
     items: int

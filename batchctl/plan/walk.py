@@ -13,8 +13,8 @@ import errno
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from batchctl.errors import UsageError
 from batchctl.model.job import Grouping
@@ -44,8 +44,7 @@ def refuse(path: bytes, error: OSError) -> UsageError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class OutGuard:
+class OutGuard(NamedTuple):
     """The folders that a run writes into, which no walk enters. `identities` are those of the ones that exist."""
 
     paths: tuple[bytes, ...]  # resolved

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 from enum import Enum
@@ -13,7 +12,7 @@ _MOST = 1e15
 
 
 def record_from(cls: type[T], value: object) -> T:
-    """`value` (a JSON object) as a `cls`, a dataclass of strings, numbers, enums, tuples and such dataclasses.
+    """`value` (a JSON object) as a `cls`, a NamedTuple of strings, numbers, enums, tuples and such NamedTuples.
 
     Keys that `cls` does not know are left out (a newer batchctl wrote them); missing ones take their default. Raises
     ValueError, naming the field, for anything that does not fit.
@@ -22,11 +21,12 @@ def record_from(cls: type[T], value: object) -> T:
         raise ValueError(f"{cls.__name__}: an object was expected")
     hints = typing.get_type_hints(cls)
     found: dict[str, Any] = {}
-    for field in dataclasses.fields(typing.cast(Any, cls)):
-        if field.name in value:
-            found[field.name] = _value_from(hints[field.name], value[field.name], field.name)
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise ValueError(f"{cls.__name__}.{field.name} is missing")
+    record = typing.cast(Any, cls)
+    for name in record._fields:
+        if name in value:
+            found[name] = _value_from(hints[name], value[name], name)
+        elif name not in record._field_defaults:
+            raise ValueError(f"{cls.__name__}.{name} is missing")
     return cls(**found)
 
 
@@ -41,8 +41,8 @@ def _value_from(hint: Any, value: object, name: str) -> object:
         if not isinstance(value, list):
             raise ValueError(f"{name}: a list was expected")
         return tuple(_value_from(typing.get_args(hint)[0], element, name) for element in value)
-    if dataclasses.is_dataclass(hint):
-        return record_from(typing.cast(type, hint), value)
+    if isinstance(hint, type) and issubclass(hint, tuple):
+        return record_from(hint, value)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

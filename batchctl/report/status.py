@@ -11,12 +11,13 @@ import json
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl import __version__
 from batchctl.errors import StorageError
+from batchctl.model.documents import as_document
 from batchctl.model.progress import Progress, RunState
 from batchctl.report.atomic import read_small, replace_file
 from batchctl.report.decode import record_from
@@ -26,8 +27,7 @@ STATUS_INTERVAL_S = 0.5
 ENDED = (RunState.FINISHED, RunState.STOPPED, RunState.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """What status.json holds: the moment, and what a reader needs to make sense of it elsewhere and later.
 
     `command` is what was typed (values of secrets masked), in the folder `cwd`; `written_at` is seconds since 1970 and
@@ -90,7 +90,7 @@ class StatusFile:
             progress=progress,
         )
         try:
-            replace_file(self._path, json.dumps(asdict(snapshot)).encode())
+            replace_file(self._path, json.dumps(as_document(snapshot)).encode())
         except StorageError:
             self.errors += 1
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
 from typing import Any
 
+from batchctl.model.documents import as_document
 from batchctl.model.progress import Progress, RunState, Summary, WorkerView
 from batchctl.report.progress import progress_line
 from batchctl.report.status import Liveness, Snapshot
@@ -119,6 +119,6 @@ def status_dict(snapshot: Snapshot | None, verdict: Liveness, *, summary: Summar
     ended = verdict in (Liveness.FINISHED, Liveness.STOPPED, Liveness.FAILED)
     return {
         "verdict": verdict.value,
-        "status": asdict(snapshot) if snapshot else None,
-        "summary": asdict(summary) if summary and ended else None,
+        "status": as_document(snapshot) if snapshot else None,
+        "summary": as_document(summary) if summary and ended else None,
     }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from batchctl.model.documents import as_document
 from batchctl.model.progress import CauseGroup, RunState, Summary
 from batchctl.report.atomic import read_small, replace_file
 from batchctl.report.decode import record_from
@@ -107,7 +107,7 @@ def _failures(causes: tuple[CauseGroup, ...]) -> list[str]:
 
 def summary_dict(summary: Summary) -> dict[str, Any]:
     """What `run --json` prints and summary.json holds."""
-    return {"format": SUMMARY_FORMAT, **asdict(summary)}
+    return {"format": SUMMARY_FORMAT, **as_document(summary)}
 
 
 def write_summary(path: Path, summary: Summary) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from batchctl.errors import UsageError
 from batchctl.report.notify import LEAVING_S
@@ -64,8 +64,7 @@ HARDENING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class JobUnit:
+class JobUnit(NamedTuple):
     """What the units are made of. Paths are absolute; `environment_file` is a path in a unit's own words.
 
     `account` is "" for the manager's own (root, or the user of --user). `left_out`: names of variables that the job was

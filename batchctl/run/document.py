@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchctl import __version__
 from batchctl.engine.base import ScriptFacts
@@ -21,8 +20,7 @@ from batchctl.store.layout import RUN_DIRECTORY
 GARBLED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedRequest:
+class RecordedRequest(NamedTuple):
     """The command line of `batchctl run`, values of secrets masked, and the folder in which it was typed."""
 
     command: tuple[str, ...]
@@ -38,8 +36,7 @@ def parse_request(found: Mapping[str, Any]) -> RecordedRequest | None:
     return RecordedRequest(tuple(str(word) for word in said["command"]), str(said["folder"])) if said else None
 
 
-@dataclass(frozen=True, slots=True)
-class JobDocument:
+class JobDocument(NamedTuple):
     """job.json, read back. `plan_crc` ties the plan file to it."""
 
     run_id: str

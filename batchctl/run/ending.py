@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from batchctl.dispatch.pending import Counts
 from batchctl.dispatch.threshold import FailedBatches, Judgement, Standing, judge, judge_batches
@@ -35,16 +35,14 @@ class Ending(StrEnum):
     INTERRUPTED = "interrupted"  # Ctrl-C
 
 
-@dataclass(frozen=True, slots=True)
-class Conducted:
+class Conducted(NamedTuple):
     """How the loop ended, and in words why."""
 
     ending: Ending
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The exit code and the state that goes with it; `reason` in words where it is not plain success."""
 
     code: ExitCode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from batchctl.engine.base import EngineJob, LogSink
 from batchctl.files import RealDisk
@@ -67,6 +66,6 @@ def failure_mask(mask: Mask) -> Callable[[Failure], Failure]:
         if not mask.longest:
             return failure
         error, message, traceback = map(mask.text, (failure.error, failure.message, failure.traceback))
-        return replace(failure, error=error, message=message, traceback=traceback)
+        return failure._replace(error=error, message=message, traceback=traceback)
 
     return masked

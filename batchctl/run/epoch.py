@@ -7,8 +7,8 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
@@ -57,8 +57,7 @@ from batchctl.store.lock import this_process
 from batchctl.store.recover import Recovered, recover
 
 
-@dataclass(frozen=True, slots=True)
-class _Books:
+class _Books(NamedTuple):
     """What is known of an epoch when it ends, however it does."""
 
     ready: Ready

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.errors import CorruptionError, ResumeRefusedError
 from batchctl.files import Disk, FileKind
@@ -24,8 +24,7 @@ _DAMAGED_REMEDY = "restore it from a copy, or choose another OUT; what is in thi
 _MOST_SUMMARY = 64 << 20  # bytes; a file of ours that is larger is not ours
 
 
-@dataclass(frozen=True, slots=True)
-class Existing:
+class Existing(NamedTuple):
     """A run in OUT. `layout` is by its own output file name; `fingerprint` what it was last accepted to be."""
 
     document: JobDocument

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 
 from batchctl.dispatch.pending import Counts
 from batchctl.errors import ExitCode
@@ -36,7 +35,7 @@ def tell_complete(ready: Ready, reporter: Reporter, *, disk: Disk) -> Summary:
         current = ended and before is not None and before.epochs == finished.last.epoch  # not of before a retry
         if before is not None and current:
             output = str(layout.final) if layout.rows else ""
-            summary = replace(before, output=output, items_added=ready.items_added)
+            summary = before._replace(output=output, items_added=ready.items_added)
         else:
             summary = _from_log(ready, finished, plan=plan, batches=len(bounds) - 1)
             write_summary(layout.summary, summary)

@@ -6,7 +6,7 @@ Items that a retry has scored again are left out: what they were then is recorde
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from batchctl.files import Disk
 from batchctl.plan.read import ChangeKind, Plan
@@ -18,8 +18,7 @@ from batchctl.store.replay import read_records, replay
 _AT_ONCE = 4096  # items
 
 
-@dataclass(frozen=True, slots=True)
-class InputChange:
+class InputChange(NamedTuple):
     """One input that differs. `path` as JSON can hold it; `scored`: its rows are of what it was, or it was given up;
     else it is still to be scored."""
 
@@ -30,8 +29,7 @@ class InputChange:
     scored: bool
 
 
-@dataclass(frozen=True, slots=True)
-class InputsVerified:
+class InputsVerified(NamedTuple):
     """What was found. Counts of items; `retried` ones were not looked at."""
 
     looked_at: int

@@ -11,7 +11,6 @@ before it is handed out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from batchctl.errors import NoSpaceError, StoppedError
 from batchctl.model.column_types import Columns
@@ -166,7 +165,7 @@ class Journal:
         group = self._flying
         found = next((scored for scored in group.scored if scored.lease == lease), None)
         rest = tuple(scored for scored in group.scored if scored is not found)
-        self._retry, self._retry_at = replace(group, scored=rest), 0.0
+        self._retry, self._retry_at = group._replace(scored=rest), 0.0
         return found
 
     def _close_group(self) -> Group:

@@ -9,12 +9,12 @@ must not cost all later runs their workers, and an epoch that was cut short may 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
 from batchctl.errors import StorageError
+from batchctl.model.documents import as_document
 from batchctl.model.node import Footprint
 from batchctl.plan.fingerprint import Fingerprint
 from batchctl.plan.manifest import combined_digest
@@ -34,8 +34,7 @@ class LearnedKey(NamedTuple):
     gpu_name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
+class Learned(NamedTuple):
     """One entry. Bytes; `gpu` None: unknown, or no GPU; `items_fitted`: the size of mini-batch that fitted into GPU
     memory where a larger one did not, else None; `workers` at the end; `seen`: seconds since 1970."""
 
@@ -89,7 +88,7 @@ def write_learned(path: Path, learned: Learned, *, done: bool = False) -> str:
     before = next((entry for entry in entries if entry.key == learned.key), None)
     kept = [entry for entry in entries if entry.key != learned.key][-(KEPT - 1) :]
     kept.append(_amended(before, learned, done=done) if before else learned)
-    text = json.dumps({"format": LEARNED_FORMAT, "learned": [asdict(entry) for entry in kept]}, indent=1)
+    text = json.dumps({"format": LEARNED_FORMAT, "learned": [as_document(entry) for entry in kept]}, indent=1)
     try:
         replace_file(path, text.encode("ascii") + b"\n")
     except StorageError as error:
@@ -99,8 +98,7 @@ def write_learned(path: Path, learned: Learned, *, done: bool = False) -> str:
 
 def _amended(before: Learned, now: Learned, *, done: bool) -> Learned:
     fitted = [size for size in (before.items_fitted, now.items_fitted) if size is not None]
-    return replace(
-        now,
+    return now._replace(
         memory=_towards(before.memory, now.memory, done=done),
         gpu=_towards(before.gpu or 0, now.gpu or 0, done=done and now.gpu is not None) or None,
         items_fitted=min(fitted, default=None),

@@ -7,8 +7,8 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.engine.base import ScriptFacts
 from batchctl.engine.interpreter import Interpreter
@@ -31,8 +31,7 @@ from batchctl.store.replay import replay
 from batchctl.store.state_directory import find
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
+class CheckReport(NamedTuple):
     """What the user's interpreter says of the script. `problems` are what would end a run with exit 2."""
 
     interpreter: str
@@ -46,8 +45,7 @@ class CheckReport:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PlanReport:
+class PlanReport(NamedTuple):
     """What a run would do. `done_*` is what a resume would skip; `differences` why it would be refused."""
 
     items: int

@@ -5,7 +5,6 @@ Loaded while that interpreter starts (`start.py`), so what stands here may need 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from batchctl.engine.base import Engine
@@ -50,7 +49,7 @@ def resume(call: Call, engine: Engine, existing: Existing) -> Summary:
     options, reporter, document = call.options, call.reporter, existing.document
     fingerprint = _checked_fingerprint(call, engine, old=existing.fingerprint)
     if options.retry is not None:  # lists no inputs: the plan holds them
-        fingerprint = replace(fingerprint, inputs=existing.fingerprint.inputs)
+        fingerprint = fingerprint._replace(inputs=existing.fingerprint.inputs)
     lines = existing.differences(fingerprint)
     if lines:
         request = existing.request if options.retry is not None else _request(call)
@@ -61,7 +60,7 @@ def resume(call: Call, engine: Engine, existing: Existing) -> Summary:
         call.spec, existing.layout, document.run_id, document.plan_crc, options.command, fingerprint, call.notes
     )
     if options.retry is None:
-        ready = replace(ready, items_added=_added(call, existing))
+        ready = ready._replace(items_added=_added(call, existing))
     reopening: tuple[Reopening, ...] = ()
     finished = existing.finished
     if options.retry is not None:

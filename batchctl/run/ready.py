@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.errors import CorruptionError
 from batchctl.model.job import JobSpec
@@ -18,8 +18,7 @@ from batchctl.plan.read import Plan
 from batchctl.store.layout import RunLayout
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """Its request, its place, and what was typed."""
 
     spec: JobSpec

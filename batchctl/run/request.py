@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +14,7 @@ from batchctl.report.progress import Reporter
 from batchctl.store.layout import RunLayout
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """What is to be scored again: what was given up on, of one cause where `only` names it; with `short` the
     mini-batches that returned too little (instead, or with `only` as well)."""
 
@@ -24,8 +22,7 @@ class Retry:
     short: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """How `run` was called, beyond the spec. `command` is what was typed, `stdin` what `-` stands for; `retry` is set
     where it was `batchctl retry`: then there must be a run."""
 

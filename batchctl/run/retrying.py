@@ -7,7 +7,7 @@ retry that was cut off goes on: what it has given up on itself is not chosen aga
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from batchctl.dispatch.threshold import Standing, judge
 from batchctl.errors import UsageError
@@ -27,8 +27,7 @@ from batchctl.store.standing import committed, quarantined, short
 _Concluded = Quarantined | Committed
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """What a retry scores again, and what the user should know of the choice. `sealed`: all is committed already, and
     the run only has to be finished."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from batchctl.engine.base import Engine
 from batchctl.model.node import Reading
 from batchctl.model.progress import WorkerView
@@ -27,4 +25,4 @@ class Roll:
 
     def _with_memory(self, view: WorkerView) -> WorkerView:
         memory, gpu_memory = self._held.get(view.incarnation, (None, None))
-        return replace(view, memory=memory, gpu_memory=gpu_memory)
+        return view._replace(memory=memory, gpu_memory=gpu_memory)

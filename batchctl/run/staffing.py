@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.engine.base import Engine
 from batchctl.errors import BatchctlError
@@ -30,8 +30,7 @@ from batchctl.store.layout import RunLayout
 from batchctl.store.state_directory import find
 
 
-@dataclass(frozen=True, slots=True)
-class Staffing:
+class Staffing(NamedTuple):
     """The places, and what is known or assumed of a worker. `notes` are for the user."""
 
     report: NodeReport

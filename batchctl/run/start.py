@@ -16,7 +16,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from batchctl import processes
@@ -80,7 +79,7 @@ def _in_place(call: Call) -> Iterator[Call]:
                 made = (*made, layout.state)
             notes = state_storage(layout.state, accepted=call.options.accept_storage)
             held.enter_context(held_state(disk, layout, holder=holder))
-        spec = replace(call.spec, state_dir=layout.state)
+        spec = call.spec._replace(state_dir=layout.state)
         yield call._replace(spec=spec, layout=layout, notes=(*call.notes, *notes), made=made)
 
 

@@ -8,7 +8,6 @@ or a problem.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from batchctl.spec.azure_keys import (
@@ -139,7 +138,7 @@ def heed_ignored(root: Node, key: str, draft: Draft) -> None:
     }.get(key, ())
     for problem in unknown_keys(block, (*used, *ignored_below(key))):
         name = problem.key.rpartition(".")[2]
-        draft.add(replace(problem, remedy=PARALLEL_ONLY[name]) if name in PARALLEL_ONLY else problem)
+        draft.add(problem._replace(remedy=PARALLEL_ONLY[name]) if name in PARALLEL_ONLY else problem)
     for name, node in block.entries:
         why = IGNORED.get(f"{key}.{name}")
         if why is not None:
@@ -199,7 +198,7 @@ def take_setting(setting: Setting, node: Node, draft: Draft, *, base: Path) -> N
     if setting.field in _WHOLE and node.plain and _FRACTION.fullmatch(node.text):
         whole = node.text.partition(".")[0]
         draft.note(node, f"{node.text} is cut to {whole}, as Azure's client does")
-        node = replace(node, text=whole)
+        node = node._replace(text=whole)
     draft.take(setting, node, base=base, rank=Rank.FILE)
 
 

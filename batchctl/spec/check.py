@@ -5,7 +5,7 @@ Environment variables are shown by name and source, never by value.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from batchctl.spec.fields import SETTINGS
 from batchctl.spec.identity import Json, plain
@@ -25,8 +25,7 @@ HIDDEN = "(set)"
 SEE_PROBLEMS = "see problems"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One field: its name, its value as JSON has it, and the source in words."""
 
     field: str

@@ -6,9 +6,10 @@ a higher rank gives a good value for becomes a note.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.spec.fields import Setting
 from batchctl.spec.nodes import Node
@@ -27,8 +28,7 @@ class Rank(IntEnum):
     FLAG = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A field's value, where it comes from in words, and how much that counts."""
 
     value: object
@@ -36,14 +36,14 @@ class Value:
     rank: Rank
 
 
-@dataclass(slots=True)
 class Draft:
     """A spec in the making; written by the readers and by resolve, nobody else."""
 
-    values: dict[str, Value] = field(default_factory=dict)
-    environment: dict[str, Value] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    _problems: list[tuple[Problem, Rank]] = field(default_factory=list)
+    def __init__(self, notes: Iterable[str] = ()) -> None:
+        self.values: dict[str, Value] = {}
+        self.environment: dict[str, Value] = {}
+        self.notes = list(notes)
+        self._problems: list[tuple[Problem, Rank]] = []
 
     def add(self, problem: Problem, *, rank: Rank = Rank.FILE) -> None:
         self._problems.append((problem, rank))

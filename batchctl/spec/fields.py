@@ -7,9 +7,8 @@ this table; a new setting is one entry here and a line in the docs (a test compa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field as dataclass_field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from batchctl.model.job import (
     Dialect,
@@ -30,8 +29,7 @@ from batchctl.spec.values import Parser
 LONGEST = 30 * 86400.0  # 30 days, in seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting. `field` is its JobSpec field and, on the command line, its `dest`.
 
     `flag` and `variable` are empty where it has none. `multiple`: the flag may be repeated and gives a list. `switch`:
@@ -47,7 +45,7 @@ class Setting:
     metavar: str = ""
     azure: str = ""
     default: object = None
-    by_dialect: Mapping[Dialect, object] = dataclass_field(default_factory=dict)
+    by_dialect: Mapping[Dialect, object] = {}
     multiple: bool = False
     switch: bool = False
 
@@ -250,8 +248,7 @@ SETTINGS: tuple[Setting, ...] = (
 BY_FIELD: Mapping[str, Setting] = MappingProxyType({setting.field: setting for setting in SETTINGS})
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """One option for the command line: `dest` is the key in Overrides.flags; SET_DEST's texts go to Overrides.sets."""
 
     flag: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.model.job import Dialect
 from batchctl.spec.mlflow_model import MODEL_FILE, model_below
@@ -17,8 +17,7 @@ _NAMED = 5
 _LISTED = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """The spec's file: `path` absolute, `shown` as messages name it, and what there is to say about the choice."""
 
     path: Path

@@ -7,8 +7,8 @@ file format. The readers (yaml_nodes.py, toml_nodes.py) cap size, depth and coun
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from batchctl.spec.problems import Problem, Wrong, did_you_mean, quoted
 
@@ -28,8 +28,7 @@ class Kind(StrEnum):
     NULL = "null"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where something was written: a file with line and column (from 1), or a flag or variable, which have none."""
 
     source: str
@@ -41,8 +40,7 @@ class Place:
         return f"{self.source}:{self.line}" if self.line else self.source
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPath:
+class KeyPath(NamedTuple):
     """A dotted key, linked to its parent: a path costs the same however deep the tree and long the keys above it."""
 
     key: str | int
@@ -57,8 +55,7 @@ class KeyPath:
         return "".join(reversed(parts)).removeprefix(".")
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A value as written. `place` is that of its key where it has one. Only the member that fits `kind` is filled.
 
     `plain`: a scalar that a YAML file holds without quotes, so that YAML may take it for a number or a switch.
@@ -102,8 +99,7 @@ class Node:
         return Problem(where=self.place.where, key=self.key, what=what, remedy=remedy, field=field)
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(NamedTuple):
     """What a reader made of a file: the root (a mapping), or None and the reasons; problems may come with both."""
 
     root: Node | None
@@ -127,8 +123,7 @@ def empty(source: str) -> Node:
 
 def moved(node: Node, path: KeyPath | None) -> Node:
     """The node and all below it at another path; places stay. The caller has capped size and depth."""
-    return replace(
-        node,
+    return node._replace(
         path=path,
         entries=tuple((name, moved(child, KeyPath(name, path))) for name, child in node.entries),
         elements=tuple(moved(child, KeyPath(index, path)) for index, child in enumerate(node.elements)),
@@ -150,14 +145,14 @@ def _with(parent: Node, keys: list[str], leaf: Node) -> Node:
     key, rest = keys[0], keys[1:]
     path = KeyPath(key, parent.path)
     if not rest:
-        child = replace(leaf, path=path)
+        child = leaf._replace(path=path)
     else:
         old = parent.get(key)
         if old is None or old.kind is not Kind.MAPPING:  # a scalar gives way: model: azureml:x:1, --set model.path=...
             old = Node(Kind.MAPPING, Place(SET_SOURCE), path)
         child = _with(old, rest, leaf)
     entries = tuple(entry for entry in parent.entries if entry[0] != key)
-    return replace(parent, entries=(*entries, (key, child)))
+    return parent._replace(entries=(*entries, (key, child)))
 
 
 def unknown_keys(mapping: Node, known: Iterable[str]) -> Iterator[Problem]:

@@ -8,14 +8,13 @@ environment variables are never part of a problem.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NamedTuple
 
 QUOTED_LIMIT = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that keeps a spec from being run.
 
     `where` is a file with its line ("deployment.yml:14"), a flag or an environment variable; `key` the dotted key in

@@ -11,9 +11,9 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from batchctl.spec.bindings import Bindings
 from batchctl.spec.draft import Draft, Rank, Value
@@ -51,8 +51,7 @@ DROPPED: Mapping[str, str] = MappingProxyType(
 RANK = "--rank_mini_batch_count"
 
 
-@dataclass(frozen=True, slots=True)
-class _Option:
+class _Option(NamedTuple):
     """An option of the driver's, with its value."""
 
     name: str
@@ -108,7 +107,7 @@ def _take_option(option: _Option, node: Node, draft: Draft, *, value: str) -> No
         _refuse_ranks(child, draft)
         return
     if option.name == "--error_threshold" and _FRACTION.fullmatch(value):
-        child = replace(child, text=str(math.ceil(float(value))))  # as Azure's driver does
+        child = child._replace(text=str(math.ceil(float(value))))  # as Azure's driver does
         if child.text != value:
             draft.note(child, f"{value} is rounded up to {child.text}, as Azure's driver does")
     draft.take(BY_FIELD[USED[option.name]], child, base=Path(), rank=Rank.FILE)

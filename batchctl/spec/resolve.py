@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchctl.errors import SpecError
 from batchctl.model.job import (
@@ -42,8 +41,7 @@ PREFIX = "BATCHCTL_"
 COMMAND_SWITCHES = ("json", "quiet", "verbose")
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
+class Overrides(NamedTuple):
     """What is given outside the spec's file.
 
     `flags` maps `Flag.dest` to what was typed: text, a list of texts, or a bool for a switch; None is "not given", and
@@ -51,14 +49,15 @@ class Overrides:
     in order. `environ` None means the process's own environment.
     """
 
-    # Kept out of repr: --env, --set and the environment may hold secrets.
-    flags: Mapping[str, object] = field(default_factory=dict, repr=False)
-    sets: tuple[str, ...] = field(default=(), repr=False)
-    environ: Mapping[str, str] | None = field(default=None, repr=False)
+    flags: Mapping[str, object] = {}
+    sets: tuple[str, ...] = ()
+    environ: Mapping[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return "Overrides(...)"  # --env, --set and the environment may hold secrets
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """What became of a spec. `spec` is None exactly where there are problems.
 
     `values` holds every field that could be resolved, with its source, problems or not; `environment` the sources of
@@ -70,8 +69,8 @@ class Loaded:
     spec: JobSpec | None
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
-    values: Mapping[str, Value] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Value] = {}
+    environment: Mapping[str, str] = {}
 
     def require(self) -> JobSpec:
         """The spec, or SpecError with every problem."""
@@ -99,7 +98,7 @@ def load(
     located = locate(str(spec), cwd)
     if isinstance(located, Problem):
         return Loaded(str(spec), None, None, (located,), ())
-    draft = Draft(notes=list(located.notes))
+    draft = Draft(located.notes)
     refused = _read(located, draft, sets=overrides.sets, strict_azure=strict_azure)
     _overlay(draft, overrides.flags, environ=environ, cwd=cwd)
     given = tuple(inputs)

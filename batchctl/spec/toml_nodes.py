@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from batchctl.spec.nodes import MAX_DEPTH, MAX_NODES, KeyPath, Kind, Node, Place, Tree
 from batchctl.spec.problems import Problem
@@ -32,13 +31,13 @@ class _RawFloat(str):
     __slots__ = ()
 
 
-@dataclass(slots=True)
 class _Seen:
     """Where each key path was first met, and the pairs of lines where one was met again."""
 
-    places: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    written: set[Path] = field(default_factory=set)  # spelled out in full, not merely the table above a key
-    twice: list[tuple[Path, int, int]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.places: dict[Path, tuple[int, int]] = {}
+        self.written: set[Path] = set()  # spelled out in full, not merely the table above a key
+        self.twice: list[tuple[Path, int, int]] = []
 
 
 def read_toml(text: str, shown: str) -> Tree:

@@ -7,7 +7,6 @@ expanded count, so a bomb is refused before it is unfolded. Merge keys (`<<`) ar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchctl.spec.nodes import MAX_DEPTH, MAX_NODES, KeyPath, Kind, Node, Place, Tree, moved
@@ -35,20 +34,20 @@ class _Malformed(Exception):
         self.problem = problem
 
 
-@dataclass(slots=True)
 class _Open:
     """A mapping or list whose end has not been seen; `key` is the key that waits for its value."""
 
-    kind: Kind
-    place: Place
-    path: KeyPath | None
-    anchor: str | None
-    entries: dict[str, Node] = field(default_factory=dict)
-    elements: list[Node] = field(default_factory=list)
-    merges: list[Node] = field(default_factory=list)
-    key: str | None = None
-    key_place: Place | None = None
-    merging: bool = False
+    def __init__(self, kind: Kind, place: Place, path: KeyPath | None, anchor: str | None) -> None:
+        self.kind = kind
+        self.place = place
+        self.path = path
+        self.anchor = anchor
+        self.entries: dict[str, Node] = {}
+        self.elements: list[Node] = []
+        self.merges: list[Node] = []
+        self.key: str | None = None
+        self.key_place: Place | None = None
+        self.merging = False
 
 
 def read_yaml(text: str, shown: str) -> Tree:
@@ -198,7 +197,7 @@ class _Builder:
             raise _Malformed(Problem(f"{place.where}:{place.column}", "an alias as a key", "Write the key out"))
         key, key_place = top.key, top.key_place
         top.key = top.key_place = None
-        node = replace(node, place=key_place)
+        node = node._replace(place=key_place)
         first = top.entries.get(key)
         if first is not None:
             what = f"given twice: first on line {first.place.line}, again on line {key_place.line}"

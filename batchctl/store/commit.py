@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from operator import itemgetter
+from typing import NamedTuple
 
 from batchctl.errors import BatchctlError, NoSpaceError, StorageError
 from batchctl.files import Disk
@@ -50,8 +50,7 @@ class ProtocolError(BatchctlError):
     """A bug of ours: the caller asked for what the store must never do. Nothing was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """What is committed together. `columns`: the header, where it became known (csv; may be repeated). `types`: the
     column types of a table, where they became known, or known better (may be repeated)."""
 

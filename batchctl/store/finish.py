@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageError
 from batchctl.files import Disk
@@ -38,8 +38,7 @@ _AT_ONCE = 1 << 14  # pieces: some 150 bytes each while they are gathered
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """A finished run, its log checked (its data is for `verify`)."""
 
     records: LogRecords

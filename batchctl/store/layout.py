@@ -3,13 +3,11 @@ state.json, which names the state directory where there is one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 RUN_DIRECTORY = ".batchctl"
 
 
-@dataclass(frozen=True, slots=True)
 class RunLayout:
     """All paths of a run, from OUT and the output file's name. `rows` is False for summary_only: then none of `final`,
     `partial` and `sorting` ever exists.
@@ -18,68 +16,60 @@ class RunLayout:
     `home`, below OUT, because a rename cannot leave its file system.
     """
 
-    out: Path
-    output_file_name: str = "predictions.csv"
-    rows: bool = field(default=True, kw_only=True)
-    state: Path | None = field(default=None, kw_only=True)
-    final: Path = field(init=False)  # the result; appears by rename, complete
-    partial: Path = field(init=False)  # rows in commit order
-    sorting: Path = field(init=False)  # the result being put into order
-    home: Path = field(init=False)  # OUT's part of the run directory
-    pointer: Path = field(init=False)  # names the state directory
-    directory: Path = field(init=False)  # the run directory: `state`, else `home`
-    job: Path = field(init=False)
-    plan: Path = field(init=False)
-    log: Path = field(init=False)
-    lock: Path = field(init=False)  # one coordinator for each OUT
-    state_lock: Path = field(init=False)  # and one for each run directory; the same file unless there is `state`
-    stage: Path = field(init=False)
-    parts: Path = field(init=False)  # pieces of files that several mini-batches write
-    spill: Path = field(init=False)
-    logs: Path = field(init=False)
-    mlruns: Path = field(init=False)
-    model: Path = field(init=False)
-    guest: Path = field(init=False)
-    status: Path = field(init=False)
-    quarantine: Path = field(init=False)
-    summary: Path = field(init=False)
-    attempts: Path = field(init=False)
-    learned: Path = field(init=False)  # what workers were seen to need; outlives the run
+    def __init__(
+        self,
+        out: Path,
+        output_file_name: str = "predictions.csv",
+        *,
+        rows: bool = True,
+        state: Path | None = None,
+    ) -> None:
+        home = out / RUN_DIRECTORY
+        directory = home if state is None else state
+        self.out = out
+        self.output_file_name = output_file_name
+        self.rows = rows
+        self.state = state
+        self.final = out / output_file_name  # the result; appears by rename, complete
+        self.partial = out / f"{output_file_name}.partial"  # rows in commit order
+        self.sorting = out / f"{output_file_name}.sorting"  # the result being put into order
+        self.home = home  # OUT's part of the run directory
+        self.pointer = home / "state.json"  # names the state directory
+        self.directory = directory  # the run directory: `state`, else `home`
+        self.job = directory / "job.json"
+        self.plan = directory / "plan"
+        self.log = directory / "checkpoint.log"
+        self.lock = home / "lock"  # one coordinator for each OUT
+        self.state_lock = directory / "lock"  # and one for each run directory; the same file unless there is `state`
+        self.stage = home / "stage"
+        self.parts = home / "parts"  # pieces of files that several mini-batches write
+        self.spill = directory / "spill"
+        self.logs = directory / "logs"
+        self.mlruns = directory / "mlruns"
+        self.model = directory / "model"
+        self.guest = directory / "guest.pyz"
+        self.status = directory / "status.json"
+        self.quarantine = directory / "quarantine.jsonl"
+        self.summary = directory / "summary.json"
+        self.attempts = directory / "attempts.csv"
+        self.learned = directory / "learned.json"  # what workers were seen to need; outlives the run
 
-    def __post_init__(self) -> None:
-        home = self.out / RUN_DIRECTORY
-        directory = home if self.state is None else self.state
-        paths = {
-            "final": self.out / self.output_file_name,
-            "partial": self.out / f"{self.output_file_name}.partial",
-            "sorting": self.out / f"{self.output_file_name}.sorting",
-            "home": home,
-            "pointer": home / "state.json",
-            "directory": directory,
-            "job": directory / "job.json",
-            "plan": directory / "plan",
-            "log": directory / "checkpoint.log",
-            "lock": home / "lock",
-            "state_lock": directory / "lock",
-            "stage": home / "stage",
-            "parts": home / "parts",
-            "spill": directory / "spill",
-            "logs": directory / "logs",
-            "mlruns": directory / "mlruns",
-            "model": directory / "model",
-            "guest": directory / "guest.pyz",
-            "status": directory / "status.json",
-            "quarantine": directory / "quarantine.jsonl",
-            "summary": directory / "summary.json",
-            "attempts": directory / "attempts.csv",
-            "learned": directory / "learned.json",
-        }
-        for name, path in paths.items():
-            object.__setattr__(self, name, path)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunLayout) and self._made_of == other._made_of
+
+    def __hash__(self) -> int:
+        return hash(self._made_of)
+
+    def __repr__(self) -> str:
+        return f"RunLayout({', '.join(map(repr, self._made_of))})"
+
+    @property
+    def _made_of(self) -> tuple[Path, str, bool, Path | None]:
+        return (self.out, self.output_file_name, self.rows, self.state)
 
     def at(self, state: Path | None) -> RunLayout:
         """The same with this state directory."""
-        return replace(self, state=state)
+        return RunLayout(self.out, self.output_file_name, rows=self.rows, state=state)
 
     @property
     def folders(self) -> tuple[Path, ...]:

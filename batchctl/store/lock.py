@@ -7,12 +7,13 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.errors import BatchctlError, RunLockedError, StorageError, UsageError
 from batchctl.files import Disk
 from batchctl.handles import FileLock
+from batchctl.model.documents import as_document
 from batchctl.store.creation import make_run_directory
 from batchctl.store.layout import RunLayout
 
@@ -21,8 +22,7 @@ _OTHER_FOLDER = "choose a folder on a local disk, or mount this one with locks"
 _TRIES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """A process, named so that a person can find it."""
 
     pid: int
@@ -76,7 +76,7 @@ def _held(disk: Disk, layout: RunLayout, path: Path, *, place: Path, holder: Hol
         )
     try:
         _check_exclusive(disk, path, place=place)
-        _note(lock, json.dumps(asdict(holder)).encode("ascii") + b"\n")
+        _note(lock, json.dumps(as_document(holder)).encode("ascii") + b"\n")
         yield
         _note(lock, b"")  # free: a name left behind would mislead
     finally:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
@@ -33,8 +33,7 @@ from batchctl.store.replay import LogRecords, PastEpoch, Replay, replay
 from batchctl.store.rows import RowsFile, WrittenRows
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(NamedTuple):
     """An open run. Everything here is durable. `records` may be iterated more than once. `done`: all is committed and
     sealed, only `finish` is left to call. `cut_log`, `cut_rows`: bytes of torn tails that were cut."""
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import NamedTuple
 
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
@@ -52,8 +52,7 @@ _MOST_ROWS = 1 << 63  # bytes; no file is as large, and the ledger marks states 
 _lease_of = itemgetter(0, 1, 2, 3)
 
 
-@dataclass(frozen=True, slots=True)
-class PastEpoch:
+class PastEpoch(NamedTuple):
     """An earlier coordinator: `in_flight` was handed out and came to nothing known; empty where it closed in order."""
 
     number: int
@@ -62,24 +61,25 @@ class PastEpoch:
     in_flight: tuple[Lease, ...]
 
 
-@dataclass(slots=True)
 class Replay:
     """A log, read. `waiting`: PUBLISH or PART without COMMIT. `published`: the names of all announced files."""
 
-    scan: Scan
-    ledger: Ledger
-    columns: bytes = b""
-    types: Columns = ()  # of a table, as far as rows have fixed them
-    waiting: dict[Lease, Publication] = field(default_factory=dict)
-    published: Names = field(default_factory=Names)
-    parts: Parts = field(default_factory=Parts)
-    past: list[PastEpoch] = field(default_factory=list)
-    done: Done | None = None
-    sealed: Done | None = None  # the seal of the final file that a retry has reopened, and that stays until the next
-    generation: int = 0  # how often that was
-    _opened: EpochOpened | None = None
-    _closed: bool = False
-    _claims: set[tuple[int, ...]] = field(default_factory=set)
+    def __init__(self, scan: Scan, ledger: Ledger) -> None:
+        self.scan = scan
+        self.ledger = ledger
+        self.columns = b""
+        self.types: Columns = ()  # of a table, as far as rows have fixed them
+        self.waiting: dict[Lease, Publication] = {}
+        self.published = Names()
+        self.parts = Parts()
+        self.past: list[PastEpoch] = []
+        self.done: Done | None = None
+        # The seal of the final file that a retry has reopened, and that stays until the next.
+        self.sealed: Done | None = None
+        self.generation = 0  # how often that was
+        self._opened: EpochOpened | None = None
+        self._closed = False
+        self._claims: set[tuple[int, ...]] = set()
 
     @property
     def rows_end(self) -> int:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.errors import CorruptionError, StorageError, UsageError
 from batchctl.files import Disk, FileKind
@@ -45,8 +45,7 @@ _OWN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
+class Pointer(NamedTuple):
     """What state.json says: where the state directory is, which run is in it, and whether that had been created."""
 
     directory: Path

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from batchctl.errors import BatchctlError, ResumeRefusedError
 from batchctl.files import Disk
@@ -27,8 +27,7 @@ from batchctl.store.table import rows_in
 _BLOCK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(NamedTuple):
     """What `verify` found. `problems` empty: sound (exit 0), else corruption (exit 7). Torn tails of an unfinished run
     are no problem: the next resume cuts them. Counts of items; sizes in bytes."""
 

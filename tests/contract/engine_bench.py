@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +106,7 @@ class Bench:
             init_timeout=PATIENCE_S,
             log_sink=self._sink,
         )
-        self.engine.configure(replace(job, **changes))
+        self.engine.configure(job._replace(**changes))
         return [Lease(number, number, 1, 1) for number in range(len(items))]
 
     def _sink(self, _slot: int, incarnation: int) -> Sink:

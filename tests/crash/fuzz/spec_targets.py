@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -180,7 +179,7 @@ class _Load:
         for told in (*map(str, loaded.problems), *loaded.notes):
             holds("\x1b" not in told and "\0" not in told, "a control character in a message")
         spec = loaded.require()
-        holds(dataclasses.replace(spec) == spec and spec.mini_batch_size > 0, "a job that cannot be")
+        holds(spec._replace() == spec and spec.mini_batch_size > 0, "a job that cannot be")
         holds("/" not in spec.output_file_name and spec.output_file_name not in ("", ".", ".."), "a result elsewhere")
 
 

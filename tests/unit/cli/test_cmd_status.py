@@ -42,9 +42,7 @@ class Run:
         )
 
     def says(self, state: RunState, *, done: int = 4) -> None:
-        import dataclasses
-
-        self.status.write(dataclasses.replace(PROGRESS, state=state, items_done=done), force=True)
+        self.status.write(PROGRESS._replace(state=state, items_done=done), force=True)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,7 @@ CHECKED = "every CRC in the job, the plan, 12 kB of log and the rows was checked
     ],
 )
 def test_what_is_sound_takes_a_line_or_two(changes: dict[str, Any], lines: list[str]) -> None:
-    assert render("out", dataclasses.replace(SOUND, **changes), ()) == lines
+    assert render("out", SOUND._replace(**changes), ()) == lines
 
 
 def test_damage_is_named_and_nothing_of_it_reaches_the_terminal_raw() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import sys
@@ -141,7 +140,7 @@ def test_errors_of_a_run_reach_the_user(
     ],
 )
 def test_plan_for_people(changes: dict[str, Any], out: str | None, lines: list[str]) -> None:
-    assert cmd_plan.render(dataclasses.replace(PLAN, **changes), out=out) == [
+    assert cmd_plan.render(PLAN._replace(**changes), out=out) == [
         "items     50 in 2 folders, 1.5 kB",
         "largest   in/a\\x1b, 141 B",
         "batches   5 mini-batches",
@@ -168,7 +167,7 @@ def test_plan_as_json(script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
             CHECK, [], 0, ["(VIRTUAL_ENV), Python 3.11.7, pandas 2.2.3\n", "note: a note", "no problems"], id="ok"
         ),
         pytest.param(
-            dataclasses.replace(CHECK, missing=("torch",), problems=("imports torch\x1b",)),
+            CHECK._replace(missing=("torch",), problems=("imports torch\x1b",)),
             [],
             2,
             ["problem: imports torch\\x1b", "not ready to run"],

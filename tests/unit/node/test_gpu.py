@@ -18,12 +18,12 @@ from batchctl.node.gpu import select_visible
 ROOT = Path(__file__).parents[3]
 CHILD = """
 import json, sys
-from dataclasses import asdict
+from batchctl.model.documents import as_document
 from batchctl.node.driver import probe_gpus
 visible, limit_s = json.loads(sys.argv[1]), float(sys.argv[2])
 gpus, driver, notes = probe_gpus(visible=visible, limit_s=limit_s)
 loaded = "pynvml" in sys.modules
-print(json.dumps({"gpus": [asdict(g) for g in gpus], "notes": notes, "driver": driver, "pynvml": loaded}))
+print(json.dumps({"gpus": [as_document(g) for g in gpus], "notes": notes, "driver": driver, "pynvml": loaded}))
 """
 GIB = 1 << 30
 CARD_0, CARD_1 = "GPU-01111111-aaaa", "GPU-11111111-aaaa"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def write(path: str, content: str = "changed") -> Callable[[FingerprintRequest, 
 
 
 def asked(**new: object) -> Callable[[FingerprintRequest, Path], FingerprintRequest]:
-    return lambda request, root: replace(request, **new)  # type: ignore[arg-type]
+    return lambda request, root: request._replace(**new)  # type: ignore[arg-type]
 
 
 def removed(request: FingerprintRequest, root: Path) -> FingerprintRequest:
@@ -121,23 +120,23 @@ def test_unchanged_files_are_not_read_again(request_: FingerprintRequest, monkey
 
 def test_model_may_be_a_file_or_absent(request_: FingerprintRequest, tmp_path: Path) -> None:
     file = tmp_path / "model" / "weights.bin"
-    found = take_fingerprint(replace(request_, model=file))
+    found = take_fingerprint(request_._replace(model=file))
     assert [d.path for d in found.model] == ["weights.bin"]
-    assert take_fingerprint(replace(request_, model=None)).model == ()
+    assert take_fingerprint(request_._replace(model=None)).model == ()
     with pytest.raises(UsageError, match="No such file"):
-        take_fingerprint(replace(request_, model=tmp_path / "none"))
+        take_fingerprint(request_._replace(model=tmp_path / "none"))
 
 
 def test_out_input_and_model_within_code_are_not_code(request_: FingerprintRequest, tmp_path: Path) -> None:
     code = grow(tmp_path / "code", "out/predictions.csv", "data/1.png", "model/w")
     skip = (code / "out", code / "data")
-    found = take_fingerprint(replace(request_, model=code / "model", skip=skip))
+    found = take_fingerprint(request_._replace(model=code / "model", skip=skip))
     assert [d.path for d in found.code] == ["helper.py", "pkg/mod.py"]
 
 
 def test_a_script_among_its_inputs(request_: FingerprintRequest, tmp_path: Path) -> None:
     code = grow(tmp_path / "code", "1.png", "data/2.png")
-    found = take_fingerprint(replace(request_, skip=(code,)))
+    found = take_fingerprint(request_._replace(skip=(code,)))
     assert [d.path for d in found.code] == ["helper.py", "pkg/mod.py"]
 
 
@@ -159,7 +158,7 @@ def test_modules_only_lists_no_other_folder(tmp_path: Path, monkeypatch: pytest.
     found = take_fingerprint(request)
     assert [d.path for d in found.code] == sorted(set(MODULES) - {"score.py"})
     assert sorted(listed) == [".", "pkg", "pkg/sub"]
-    among = take_fingerprint(replace(request, skip=(home / "out", home)))  # the folder is an INPUT too
+    among = take_fingerprint(request._replace(skip=(home / "out", home)))  # the folder is an INPUT too
     assert among.code == found.code
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from batchctl.model.progress import CauseGroup, Progress, RunState, Summary, WorkerView
@@ -23,7 +22,7 @@ PROGRESS = Progress(
     elapsed_s=12.5,
     rate=456.0,
     eta_s=83.0,
-    workers=(replace(WORKER, memory=6_700_000), replace(WORKER, slot=1, pid=78, state="init", batch=None, gpu="GPU-1")),
+    workers=(WORKER._replace(memory=6_700_000), WORKER._replace(slot=1, pid=78, state="init", batch=None, gpu="GPU-1")),
     sizing="2 of 4 places: none had finished a mini-batch yet",
 )
 
@@ -65,8 +64,8 @@ SUMMARY = Summary(
 
 
 def progress(**changes: Any) -> Progress:
-    return replace(PROGRESS, **changes)
+    return PROGRESS._replace(**changes)
 
 
 def summary(**changes: Any) -> Summary:
-    return replace(SUMMARY, **changes)
+    return SUMMARY._replace(**changes)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import html
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,7 +101,7 @@ def test_no_rate_is_made_up(absent: dict[str, Any]) -> None:
 
 
 def nasty_summary(text: str) -> str:
-    cause = replace(CAUSE, kind=text, error=text, message=text, example_path=text, example_traceback=f"x\n{text}\ny")
+    cause = CAUSE._replace(kind=text, error=text, message=text, example_path=text, example_traceback=f"x\n{text}\ny")
     return told(name=text, output=text, notes=(text,), next_command=text, causes=(cause, cause), error_threshold=text)
 
 
@@ -133,7 +132,7 @@ def test_a_fence_cannot_be_closed_from_inside() -> None:
 @pytest.mark.parametrize("char", ["x", "|", "\U0001f600", "\U000e0001", "`", "\n"], ids=ascii)
 def test_it_is_bounded(char: str) -> None:
     long = char * 100_000
-    cause = replace(CAUSE, kind=long, error=long, message=long, example_path=long, example_traceback=(long + "\n") * 50)
+    cause = CAUSE._replace(kind=long, error=long, message=long, example_path=long, example_traceback=(long + "\n") * 50)
     text = summary_markdown(
         summary(name=long, output=long, notes=(long,) * 100, causes=(cause,) * 100, next_command=long), error=long
     )
@@ -142,5 +141,5 @@ def test_it_is_bounded(char: str) -> None:
 
 
 def test_an_error_has_its_words_and_the_counts_of_the_run() -> None:
-    text = summary_markdown(replace(SUMMARY, exit_code=4, state=RunState.FAILED), error="init() failed\nfix: mend it")
+    text = summary_markdown(SUMMARY._replace(exit_code=4, state=RunState.FAILED), error="init() failed\nfix: mend it")
     assert "```\ninit() failed\nfix: mend it\n```\n\n| | |\n" in text

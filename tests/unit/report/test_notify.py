@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -105,7 +104,7 @@ def test_the_status_line_has_a_bounded_rate(listener: Listener, clock: Clock) ->
             clock.now += 0.01
             said += len(listener.heard())
         assert said == 30 / STATUS_INTERVAL_S
-        notifier.progress(replace(MOMENT, state=RunState.PAUSED))
+        notifier.progress(MOMENT._replace(state=RunState.PAUSED))
         assert listener.heard() == ["STATUS=paused 12/100 (12.0%)"], "a change of state is told at once"
 
 

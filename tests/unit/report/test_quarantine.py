@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from batchctl.errors import UsageError
@@ -29,7 +27,7 @@ def given_up(first: int, count: int = 1, failure: Failure = FAILURE) -> Quaranti
     ],
 )
 def test_a_cause_is_kind_class_and_message_without_names(changes: dict[str, object], same: bool) -> None:
-    assert (cause_id(replace(FAILURE, **changes)) == cause_id(FAILURE)) is same  # type: ignore[arg-type]
+    assert (cause_id(FAILURE._replace(**changes)) == cause_id(FAILURE)) is same  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wanted", [cause_id(FAILURE), "mod.BadImage", "BadImage", "timed_out", "timed-out"])
@@ -46,18 +44,18 @@ def test_a_cause_that_is_not_there_is_an_error_that_names_those_that_are() -> No
 
 
 def test_the_hash_of_a_traceback_is_of_its_places() -> None:
-    other = replace(FAILURE, traceback=TRACE.replace("a.png", "b.png"))
+    other = FAILURE._replace(traceback=TRACE.replace("a.png", "b.png"))
     assert (
         traceback_hash(other)
         == traceback_hash(FAILURE)
-        != traceback_hash(replace(FAILURE, traceback=TRACE.replace("line 3", "line 4")))
+        != traceback_hash(FAILURE._replace(traceback=TRACE.replace("line 3", "line 4")))
     )
-    assert traceback_hash(replace(FAILURE, traceback="")) is None
+    assert traceback_hash(FAILURE._replace(traceback="")) is None
 
 
 def test_groups_count_items_show_the_narrowest_example_and_are_bounded() -> None:
     wide, narrow = given_up(0, 5), given_up(10)
     (group,) = grouped([wide, narrow])
     assert (group.items, group.example) == (6, narrow.lease)
-    many = grouped(given_up(n, failure=replace(FAILURE, error=f"E{n}")) for n in range(MAX_CAUSES + 7))
+    many = grouped(given_up(n, failure=FAILURE._replace(error=f"E{n}")) for n in range(MAX_CAUSES + 7))
     assert (len(many), many[0].cause, many[0].items) == (MAX_CAUSES + 1, "others", 7)

@@ -4,7 +4,6 @@ import fcntl
 import os
 import stat
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,7 +117,7 @@ def test_pids() -> None:
     assert pid_alive(snapshot(progress(pid=os.getpid()))) is True
     assert pid_alive(snapshot(progress(pid=2**22 + 1))) is False
     assert pid_alive(snapshot(progress(pid=-1))) is None
-    assert pid_alive(replace(snapshot(), host="elsewhere")) is None
+    assert pid_alive(snapshot()._replace(host="elsewhere")) is None
     assert pid_alive(None) is None
 
 
@@ -157,7 +156,7 @@ def test_the_text_of_a_running_run() -> None:
 
 
 def test_a_worker_so_young_that_its_pid_is_not_known_yet_has_none() -> None:
-    young = snapshot(progress(workers=(replace(progress().workers[1], pid=0),)))
+    young = snapshot(progress(workers=(progress().workers[1]._replace(pid=0),)))
     text = status_text(young, Liveness.RUNNING, out="out", summary=None, now=1000.4)
     assert "  workers   1: init for 1.5s, cpus 0-1, gpu GPU-1" in text.split("\n")
 
@@ -208,7 +207,7 @@ def test_json() -> None:
 
 
 def test_nothing_of_a_hostile_status_reaches_the_terminal_raw() -> None:
-    hostile = replace(snapshot(progress(message="\x1b[2J")), name="\x1b]0;x\x07", command=("\x1b[31m",), cwd="\x1b")
+    hostile = snapshot(progress(message="\x1b[2J"))._replace(name="\x1b]0;x\x07", command=("\x1b[31m",), cwd="\x1b")
     for verdict in Liveness:
         text = status_text(hostile, verdict, out="\x1bout", summary=None, now=0)
         assert "\x1b" not in text and "\x07" not in text

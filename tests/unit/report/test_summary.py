@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,7 +56,7 @@ def test_what_kept_workers_away_is_told_without_being_asked() -> None:
 
 
 def test_many_causes_and_long_tracebacks_are_cut() -> None:
-    long = replace(CAUSE, example_traceback="Traceback\n" + "  line\n" * 500 + "ValueError: end", message="m" * 5000)
+    long = CAUSE._replace(example_traceback="Traceback\n" + "  line\n" * 500 + "ValueError: end", message="m" * 5000)
     text = summary_text(summary(causes=(long,) * 40))
     assert f"and {40 - CAUSES_SHOWN} more causes in summary.json" in text
     assert "... 490 more lines ..." in text

@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +261,7 @@ class Stage:
         self.committer = Committer(*troubles)
         self.reporter = Reporter()
         self.signals = Signals()
-        self.spec = replace(job(folder), **spec)
+        self.spec = job(folder)._replace(**spec)
         self.queue = FileQueue(
             range(0, (batches + 1) * items, items), policy or RetryPolicy(self.spec.max_retries, self.spec.isolate)
         )

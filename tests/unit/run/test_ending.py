@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ ENDINGS = {
 @pytest.mark.parametrize("action", OutputAction)
 def test_exit_codes(tmp_path: Path, case: str, action: OutputAction) -> None:
     ending, ok, failed, quarantined, threshold, code, state = ENDINGS[case]
-    spec = replace(job(tmp_path), error_threshold=threshold, output_action=action)
+    spec = job(tmp_path)._replace(error_threshold=threshold, output_action=action)
     counts = Counts(10, ok, failed, quarantined, 10, 10, 0, 0)
     reason = "" if ending is Ending.ALL_DONE else "why"
     verdict = judge_run(spec, Conducted(ending, reason), counts, failed_batches=0)
@@ -68,7 +67,7 @@ FAILED_BATCHES = {
 @pytest.mark.parametrize("case", FAILED_BATCHES)
 def test_failed_mini_batches(tmp_path: Path, case: str) -> None:
     threshold, percent, failed, code = FAILED_BATCHES[case]
-    spec = replace(job(tmp_path), mini_batch_error_threshold=threshold, allowed_failed_percent=percent)
+    spec = job(tmp_path)._replace(mini_batch_error_threshold=threshold, allowed_failed_percent=percent)
     counts = Counts(100, 90, 0, 10, 10, 10, 0, 0)
     verdict = judge_run(spec, Conducted(Ending.ALL_DONE, ""), counts, failed_batches=failed)
     assert verdict.code is code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +91,14 @@ def test_nothing_is_there(tmp_path: Path) -> None:
 
 def test_the_layout_is_by_the_runs_own_output_name(tmp_path: Path) -> None:
     created(tmp_path)
-    existing = read_existing(DISK, layout_for(replace(job(tmp_path), output_file_name="other.csv")))
+    existing = read_existing(DISK, layout_for(job(tmp_path)._replace(output_file_name="other.csv")))
     assert existing is not None
     assert (existing.layout.final.name, existing.finished) == ("predictions.csv", False)
 
 
 def sealed_without_rows(folder: Path) -> RunLayout:
     """A finished run that has no rows: only its log says so, and the summary that was written then."""
-    layout = replace(layout_for(job(folder)), rows=False)
+    layout = RunLayout(layout_for(job(folder)).out, rows=False)
     document: dict[str, Any] = {
         "run_id": RUN_ID,
         "spec": "score.py",
@@ -158,7 +157,7 @@ OUTPUTS = {
 def test_another_output_is_refused_whatever_the_user_says(tmp_path: Path, case: str) -> None:
     changes, lines = OUTPUTS[case]
     created(tmp_path)
-    spec = replace(job(tmp_path), **changes)
+    spec = job(tmp_path)._replace(**changes)
     existing = read_existing(DISK, layout_for(spec))
     assert existing is not None
     assert existing.other_output(spec) == lines

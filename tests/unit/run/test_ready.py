@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from batchctl.model.job import Dialect, JobSpec, Pin
@@ -19,7 +18,7 @@ def spec(tmp_path: Path) -> JobSpec:
 
 
 def test_pin_reserve_and_threads_are_obeyed(tmp_path: Path) -> None:
-    wished = replace(spec(tmp_path), pin=Pin.NONE, mem_reserve=7 * GIB, threads=2)
+    wished = spec(tmp_path)._replace(pin=Pin.NONE, mem_reserve=7 * GIB, threads=2)
     sizing = size_slots(wished, REPORT, footprint=None)
     assert [(slot.cpus, slot.threads) for slot in sizing.slots] == [((), 2)] * 4
     assert sizing.first == 1
@@ -34,15 +33,15 @@ def test_a_model_on_disk_counts_twice(tmp_path: Path) -> None:
             file.truncate(GIB)
     (model / "loop").symlink_to(model)
     (model / "dangling").symlink_to(tmp_path / "none")
-    sizing = size_slots(replace(spec(tmp_path), model=model), REPORT, footprint=None)
+    sizing = size_slots(spec(tmp_path)._replace(model=model), REPORT, footprint=None)
     assert any("9.2 GiB of memory / 4 x 4.0 GiB assumed" in reason for reason in sizing.reasons)
     assert (len(sizing.slots), sizing.first) == (8, 1)
-    one = size_slots(replace(spec(tmp_path), model=model / "a"), REPORT, footprint=None)
+    one = size_slots(spec(tmp_path)._replace(model=model / "a"), REPORT, footprint=None)
     assert any("4 x 2.0 GiB assumed" in reason for reason in one.reasons)
     remembered = size_slots(spec(tmp_path), REPORT, footprint=Footprint(4 * GIB, source="remembered"))
     assert (len(remembered.slots), remembered.first) == (2, 2)
 
 
 def test_a_model_that_is_not_there_weighs_nothing(tmp_path: Path) -> None:
-    sizing = size_slots(replace(spec(tmp_path), model=tmp_path / "none"), REPORT, footprint=None)
+    sizing = size_slots(spec(tmp_path)._replace(model=tmp_path / "none"), REPORT, footprint=None)
     assert len(sizing.slots) == 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ CASES: dict[str, tuple[dict[str, Any], int, bool, bool, int | None, str]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_what_applies_and_why(tmp_path: Path, case: str) -> None:
     said, items, sized, planned, limit, expected = CASES[case]
-    spec = replace(job(tmp_path), **said)
+    spec = job(tmp_path)._replace(**said)
     assert sizes_up_to(spec) == limit
     assert told_schedule(spec, items=items, sized=sized, planned=planned) == expected
 
@@ -76,6 +75,6 @@ def test_the_order_of_a_plan(tmp_path: Path, case: str) -> None:
     (tmp_path / "plan").write_bytes(b"".join(build_plan(request, mini_batch_size=1).chunks()))
     reporter = Reporter()
     with Plan.open(tmp_path / "plan") as plan:
-        order = order_of(replace(job(tmp_path), **said), plan, reporter)
+        order = order_of(job(tmp_path)._replace(**said), plan, reporter)
     assert (order.tolist() if order is not None else None) == expected
     assert reporter.notes == warnings

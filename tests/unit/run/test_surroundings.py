@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,7 @@ def options(words: tuple[str, ...]) -> dict[str, str]:
 
 
 def test_arguments_of_a_deployment(tmp_path: Path) -> None:
-    spec = replace(
-        job(tmp_path),
+    spec = job(tmp_path)._replace(
         dialect=Dialect.AZURE,
         script=tmp_path / "code/sub/score.py",
         code=tmp_path / "code",
@@ -53,20 +51,20 @@ def test_arguments_of_a_deployment(tmp_path: Path) -> None:
         "--logging_level": "WARNING",
     }
     assert guest_script.OUTPUT_FOLDER == OUTPUT_FOLDER
-    summary = options(script_arguments(replace(spec, output_action=OutputAction.SUMMARY_ONLY), workers=3))
+    summary = options(script_arguments(spec._replace(output_action=OutputAction.SUMMARY_ONLY), workers=3))
     assert not {"--append_row_file_name", "--append_row_dataframe_header"} & set(summary)
-    percent = options(script_arguments(replace(spec, error_threshold=ErrorThreshold(None, 3.0)), workers=3))
+    percent = options(script_arguments(spec._replace(error_threshold=ErrorThreshold(None, 3.0)), workers=3))
     assert "--error_threshold" not in percent
 
 
 @pytest.mark.parametrize("dialect", [Dialect.NATIVE, Dialect.SCRIPT])
 def test_arguments_of_other_dialects(tmp_path: Path, dialect: Dialect) -> None:
-    spec = replace(job(tmp_path), dialect=dialect, arguments=("--x", ""))
+    spec = job(tmp_path)._replace(dialect=dialect, arguments=("--x", ""))
     assert script_arguments(spec, workers=1) == ("--logging_level", "INFO", "--x", "")
 
 
 def environment(tmp_path: Path, dialect: Dialect, *, hide: bool = False, **given: str) -> dict[str, str]:
-    spec = replace(job(tmp_path), dialect=dialect, environment=given, model=tmp_path / "m", hide_gpus=hide)
+    spec = job(tmp_path)._replace(dialect=dialect, environment=given, model=tmp_path / "m", hide_gpus=hide)
     sizing = Sizing((Slot(0, (0,), 1, "GPU-a"),), (), gpus=2)
     return script_environment(spec, layout_for(spec), run_id="ab", sizing=sizing)
 

@@ -212,7 +212,7 @@ def test_a_state_directory_has_to_be_free(place: Place, names: list[str], words:
 
 def test_every_path_in_a_state_directory_is_known_to_be_ours() -> None:
     layout = RunLayout(Path("/out"), state=Path("/state"))
-    paths = [getattr(layout, name) for name in layout.__slots__]
+    paths = vars(layout).values()
     inside = [path.name for path in paths if isinstance(path, Path) and path.parent == layout.state]
     assert len(inside) > 10
     assert all(map(is_own, inside))
