@@ -22,7 +22,6 @@ from batchctl.files import RealDisk
 from batchctl.model.progress import Summary
 from batchctl.processes import child_environment
 from batchctl.report.atomic import replace_file
-from batchctl.report.markdown import error_markdown, summary_markdown
 from batchctl.report.summary import read_summary
 from batchctl.report.wording import printable
 from batchctl.store.layout import RunLayout
@@ -56,6 +55,8 @@ class CiSummary:
     ) -> None:
         if not self._wanted:
             return
+        from batchctl.report.markdown import summary_markdown  # only in CI, and not before the run
+
         if error is not None:
             text = self._of_error(error)
         elif self._summary is not None:
@@ -83,6 +84,8 @@ class CiSummary:
         return not refused and self._layout.directory.is_dir()
 
     def _of_error(self, error: BaseException) -> str:
+        from batchctl.report.markdown import error_markdown, summary_markdown
+
         code, words = _told(error)
         summary = read_summary(self._layout.summary) if self._stamp() != self._before else None
         if summary is not None and summary.exit_code == code:

@@ -11,7 +11,6 @@ from batchctl.cli.ci_summary import CiSummary
 from batchctl.cli.output import emit_json
 from batchctl.model.progress import Summary
 from batchctl.report.progress import choose_reporter
-from batchctl.report.summary import summary_dict
 from batchctl.run.request import RunOptions
 from batchctl.run.start import run_job
 from batchctl.spec.resolve import Loaded
@@ -49,4 +48,6 @@ def _told(asked: Asked) -> Summary:
 
 
 def render(summary: Summary) -> None:
+    from batchctl.report.summary import summary_dict  # only with --json, and not before the run
+
     emit_json(summary_dict(summary))

@@ -8,7 +8,6 @@ environment variables are never part of a problem.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import NamedTuple
 
 QUOTED_LIMIT = 60
@@ -58,6 +57,8 @@ def quoted(text: str) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean "x"?` for the nearest known word, or an empty string; case, `-` and `_` count for nothing."""
+    from difflib import get_close_matches  # for the few starts that fail
+
     by_plain = {_plain(candidate): candidate for candidate in known}
     # Long garbage is no typo, and the comparison is quadratic in its length.
     near = get_close_matches(_plain(word), by_plain, n=1, cutoff=0.7) if len(word) <= QUOTED_LIMIT else []

@@ -23,7 +23,7 @@ from batchctl.model.job import (
     OwnFiles,
     Scorer,
 )
-from batchctl.spec import azure, azure_strict, native, parallel
+from batchctl.spec import native
 from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import SETTINGS, Setting
 from batchctl.spec.locate import Located, locate
@@ -33,8 +33,6 @@ from batchctl.spec.partitioning import check_partitioning
 from batchctl.spec.paths import Found, found
 from batchctl.spec.problems import Problem, Wrong, did_you_mean, escaped
 from batchctl.spec.text import read_text
-from batchctl.spec.toml_nodes import read_toml
-from batchctl.spec.yaml_nodes import read_yaml
 
 PREFIX = "BATCHCTL_"
 # Variables of the command line itself. Not among them, on purpose: --fresh and --accept-changes, which must be typed.
@@ -144,6 +142,8 @@ def _read(located: Located, draft: Draft, *, sets: tuple[str, ...], strict_azure
             draft.add(Problem(SET_SOURCE, wrong.what, wrong.remedy), rank=Rank.SET)
     base = located.path.parent
     if located.dialect is Dialect.AZURE:
+        from batchctl.spec import azure, parallel  # a dialect is loaded where it is spoken: 10 ms
+
         (parallel if parallel.is_parallel(root) else azure).read(root, draft, base=base)
     elif located.dialect is Dialect.NATIVE:
         native.read(root, draft, base=base)
@@ -157,6 +157,8 @@ def _read(located: Located, draft: Draft, *, sets: tuple[str, ...], strict_azure
 def _refused(located: Located, root: Node, *, sets: tuple[str, ...]) -> tuple[Problem, ...]:
     what = "is no deployment of Azure's"
     if located.dialect is Dialect.AZURE:
+        from batchctl.spec import azure_strict, parallel
+
         if not parallel.is_parallel(root):
             return azure_strict.refusals(root, sets, base=located.path.parent)
         what = "is a parallel job, and the strict rules are those of deployments"
@@ -169,7 +171,13 @@ def _tree(located: Located) -> Tree:
     text = read_text(located.path, located.shown)
     if isinstance(text, Problem):
         return Tree(None, (text,))
-    return (read_yaml if located.dialect is Dialect.AZURE else read_toml)(text, located.shown)
+    if located.dialect is Dialect.AZURE:
+        from batchctl.spec.yaml_nodes import read_yaml
+
+        return read_yaml(text, located.shown)
+    from batchctl.spec.toml_nodes import read_toml
+
+    return read_toml(text, located.shown)
 
 
 def _overlay(draft: Draft, flags: Mapping[str, object], *, environ: Mapping[str, str], cwd: Path) -> None:

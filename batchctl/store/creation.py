@@ -16,7 +16,7 @@ from batchctl.store.layout import RunLayout
 from batchctl.store.payloads import MALFORMED, Done, unpack_done
 from batchctl.store.publish import digest_of
 from batchctl.store.replay import contradiction
-from batchctl.store.state_directory import check_directory, write_pointer
+from batchctl.store.state_directory import check_directory, make_run_directory, write_pointer
 
 
 class RunState(StrEnum):
@@ -93,17 +93,6 @@ def _scan(disk: Disk, layout: RunLayout) -> Scan | None:
         return None
     run_id = str(read_document(disk, layout.job).get("run_id", ""))
     return scan(memoryview(disk.read(layout.log)), run_id=run_id, where=str(layout.log))
-
-
-def make_run_directory(disk: Disk, layout: RunLayout) -> None:
-    """OUT (with parents), the run directory (0700) and the state directory exist on return, not yet durably: enough for
-    the lock."""
-    for own in layout.folders:
-        for folder in reversed(own.parents):
-            if disk.stat(folder) is None:
-                disk.mkdir(folder)
-        disk.mkdir(own, mode=0o700)
-    check_directory(disk, layout)
 
 
 def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any], plan_chunks: Iterable[bytes]) -> None:

@@ -14,8 +14,8 @@ from batchctl.errors import BatchctlError, RunLockedError, StorageError, UsageEr
 from batchctl.files import Disk
 from batchctl.handles import FileLock
 from batchctl.model.documents import as_document
-from batchctl.store.creation import make_run_directory
 from batchctl.store.layout import RunLayout
+from batchctl.store.state_directory import make_run_directory
 
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL})
 _OTHER_FOLDER = "choose a folder on a local disk, or mount this one with locks"

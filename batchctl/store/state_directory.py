@@ -120,6 +120,17 @@ def settle(disk: Disk, layout: RunLayout) -> RunLayout:
     return found
 
 
+def make_run_directory(disk: Disk, layout: RunLayout) -> None:
+    """OUT (with parents), the run directory (0700) and the state directory exist on return, not yet durably: enough for
+    the lock."""
+    for own in layout.folders:
+        for folder in reversed(own.parents):
+            if disk.stat(folder) is None:
+                disk.mkdir(folder)
+        disk.mkdir(own, mode=0o700)
+    check_directory(disk, layout)
+
+
 def check_directory(disk: Disk, layout: RunLayout) -> None:
     """Refuse a run directory that another user could have planted or can change, or that holds what is not ours."""
     _check_folder(disk, layout.home, remedy="if it is yours: chmod 700; else choose another output folder")

@@ -14,8 +14,8 @@ from batchctl.model.node import Footprint
 from batchctl.plan.fingerprint import FingerprintRequest, take_fingerprint
 from batchctl.run.learned import KEPT, Learned, LearnedKey, learned_key, read_learned, write_learned
 from batchctl.run.reset import start_over
-from batchctl.store.creation import make_run_directory
 from batchctl.store.layout import RunLayout
+from batchctl.store.state_directory import make_run_directory
 
 GIB = 1 << 30
 KEY = LearnedKey("aa", "bb", "A100")
