@@ -9,6 +9,7 @@ from itertools import accumulate, islice, pairwise
 
 _DIGIT = 16  # bits that one pass sorts by
 _MASK = (1 << _DIGIT) - 1
+_FEW = 1 << _DIGIT  # up to so many mini-batches `sorted` is quicker, and its objects take 5 MB
 
 
 def largest_first(bounds: Sequence[int], sizes: Sequence[int]) -> array[int]:
@@ -19,9 +20,9 @@ def largest_first(bounds: Sequence[int], sizes: Sequence[int]) -> array[int]:
     """
     each = iter(sizes)
     totals = array("Q", (sum(islice(each, end - first)) for first, end in pairwise(bounds)))
+    if len(totals) <= _FEW:
+        return array("I", sorted(range(len(totals)), key=totals.__getitem__, reverse=True))  # equals stay in order
     order = array("I", range(len(totals)))
-    if not order:
-        return order
     # By what a mini-batch lacks to the largest, lowest digit first; each pass keeps the order of equals. `sorted` would
     # make objects: 70 MB for a million.
     lacks = array("Q", map(max(totals).__sub__, totals))

@@ -6,9 +6,10 @@ from array import array
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batchctl.plan import largest
 from batchctl.plan.largest import largest_first
 
 # name: items of each mini-batch, by size
@@ -32,12 +33,22 @@ def order_of(batches: list[list[int]]) -> list[int]:
     return largest_first(bounds, array("Q", [size for batch in batches for size in batch])).tolist()
 
 
+@pytest.fixture(params=["few", "many"])
+def amount(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two ways: by `sorted`, and by digits, which is for many."""
+    if request.param == "many":
+        monkeypatch.setattr(largest, "_FEW", 0)
+
+
+@pytest.mark.usefixtures("amount")
 @pytest.mark.parametrize("case", CASES)
 def test_order(case: str) -> None:
     batches, expected = CASES[case]
     assert order_of(batches) == expected
 
 
+@pytest.mark.usefixtures("amount")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it stays the same for all examples
 @given(st.lists(st.lists(st.integers(0, 1 << 40) | st.integers(0, 3), min_size=1, max_size=4), max_size=40))
 def test_as_a_stable_sort_has_it(batches: list[list[int]]) -> None:
     assert order_of(batches) == sorted(range(len(batches)), key=lambda batch: -sum(batches[batch]))
