@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         given.out.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n", encoding="utf-8")
     for name, group in figures.groups(found).items():
         print(f"\n{name}: {WORKLOADS[name].title}\n\n{figures.table(group)}")
-    print(bounds.table(figures.groups(found)))
+    print(bounds.table(figures.groups(found), told={}))
     for name, reason in not_run.items():
         print(f"not run: {name}: {reason}")
     return 0

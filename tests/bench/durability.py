@@ -6,8 +6,8 @@ that is compiled here and preloaded (sync_shim.c): batchctl itself has no switch
 on a shared machine, so the share of the loop that the workers stood still waiting for a commit is printed beside it
 (stalls.py), and how many syncs there were before the loop, in it, and after it.
 
-w1 is made here; the others are looked for in FOLDER as the generator of the workloads leaves them (FOLDER/w2.txt ...,
-scripts in --scripts), and are scored by the interpreter that --python names.
+The inputs and the environments of the scripts are those of `python -m tests.bench`, made below --data and kept there.
+`--record` publishes the ratios in docs/performance.json.
 """
 
 from __future__ import annotations
@@ -25,25 +25,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.bench import elsewhere, record
+from tests.bench.__main__ import DATA
+from tests.bench.contest import ours
 from tests.bench.stopwatch import lap
-from tests.bench.workload import WORKERS, make_inputs
+from tests.bench.workloads import WORKLOADS, Prepared, Sizes, prepare
+from tests.user_environments import make
 
 SHIM = Path(__file__).with_name("sync_shim.c")
 MODES = {"as they are": "real", "off": "off", "10 ms slower": "10000"}
-MINI_BATCH = {"w1": 10, "w2": 10, "w3": 1, "w4": 1, "w5": 16}
+ALL = ("w1", "w2", "w3", "w4", "w5")
 BOUNDS = {"w1": (1.15, 1.30)}
 OTHER_BOUNDS = (1.05, 1.15)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A workload: what is scored, by what, in mini-batches of how many items."""
-
-    name: str
-    script: Path
-    inputs: str
-    mini_batch: int
-    python: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +62,17 @@ def compiled(folder: Path) -> Path:
     return library
 
 
-def measure(job: Job, mode: str, *, library: Path, work: Path) -> Run:
+def measure(inputs: Prepared, mode: str, *, python: Path, library: Path, work: Path) -> Run:
     """One run, to its end. SystemExit where it fails."""
     out, log, told = work / "out", work / "syncs", work / "stalls.json"
     shutil.rmtree(out, ignore_errors=True)
     log.write_bytes(b"")
-    argv = [sys.executable, "-m", "tests.bench.stalls", str(told)]
-    argv += ["run", str(job.script), job.inputs, "-o", str(out), "-q", "--python", job.python]
-    argv += ["--workers", str(WORKERS), "--mini-batch-size", str(job.mini_batch)]
+    shipped = ours("batchctl", "batchctl", inputs, python=python).argv(out)
+    argv = [sys.executable, "-m", "tests.bench.stalls", str(told), *shipped[1:]]
     environment = {**os.environ, "LD_PRELOAD": str(library), "SYNC_SHIM": MODES[mode], "SYNC_SHIM_LOG": str(log)}
     found = lap(argv, log=work / "log", env=environment)
     if found.code != 0:
-        raise SystemExit(f"{job.name} exited {found.code}: {found.said}")
+        raise SystemExit(f"{inputs.workload.name} exited {found.code}: {found.said}")
     watch = json.loads(told.read_bytes())
     syncs = [[int(word) for word in line.split()] for line in log.read_text().splitlines()]
     if not syncs:
@@ -99,10 +91,10 @@ def measure(job: Job, mode: str, *, library: Path, work: Path) -> Run:
     )
 
 
-def render(job: Job, runs: dict[str, list[Run]]) -> tuple[str, bool]:
+def render(name: str, runs: dict[str, list[Run]]) -> tuple[str, bool]:
     """The table and the verdict, and whether both bounds are met."""
     lines = [
-        f"{job.name}, {len(runs['off'])} rounds",
+        f"{name}, {len(runs['off'])} rounds",
         "",
         "| syncs | wall s, median (min-max) | over off | cpu s | stood still, % of loop | before, in, after it | ms |",
         "|---|---|---|---|---|---|---|",
@@ -110,7 +102,7 @@ def render(job: Job, runs: dict[str, list[Run]]) -> tuple[str, bool]:
     medians = {}
     for mode, found in runs.items():
         walls = [one.wall_s for one in found]
-        ratios = [one.wall_s / off.wall_s for one, off in zip(found, runs["off"], strict=True)]
+        ratios = ratios_of(runs, mode)
         medians[mode] = statistics.median(ratios)
         counts = [statistics.median(one.syncs[at][0] for one in found) for at in range(4)]
         spent = [statistics.median(1000 * one.syncs[at][1] for one in found) for at in range(4)]
@@ -122,7 +114,7 @@ def render(job: Job, runs: dict[str, list[Run]]) -> tuple[str, bool]:
             f"{counts[0]:.0f}, {counts[1] + counts[2]:.0f}, {counts[3]:.0f} | "
             f"{spent[0]:.0f}, {spent[1] + spent[2]:.0f}, {spent[3]:.0f} |"
         )
-    bounds = BOUNDS.get(job.name, OTHER_BOUNDS)
+    bounds = BOUNDS.get(name, OTHER_BOUNDS)
     ratios = [medians["as they are"], medians["10 ms slower"]]
     verdicts = ["met" if ratio <= bound else "missed" for ratio, bound in zip(ratios, bounds, strict=True)]
     lines += ["", f"syncs as they are: {ratios[0]:.2f} (bound {bounds[0]:.2f}, {verdicts[0]}); 10 ms slower: "]
@@ -130,49 +122,51 @@ def render(job: Job, runs: dict[str, list[Run]]) -> tuple[str, bool]:
     return "\n".join(lines), verdicts == ["met", "met"]
 
 
-def jobs_of(given: argparse.Namespace, scratch: Path) -> list[Job]:
-    found = []
-    for name in given.workloads:
-        if name == "w1":
-            inputs = make_inputs((given.data or scratch).resolve(), given.items)
-            found.append(Job(name, inputs.script, str(inputs.folder), MINI_BATCH[name], sys.executable))
-            continue
-        if given.data is None or given.scripts is None:
-            raise SystemExit(f"{name} takes --data and --scripts")
-        script = given.scripts.resolve() / f"{name}.py"
-        found.append(Job(name, script, f"@{given.data.resolve() / name}.txt", MINI_BATCH[name], given.python))
-    return found
+def ratios_of(runs: dict[str, list[Run]], mode: str) -> list[float]:
+    """Wall over that without syncs, by round."""
+    return [one.wall_s / off.wall_s for one, off in zip(runs[mode], runs["off"], strict=True)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="*", default=["w1"])
+    parser.add_argument("workloads", nargs="*", default=["w1"], metavar="WORKLOAD", help=", ".join(ALL))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--items", type=int, default=200_000, help="of w1")
-    parser.add_argument("--data", type=Path, help="the generated inputs, kept (w1 alone: default a temporary folder)")
-    parser.add_argument("--scripts", type=Path, help="folder with w2.py ...")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that scores w2 and above")
+    parser.add_argument("--items", type=int, help="files of each workload, for a short form")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the inputs, kept")
     parser.add_argument("--out", type=Path, help="write every run here as JSON")
     parser.add_argument("--gate", action="store_true", help="exit 1 where a bound is missed")
+    parser.add_argument("--record", action="store_true", help="publish the ratios in docs/performance.json")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(arguments)
+    if unknown := set(given.workloads) - set(ALL):
+        parser.error(f"there is no workload {', '.join(sorted(unknown))}")
+    if given.record and given.items:
+        parser.error("what is published has its full size")
     dice, passed, everything = random.Random(given.seed), True, {}
-    if given.data is not None:
-        os.environ["BENCH_DATA"] = str(given.data.resolve())
     with tempfile.TemporaryDirectory(prefix="batchctl-bench-") as scratch:
         work = Path(scratch)
         library = compiled(work)
-        for job in jobs_of(given, work / "data"):
+        for name in given.workloads:
+            python = Path(sys.executable) if name == "w1" else make(WORKLOADS[name].environment)
+            if python is None:
+                print(f"not run: {name}: pip cannot install its environment here")
+                continue
+            inputs = prepare(WORKLOADS[name], given.data.resolve(), sizes=Sizes(given.items), python=python)
             runs: dict[str, list[Run]] = {mode: [] for mode in MODES}
             for number in range(given.rounds):
                 for mode in dice.sample(list(MODES), len(MODES)):
-                    run = measure(job, mode, library=library, work=work)
+                    run = measure(inputs, mode, python=python, library=library, work=work)
                     runs[mode].append(run)
-                    print(f"{job.name}, round {number + 1}, {mode:<12} {run.wall_s:6.2f} s", flush=True)
-            text, met = render(job, runs)
+                    print(f"{name}, round {number + 1}, {mode:<12} {run.wall_s:6.2f} s", flush=True)
+            text, met = render(name, runs)
             print(f"\n{text}\n", flush=True)
             passed = passed and met
-            everything[job.name] = {mode: [asdict(run) for run in found] for mode, found in runs.items()}
+            everything[name] = {mode: [asdict(run) for run in found] for mode, found in runs.items()}
+            if given.record:
+                modes = {elsewhere.syncs(name, slower=False): "as they are"}
+                modes[elsewhere.syncs(name, slower=True)] = "10 ms slower"
+                told = {figure: ratios_of(runs, mode) for figure, mode in modes.items()}
+                record.tell(told, command=f"python -m tests.bench.durability {name} --rounds {given.rounds} --record")
     if given.out:
         given.out.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
     return 1 if given.gate and not passed else 0

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -26,19 +27,32 @@ PICTURE = ROOT / "docs" / "performance.svg"
 def publish(laps: Sequence[Found], *, command: str, versions: Mapping[str, str], not_run: Mapping[str, str]) -> None:
     """Add the whole rounds of a piece to the column of the code that is checked out, under round numbers of their own;
     write the page and the picture anew. Pieces may end at the same time."""
-
-    def new() -> dict[str, Any]:
-        column = {"commit": published.commit_of(), "machines": [], "commands": [], "versions": {}}
-        return {**column, "not_run": {}, "laps": []}
-
-    with published.column_of(FILE, published.code_digest([""]), new=new, encode=_encoded) as column:
-        machine = published.machine()
-        column["machines"] = sorted({*column["machines"], machine})
-        column["commands"] = sorted({*column["commands"], command})
+    with _column(command) as column:
         column["versions"].update(versions)
         column["not_run"].update(not_run)
         column["laps"] += [_slim(one) for one in _renumbered(laps, column["laps"])]
     write()
+
+
+def tell(told: Mapping[str, Sequence[float]], *, command: str) -> None:
+    """The same with figures of another bench (elsewhere.py); they replace what it had told of this code."""
+    with _column(command) as column:
+        column.setdefault("told", {}).update({name: [round(one, 4) for one in found] for name, found in told.items()})
+    write()
+
+
+@contextmanager
+def _column(command: str) -> Iterator[dict[str, Any]]:
+    """That of the code that is checked out, with machine and command noted."""
+
+    def new() -> dict[str, Any]:
+        column = {"commit": published.commit_of(), "machines": [], "commands": [], "versions": {}}
+        return {**column, "not_run": {}, "told": {}, "laps": []}
+
+    with published.column_of(FILE, published.code_digest([""]), new=new, encode=_encoded) as column:
+        column["machines"] = sorted({*column["machines"], published.machine()})
+        column["commands"] = sorted({*column["commands"], command})
+        yield column
 
 
 def _renumbered(laps: Sequence[Found], there: Sequence[Mapping[str, Any]]) -> list[Found]:
@@ -80,7 +94,7 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _bounds(column: Mapping[str, Any]) -> str:
-    return bounds.table(figures.groups(laps_of(column)))
+    return bounds.table(figures.groups(laps_of(column)), told=column.get("told", {}))
 
 
 def _peers(column: Mapping[str, Any]) -> str:
@@ -108,7 +122,10 @@ def _columns(found: Mapping[str, Any]) -> str:
     heads = [f"`{column['code']}` ({column['commit']})" for column in found["columns"]]
     lines = ["| figure | bound | " + " | ".join(heads) + " |", "|---|---|" + "---:|" * len(heads)]
     for bound in bounds.BOUNDS:
-        cells = [bound.verdict(one, "batchctl")[0].split(" ")[0] for one in groups]
+        cells = [
+            bound.verdict(one, bounds.OURS, told=column.get("told", {}))[0].split(" ")[0]
+            for one, column in zip(groups, found["columns"], strict=True)
+        ]
         lines.append(f"| {bound.figure} | {bound.words} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

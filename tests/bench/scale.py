@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench import elsewhere, record
 from tests.bench.scale_inputs import SCRIPT, Shape, make_tree
 from tests.bench.stopwatch import Lap, lap
 
@@ -211,6 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--shapes", action=argparse.BooleanOptionalAction, default=True, help="the other shapes, too")
     parser.add_argument("--data", type=Path, help="folder for the generated inputs, kept (default: a temporary one)")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
+    parser.add_argument("--record", action="store_true", help="publish in docs/performance.json what has a bound there")
     parser.add_argument("--batchctl", default=str(Path(sys.executable).parent / "batchctl"), help="the executable")
     given = parser.parse_args(arguments)
     shapes = [Shape("", int(size)) for size in given.sizes.split(",") if size]
@@ -224,6 +226,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(json.dumps(rows[-1]), flush=True)
     if given.out:
         given.out.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    if given.record:
+        record.tell(elsewhere.of_scale(rows), command="python -m tests.bench.scale --record")
     return 0
 
 

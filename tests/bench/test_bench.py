@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import bounds, figures, picture, record
+from tests.bench import bounds, durability, elsewhere, figures, picture, record
 from tests.bench.contest import Found
 from tests.bench.outputs import Judge, WrongRowsError
 from tests.bench.workloads import WORKLOADS, Prepared
@@ -108,12 +109,12 @@ def test_ratios_are_taken_within_rounds() -> None:
 
 def test_a_bound_is_met_missed_or_not_run() -> None:
     found = figures.groups(W2)
-    verdicts = {bound.figure: bound.verdict(found, "batchctl")[1] for bound in bounds.BOUNDS}
+    verdicts = {bound.figure: bound.verdict(found, "batchctl", told={})[1] for bound in bounds.BOUNDS}
     assert verdicts["W2: wall over the best peer's"] == "met"
     assert verdicts["W2: times as fast as Ray Data"] == "met"
     assert verdicts["W3: wall over the ideal"] == "not run"
     slow = [replace(one, wall_s=one.wall_s * 2) if one.name == "batchctl" else one for one in W2]
-    verdicts = {bound.figure: bound.verdict(figures.groups(slow), "batchctl")[1] for bound in bounds.BOUNDS}
+    verdicts = {bound.figure: bound.verdict(figures.groups(slow), "batchctl", told={})[1] for bound in bounds.BOUNDS}
     assert verdicts["W2: wall over the best peer's"] == "**missed**"
     assert verdicts["W2: times as fast as Ray Data"] == "**missed**"
 
@@ -146,8 +147,56 @@ def test_pieces_add_rounds_to_the_column_of_the_code(tmp_path: Path, monkeypatch
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
 
 
+def test_what_other_benches_tell_has_its_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    curve = [{"shape": "", "items": items, **scale_costs(items)} for items in (1_000, 100_000, 1_000_000, 10_000_000)]
+    shapes = [
+        {"shape": name, "items": 100_000, **scale_costs(100_000)} for name in ("mini-batches of 1", "rows of 10 KB")
+    ]
+    told = elsewhere.of_scale([*curve, *shapes])
+    assert told == {
+        elsewhere.AT_REST: [20.0],
+        elsewhere.PER_MILLION: [30.0],
+        elsewhere.PLAN: [1.0],
+        elsewhere.PLAN_SIZED: [1.0],
+        elsewhere.NO_OP: [0.1],
+        elsewhere.FINISH: [10_240.0],
+        elsewhere.OVER_LINEAR: [pytest.approx(1.5)],
+    }
+    for name in ("FILE", "PAGE", "PICTURE"):
+        monkeypatch.setattr(record, name, tmp_path / name)
+    record.PAGE.write_text("<!-- performance: bounds -->\n<!-- end -->\n", encoding="utf-8")
+    record.tell({**told, elsewhere.syncs("w2", slower=False): [1.01, 1.09, 1.02]}, command="make bench")
+    (column,) = json.loads(record.FILE.read_text(encoding="utf-8"))["columns"]
+    verdicts = {one.figure: one.verdict({}, "batchctl", told=column["told"]) for one in bounds.BOUNDS if one.told}
+    assert verdicts["W2: syncs on over off"] == ("1.02 (1.01-1.09)", "met")
+    assert verdicts["W2: syncs on over off, each 10 ms slower"] == ("-", "not run")
+    assert verdicts["any cost of 10^7 items, over linear from 10^5"] == ("1.5", "**missed**")
+    assert verdicts["coordinator's PSS at rest"] == ("20", "met")
+
+
+def scale_costs(items: int) -> dict[str, float]:
+    """As scale.py tells them: a second and 30 MB for a million items, a resume that costs half as much again beyond."""
+    seconds = items / 1e6
+    costs = dict.fromkeys(("plan_sized_cpu_s", "coordinator_cpu_s", "resume_finished_cpu_s", "verify_cpu_s"), seconds)
+    walls = dict.fromkeys(("plan_in_run_s", "plan_sized_s", "resume_finished_s", "finish_s"), seconds)
+    resume = seconds + max(0.0, seconds - 1) / 2
+    return {**costs, **walls, "resume_cpu_s": resume, "run_pss_mb": 20.0 + 30 * (items >= 1e6)}
+
+
 def test_page_and_picture_are_made_of_the_data() -> None:
     found = json.loads(record.FILE.read_text(encoding="utf-8"))
     text = record.PAGE.read_text(encoding="utf-8")
     assert record.filled(text, found) == text, "run python -m tests.bench.record"
     assert record.drawn(found) == record.PICTURE.read_text(encoding="utf-8"), "run python -m tests.bench.record"
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="not run: there is no C compiler here")
+def test_durability_in_its_short_form(tmp_path: Path) -> None:
+    """Runs with syncs, without, and with slow ones are told apart by what they waited, not by the clock."""
+    asked = ["w1", "--rounds", "1", "--items", "500", "--data", str(tmp_path), "--out", str(tmp_path / "out.json")]
+    assert durability.main(asked) == 0
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["w1"]
+    counted = {mode: sum(count for count, _ in runs[0]["syncs"]) for mode, runs in found.items()}
+    waited = {mode: sum(seconds for _, seconds in runs[0]["syncs"]) for mode, runs in found.items()}
+    assert min(counted.values()) >= 10
+    assert waited["10 ms slower"] >= 0.01 * counted["10 ms slower"]

@@ -1,0 +1,54 @@
+"""Figures of other benches that have a bound: `durability.py` and `scale.py`, by the name that bounds.py knows them by.
+
+They are published beside the laps, in the column of the code that they were measured on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+AT_REST, PER_MILLION = "PSS at rest, MB", "PSS per million items, MB"
+PLAN, PLAN_SIZED = "plan of a million, s", "plan of a million with sizes, s"
+NO_OP, FINISH = "no-op resume of a million, s", "finish, MB/s"
+OVER_LINEAR = "10^7 over linear"
+
+# Costs in cpu seconds of scale.py: wall time says little on a machine that others use.
+_COSTS = ("plan_sized_cpu_s", "coordinator_cpu_s", "resume_cpu_s", "resume_finished_cpu_s", "verify_cpu_s")
+
+Figures = dict[str, list[float]]
+
+
+def syncs(workload: str, *, slower: bool) -> str:
+    """The name of the wall time with syncs over that without, each sync 10 ms `slower` or as it is."""
+    return f"{workload}: syncs{', each 10 ms slower,' if slower else ''} over off"
+
+
+def of_scale(rows: Sequence[Mapping[str, Any]]) -> Figures:
+    """What the rows of scale.py say; of a size or a shape that was not measured, nothing. Wall seconds, but for the
+    last one: by how much the dearest cost of an item between 10^6 and 10^7 is above that between 10^5 and 10^6."""
+    curve = {row["items"]: row for row in rows if not row["shape"]}
+    shapes = {row["shape"]: row for row in rows}
+    found: Figures = {}
+    if 1_000 in curve:
+        found[AT_REST] = [curve[1_000]["run_pss_mb"]]
+    if {1_000, 1_000_000} <= curve.keys():
+        found[PER_MILLION] = [max(_pss(curve[1_000_000])) - curve[1_000]["run_pss_mb"]]
+    if 1_000_000 in curve:
+        found[PLAN], found[PLAN_SIZED] = [curve[1_000_000]["plan_in_run_s"]], [curve[1_000_000]["plan_sized_s"]]
+    if single := shapes.get("mini-batches of 1"):
+        found[NO_OP] = [single["resume_finished_s"]]
+    if (large := shapes.get("rows of 10 KB")) and large["finish_s"]:
+        found[FINISH] = [large["items"] * 10_240 / 1e6 / large["finish_s"]]
+    if {100_000, 1_000_000, 10_000_000} <= curve.keys():
+        found[OVER_LINEAR] = [max(_over_linear(curve, cost) for cost in _COSTS)]
+    return found
+
+
+def _pss(row: Mapping[str, Any]) -> list[float]:
+    return [row[key] for key in ("run_pss_mb", "rest_pss_mb", "plan_sized_pss_mb") if key in row]
+
+
+def _over_linear(curve: Mapping[int, Mapping[str, Any]], cost: str) -> float:
+    low, middle, high = (float(curve[items][cost]) for items in (100_000, 1_000_000, 10_000_000))
+    return ((high - middle) / 9_000_000) / ((middle - low) / 900_000)
