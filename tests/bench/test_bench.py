@@ -80,6 +80,24 @@ def test_rows_that_differ_or_are_missing_are_no_result(tmp_path: Path) -> None:
             judge.check(tmp_path, items=items, header=False)
 
 
+def test_floats_of_a_model_may_differ_by_what_rounding_does(tmp_path: Path) -> None:
+    inputs = Prepared(WORKLOADS["w5"], tmp_path, tmp_path, tmp_path, items=2, rows=2)
+    judge, file = Judge(inputs), tmp_path / "predictions.csv"
+
+    def written(name: str, first: float) -> None:
+        rest = ",".join(["0.25"] * 383)
+        file.write_text(f"a,{first},{rest}\n{name},0.5,{rest}\n", encoding="utf-8")
+
+    written("b", 0.125)
+    judge.check(tmp_path, items=2, header=False)
+    written("b", 0.125001)
+    judge.check(tmp_path, items=2, header=False)
+    for name, first in (("b", 0.1251), ("c", 0.125)):
+        written(name, first)
+        with pytest.raises(WrongRowsError):
+            judge.check(tmp_path, items=2, header=False)
+
+
 def laps(workload: str, walls: Sequence[dict[str, float]], *, work_s: float = 0.0) -> list[Found]:
     """By round, seconds by name."""
     return [

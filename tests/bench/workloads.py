@@ -27,7 +27,9 @@ music window garden city ship stone paper light water storm
 @dataclass(frozen=True, slots=True)
 class Workload:
     """`items` files in full; `writer` is the peers' (see peers/task.py); `columns` are those of a table, by which rows
-    are compared, the first one is unique; without columns rows are lines. `environment` names a lock file."""
+    are compared, the first one is unique; without columns rows are lines. `environment` names a lock file; `tolerance` is
+    what floats may be apart: a model rounds a text otherwise in a batch with others, and not all peers cut batches alike.
+    """
 
     name: str
     title: str
@@ -38,6 +40,7 @@ class Workload:
     writer: str
     columns: tuple[str, ...] = ()
     environment: str = "bench"
+    tolerance: float = 0.0
     options: tuple[str, ...] = ()
 
 
@@ -59,6 +62,7 @@ _ALL = (
         *("w5", "1,000 short texts, an embedding model", "w5", 1_000, 16, "csv", "pandas"),
         columns=("file", *(f"e{k}" for k in range(384))),
         environment="bench-model",
+        tolerance=1e-5,
         options=("--preload", "torch", "--preload", "sentence_transformers"),
     ),
 )
