@@ -27,8 +27,8 @@ music window garden city ship stone paper light water storm
 @dataclass(frozen=True, slots=True)
 class Workload:
     """`items` files in full; `writer` is the peers' (see peers/task.py); `columns` are those of a table, by which rows
-    are compared, the first one is unique; without columns rows are lines. `environment` names a lock file; `tolerance` is
-    what floats may be apart: a model rounds a text otherwise in a batch with others, and not all peers cut batches alike.
+    are compared, the first one is unique; without columns rows are lines. `environment` names a lock file; `tolerance`
+    is what floats may be apart: a model rounds a text otherwise beside others, and not all peers cut batches alike.
     """
 
     name: str
