@@ -17,8 +17,4 @@ if __name__ == "__main__":
 
     collecting = gc.isenabled()
     gc.disable()  # looking for garbage while modules are imported takes 4 ms and finds none
-    server = importlib.import_module("_batchctl_guest.server")
-    gc.freeze()
-    if collecting:
-        gc.enable()
-    sys.exit(server.main(sys.argv[1:]))
+    sys.exit(importlib.import_module("_batchctl_guest.server").main(sys.argv[1:], collecting=collecting))

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from .config import MLFLOW, SCRIPT
 from .entry_script import EntryScriptFinder, Place
-from .script import forget_ourselves
+from .limits import forget_ourselves
 
 _MLFLOW_TAKES = ("mlflow", "pandas")
 _FUNCTIONS = ("init", "run", "shutdown")

@@ -14,6 +14,7 @@ import sys
 import types
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
+from . import limits
 from .failure import ContractError
 
 # In a word of argv: stands for this worker's AZUREML_BI_OUTPUT_PATH. The host's twin is in model/job.py.
@@ -167,7 +168,7 @@ def settle_in(folders: List[str], argv: List[str], logging_level: str) -> None:
 
     The zip that we came from leaves sys.path; our modules stay known only under their own, underscored package.
     """
-    forget_ourselves()
+    limits.forget_ourselves()
     folders = list(dict.fromkeys(folders))
     for folder in folders:
         sys.path_importer_cache.pop(folder, None)
@@ -186,12 +187,6 @@ def settle_in(folders: List[str], argv: List[str], logging_level: str) -> None:
         level=level if isinstance(level, int) else logging.INFO,
         format="%(asctime)s|%(levelname)s|%(process)d|%(name)s|%(message)s",
     )
-
-
-def forget_ourselves() -> None:
-    """Take the zip (or folder) that our package was imported from off sys.path."""
-    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != ours]
 
 
 def _module_name(script: str, code: str) -> str:
