@@ -20,12 +20,12 @@ every group and leaves: no worker outlives its pool. SIGINT and SIGHUP are ignor
 
 from __future__ import annotations
 
+import _socket as socket  # what socket.py adds to it, workers have in time: 2.5 ms before the facts
 import array
 import gc
 import os
 import select
 import signal
-import socket
 import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, Deque, Dict, List, NamedTuple, Optional, Tuple
@@ -233,5 +233,5 @@ def main(arguments: List[str], *, collecting: bool) -> int:
         signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=fds[0])
     control.setblocking(True)
-    control.set_inheritable(False)
+    os.set_inheritable(fds[0], False)
     return Server(control, collecting=collecting).serve()
