@@ -7,12 +7,14 @@ a script imports it.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import sys
 import types
 from importlib.machinery import ModuleSpec
-from typing import Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+
+if TYPE_CHECKING:
+    import logging
 
 PACKAGE = "azureml_user"
 MODULE = "azureml_user.parallel_run"
@@ -51,6 +53,7 @@ class EntryScriptFinder:
 
 def _entry_script(place: Place) -> type:
     """The class; calling it gives the one object that there is in this process."""
+    import logging  # set up long ago, in a worker; the fork server answers FACTS without it
 
     class EntryScript:
         """`agent_name` is the same for all workers of a slot, one at a time; each other worker has another."""

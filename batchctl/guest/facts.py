@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import _ast as ast  # the tree without the helpers around it, which take 3 ms to be imported
 import encodings
 import importlib.util
 import os
@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from .config import MLFLOW, SCRIPT
 from .entry_script import EntryScriptFinder, Place
-from .script import forget_ourselves
+from .limits import forget_ourselves
 
 _MLFLOW_TAKES = ("mlflow", "pandas")
 _FUNCTIONS = ("init", "run", "shutdown")
@@ -86,17 +86,31 @@ def _asked_version(name: str) -> str:
 def _parse(path: str) -> Tuple[Optional[ast.Module], Optional[Dict[str, Any]]]:
     try:
         with open(path, "rb") as handle:
-            return ast.parse(handle.read(), path), None
+            found: Any = compile(handle.read(), path, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+            return found, None
     except SyntaxError as error:
         return None, {"line": error.lineno or 0, "message": error.msg or "invalid syntax"}
     except (ValueError, RecursionError, MemoryError) as error:  # null bytes; nesting that the parser gives up on
         return None, {"line": 0, "message": str(error) or type(error).__name__}
 
 
+def _walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """The node and all below it, in no particular order."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for field in node._fields:
+            below = getattr(node, field, None)
+            for one in below if isinstance(below, list) else (below,):
+                if isinstance(one, ast.AST):
+                    waiting.append(one)
+
+
 def _arranges_imports(tree: ast.Module) -> bool:
     """Does the script see to it by itself where modules come from? Then only running it shows what is missing."""
     used: Set[Tuple[Optional[str], str]] = set()
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             used.add((node.value.id, node.attr))
         elif isinstance(node, ast.ImportFrom):
@@ -162,7 +176,7 @@ def _is_type_checking(test: ast.expr) -> bool:
 def _catches_import(handler: ast.ExceptHandler) -> bool:
     if handler.type is None:
         return True
-    return any(isinstance(node, ast.Name) and node.id in _CATCHES_IMPORT for node in ast.walk(handler.type))
+    return any(isinstance(node, ast.Name) and node.id in _CATCHES_IMPORT for node in _walk(handler.type))
 
 
 def _functions(tree: ast.Module) -> Tuple[Dict[str, Optional[List[Optional[int]]]], bool]:
@@ -182,7 +196,7 @@ def _functions(tree: ast.Module) -> Tuple[Dict[str, Optional[List[Optional[int]]
         elif isinstance(node, ast.ClassDef):
             dynamic = dynamic or node.name in found
         else:
-            for name in ast.walk(node):
+            for name in _walk(node):
                 if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store) and name.id in found:
                     dynamic = True
             for field in ("body", "orelse", "finalbody"):
@@ -194,7 +208,7 @@ def _functions(tree: ast.Module) -> Tuple[Dict[str, Optional[List[Optional[int]]
 
 def _makes_names(tree: ast.Module) -> bool:
     """Can the script get a function that no statement of it names? Then only running it shows."""
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("exec", "globals"):
             return True
         if isinstance(node, ast.Attribute) and node.attr == "modules":  # of sys: it may replace itself there

@@ -18,6 +18,7 @@ from .cell_text import Unsure, float_texts, has_one_text, row_major, string_cell
 _SEPARATORS = frozenset(" ,\t;|")  # none may be part of a number
 _ARROW_CELLS = 1500  # below, its fixed cost per column is more than it saves
 _REPR_CELLS = 200
+_FEW = 8  # columns of whole numbers that are not worth being put together
 
 
 class Run(NamedTuple):
@@ -42,7 +43,7 @@ def text_of(frame: Any, separator: str) -> Optional[bytes]:
         found = arrow_bytes(runs, separator) if len(frame) * width >= _ARROW_CELLS else None
         if found is not None:
             return found
-        texts = [_joined(run, separator) for run in runs]
+        texts = [text for run in runs for text in _texts(run, separator)]
     except Unsure:
         return None
     rows = texts[0] if len(texts) == 1 else list(map(separator.join, zip(*texts)))
@@ -56,7 +57,7 @@ def _runs(arrays: Iterator[Any], string_type: Any) -> Iterator[Run]:
     run: List[Any] = []
     of: Any = None
     for array in arrays:
-        if run and array.dtype == of and of.kind in "biuf":
+        if run and array.dtype is of and of.kind in "biuf":  # numpy has one object for each of these
             run.append(array)
             continue
         if run:
@@ -79,16 +80,15 @@ def _kind(array: Any, string_type: Any) -> str:
     raise Unsure
 
 
-def _joined(run: Run, separator: str) -> List[str]:
-    """Of each row the cells of these columns, with separators between them."""
+def _texts(run: Run, separator: str) -> List[List[str]]:
+    """Of each row the cells of these columns, with separators between them: all as one text, or as several."""
     kind, columns = run
     if kind == "s":
-        return _strings(columns[0], separator)
-    cells = _numbers(kind, row_major(columns))
-    if len(columns) == 1:
-        return cells
-    rest, count = iter(cells), len(columns)
-    return [separator.join(islice(rest, count)) for _ in range(len(columns[0]))]
+        return [_strings(columns[0], separator)]
+    if len(columns) == 1 or (kind != "f" and len(columns) <= _FEW):
+        return [_numbers(kind, column) for column in columns]
+    rest, count = iter(_numbers(kind, row_major(columns))), len(columns)
+    return [[separator.join(islice(rest, count)) for _ in range(len(columns[0]))]]
 
 
 def _numbers(kind: str, values: Any) -> List[str]:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import resource
 import signal
+import sys
 from typing import Container, List, MutableMapping, Optional, Sequence
 
 from . import wire
@@ -54,6 +55,12 @@ def keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that it allows; larger ones are mapped and unmapped as before
     mallopt(_M_TRIM_THRESHOLD, 64 << 20)
+
+
+def forget_ourselves() -> None:
+    """Take the zip (or folder) that our package was imported from off sys.path."""
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != ours]
 
 
 def own_group() -> None:

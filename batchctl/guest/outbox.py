@@ -16,6 +16,8 @@ from typing import Any, Dict, List, Optional
 
 from . import wire
 
+_MOST_PAUSES = 16
+
 
 class Outbox:
     """Writes frames to the pool. `count` results are waiting. A pool that is gone ends this process quietly.
@@ -104,12 +106,19 @@ class Outbox:
             os._exit(wire.EXIT_NO_POOL)
 
     def _sweep(self) -> None:
-        """The thread: a while after results began to wait, send those that still do."""
+        """The thread: a while after results began to wait, send those that still do.
+
+        To wake it costs the script's thread more than a short mini-batch: each time that it was not needed it looks
+        half as often, down to a sixteenth.
+        """
+        pause = self._linger_s
         while True:
             self._waiting.wait()
-            time.sleep(self._linger_s)
+            time.sleep(pause)
             with self._lock:
-                if time.monotonic_ns() - self._since >= self._linger_ns:
+                late = self.count > 0 and time.monotonic_ns() - self._since >= self._linger_ns
+                if late:
                     self._flush()
                 if not self.count:
                     self._waiting.clear()
+            pause = max(pause / 2, self._linger_s) if late else min(pause * 2, self._linger_s * _MOST_PAUSES)

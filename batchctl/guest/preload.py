@@ -28,7 +28,7 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 from . import limits, wire
 from .config import MLFLOW, Job
 from .failure import describe
-from .script import settle_in
+from .script import collecting_rarely, settle_in
 
 # An import from a cold network disk takes minutes; a hung one would hold up the run without end.
 PATIENCE_S = 300.0
@@ -151,7 +151,8 @@ def _import_all(job: Job, wanted: List[str], report: int) -> List[str]:
         _tell(report, {"begins": name})
         now = forkable.Before()
         try:
-            importlib.import_module(name)
+            with collecting_rarely():
+                importlib.import_module(name)
             reason = now.reason()
         except BaseException as error:  # SystemExit, too: what a module raises is no reason to end the server
             reason = _in_words(name, error)

@@ -20,23 +20,23 @@ every group and leaves: no worker outlives its pool. SIGINT and SIGHUP are ignor
 
 from __future__ import annotations
 
+import _socket as socket  # what socket.py adds to it, workers have in time: 2.5 ms before the facts
 import array
 import gc
 import os
 import select
 import signal
-import socket
 import sys
 from collections import deque
-from typing import Any, Deque, Dict, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from . import limits, wire
 from .config import SCRIPT, Fork, Job, fork_of, job_of
 from .facts import find_facts
-from .failure import describe
-from .preload import Preloaded
 from .throwaway import ask_child
-from .worker import Descriptors, live
+
+if TYPE_CHECKING:
+    from .preload import Preloaded
 
 _FDS_PER_FORK = 3
 _READ = 256 << 10
@@ -54,14 +54,15 @@ class _Worker(NamedTuple):
 class Server:
     """Serves one control socket until QUIT or end of file."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, *, collecting: bool) -> None:
         self._control = control
         self._decoder = wire.Decoder()
         self._fds: Deque[int] = deque()
         self._job: Optional[Job] = None
         self._workers: Dict[int, _Worker] = {}
         self._quitting = False
-        self._preloaded = Preloaded()
+        self._collecting = collecting
+        self._preloaded: Optional[Preloaded] = None  # until what workers need is imported
         # Wakes poll() when a child has ended; non-blocking at both ends, as set_wakeup_fd demands.
         self._wake, waker = socket.socketpair()
         self._wake.setblocking(False)
@@ -109,13 +110,15 @@ class Server:
             except wire.ProtocolError:
                 raise
             except Exception as error:
+                from .failure import describe
+
                 self._say(wire.SERVER_FAILED, dict(describe(error), request=frame.kind), frame)
         return True
 
     def _answer(self, frame: wire.Frame) -> None:
         if frame.kind == wire.JOB:
             self._job = job_of(frame)
-            for name, reason in self._preloaded.bring(self._job, busy=bool(self._workers)):
+            for name, reason in self._prepare().bring(self._job, busy=bool(self._workers)):
                 self._say(wire.PRELOAD_REFUSED, {"module": name, "reason": reason})
             # What exists now is shared with every worker; a collection in a worker must not touch (and so copy) it.
             gc.collect()
@@ -125,13 +128,33 @@ class Server:
         elif frame.kind == wire.FACTS:
             asked = frame.json()
             script, code, scorer = str(asked["script"]), str(asked["code"]), str(asked.get("scorer", SCRIPT))
-            self._say(wire.FACTS_FOUND, ask_child(lambda: find_facts(script, code, scorer)))
+            ask_child(
+                lambda: find_facts(script, code, scorer),
+                lambda found: self._say(wire.FACTS_FOUND, found),
+            )
+            self._prepare()
         elif frame.kind == wire.QUIT:
             self._quitting = True
         else:
             raise wire.ProtocolError("the fork server does not expect frames of kind %d" % frame.kind)
 
+    def _prepare(self) -> Preloaded:
+        """Import what only workers need: once the facts are told, for which the coordinator waits at each start, and
+        while it is busy with the plan. It is shared with every worker."""
+        if self._preloaded is None:
+            from .preload import Preloaded
+            from .worker import live  # noqa: F401 - and with it all the rest
+
+            self._preloaded = Preloaded()
+            gc.freeze()  # none of it is garbage: not to be looked through now, nor copied for it by a worker
+            if self._collecting:
+                gc.enable()
+        return self._preloaded
+
     def _fork(self, fork: Fork) -> None:
+        preloaded = self._prepare()
+        from .worker import Descriptors, live
+
         if len(self._fds) < _FDS_PER_FORK:
             raise wire.ProtocolError("FORK came without its descriptors")
         descriptors = Descriptors(*[self._fds.popleft() for _ in range(_FDS_PER_FORK)])
@@ -141,7 +164,7 @@ class Server:
             server = os.getpid()
             pid = limits.fork()
             if pid == 0:
-                live(self._job, fork, descriptors, server=server, preloaded=self._preloaded)
+                live(self._job, fork, descriptors, server=server, preloaded=preloaded)
         finally:
             for fd in descriptors:
                 os.close(fd)
@@ -194,8 +217,8 @@ def _kill_group(pid: int) -> None:
         pass
 
 
-def main(arguments: List[str]) -> int:
-    """`serve CONTROL_FD PARENT_PID`; the exit code."""
+def main(arguments: List[str], *, collecting: bool) -> int:
+    """`serve CONTROL_FD PARENT_PID`; the exit code. `collecting`: garbage is to be collected, once all is imported."""
     try:
         command, control_fd, parent = arguments
         fds: Tuple[int, int] = int(control_fd), int(parent)
@@ -210,5 +233,5 @@ def main(arguments: List[str]) -> int:
         signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=fds[0])
     control.setblocking(True)
-    control.set_inheritable(False)
-    return Server(control).serve()
+    os.set_inheritable(fds[0], False)
+    return Server(control, collecting=collecting).serve()

@@ -253,6 +253,30 @@ def run(b):
     assert "hidden" not in text
 
 
+# name: what a script does at its import, and the threshold that stands afterwards (None: the interpreter's own)
+COLLECTING = {
+    "nothing": ("", None),
+    "a threshold of its own": ("gc.set_threshold(123, 4, 5)", "(123, 4, 5)"),
+    "none": ("gc.disable()", None),
+}
+
+
+@pytest.mark.parametrize("case", COLLECTING)
+def test_garbage_is_collected_rarely_while_the_script_is_imported(server: Server, case: str) -> None:
+    does, afterwards = COLLECTING[case]
+    script = f"""
+import gc, subprocess, sys
+during = gc.get_threshold()
+{does}
+def run(mini_batch):
+    asked = [sys.executable, "-c", "import gc; print(gc.get_threshold())"]
+    return [during[0], gc.get_threshold(), gc.isenabled(), subprocess.check_output(asked).decode().strip()]
+"""
+    during, now, enabled, plain = server.worker(script).one().decode().splitlines()
+    assert (int(during), now) == (100_000, afterwards or plain)
+    assert enabled == str(case != "none")
+
+
 def test_logging_level(server: Server) -> None:
     script = "import logging\nlogging.debug('deep')\n" + RUN
     assert b"deep" in server.worker(script, logging_level="DEBUG").log(b"deep\n")
