@@ -1,10 +1,13 @@
-"""Steps that mostly wait, such as syncs of several files: begun on a few threads, so that their waits overlap."""
+"""Steps that mostly wait or need no interpreter (syncs, reading, digests), done on threads, so that they overlap."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Self
 
 _AT_ONCE = 8  # more syncs than these share no more of one flush
 
@@ -36,3 +39,50 @@ def together(steps: Sequence[Callable[[], None]]) -> None:
         helper.join()
     if failed:
         raise failed[0]
+
+
+class Aside:
+    """A context manager; what it is given is done while the caller goes on, one step after the other, in order.
+
+    At its end all has been done, or the first error is raised: no step is begun after that, nor after an error of the
+    caller's, which a step's error explains where there are both.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._failed: BaseException | None = None
+        self._over = False
+        self._helper: threading.Thread | None = None
+
+    def do(self, step: Callable[[], None]) -> None:
+        """Begin it when those before have ended. Where no thread can be had it is done on return, or raises."""
+        if self._helper is None:
+            step()
+        else:
+            self._waiting.put(step)
+
+    def _work(self) -> None:
+        while (step := self._waiting.get()) is not None:
+            if self._over or self._failed is not None:
+                continue
+            try:
+                step()
+            except BaseException as error:  # noqa: BLE001 - raised below, on the caller's thread
+                self._failed = error
+
+    def __enter__(self) -> Self:
+        helper = threading.Thread(target=self._work, name="batchctl-aside", daemon=True)
+        with suppress(RuntimeError):  # no more threads for this user: then it takes longer
+            helper.start()
+            self._helper = helper
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over = error is not None
+        if self._helper is not None:
+            self._waiting.put(None)
+            self._helper.join()
+        if self._failed is not None and (error is None or isinstance(error, Exception)):
+            raise self._failed from error

@@ -12,16 +12,18 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
-from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageError
+from batchctl.errors import CorruptionError, StorageError, UsageError
 from batchctl.files import Disk
-from batchctl.handles import AppendFile, ReadFile
+from batchctl.handles import ReadFile
 from batchctl.model.job import Order
 from batchctl.store.assemble import assemble
 from batchctl.store.commit import Committer, ProtocolError
 from batchctl.store.extents import damaged
 from batchctl.store.frames import Frame
+from batchctl.store.growing import GrowingFile, growing
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Extent, Ledger
 from batchctl.store.log_bytes import LogBytes
@@ -36,6 +38,8 @@ _LARGE = 256 << 10  # from here the kernel copies; below, slices are gathered
 _WINDOW = 4 << 20
 _AT_ONCE = 1 << 14  # pieces: some 150 bytes each while they are gathered
 _BLOCK = 1 << 20
+
+Ordered = tuple[Arrangement, int, bytes]  # how the final file came about, its size and its SHA-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +68,8 @@ def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order,
         _seal(disk, layout, committer=committer, rows=(0, 0, b"", Arrangement.NONE))
     else:
         committer.sync_rows()
-        if committer.done is None:
-            _check_rows(disk, layout, committer=committer)
-        if table:
-            arrangement = _make_table(disk, layout, committer=committer, order=order)
-        else:
-            arrangement = _arrange(disk, layout, committer=committer, order=order)
+        arrangement, size, sha256 = _ordered(disk, layout, committer=committer, order=order, table=table)
         source = layout.partial if arrangement is Arrangement.AS_COMMITTED else layout.sorting
-        size, sha256 = digest_of(disk, source)
         _seal(disk, layout, committer=committer, rows=(committer.ledger.n_rows, size, sha256, arrangement))
         if committer.sealed:
             disk.replace(source, layout.final)
@@ -163,6 +161,17 @@ def tidy(disk: Disk, layout: RunLayout) -> None:
             disk.remove(layout.directory / name)
 
 
+def _ordered(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order, table: bool) -> Ordered:
+    with disk.aside() as aside:
+        if committer.done is None:
+            check = partial(_check_rows, disk, layout, committer=committer)
+            if table:
+                check()  # before Arrow's readers: they believe what they are given
+            else:
+                aside.do(check)
+        return (_make_table if table else _arrange)(disk, layout, committer=committer, order=order)
+
+
 def _check_rows(disk: Disk, layout: RunLayout, *, committer: Committer) -> None:
     """What is about to be sealed under a digest is what was committed, mini-batch by mini-batch."""
     sealed = committer.sealed
@@ -193,7 +202,7 @@ def _seal(disk: Disk, layout: RunLayout, *, committer: Committer, rows: tuple[in
         raise CorruptionError(f"{layout.partial} is not what was sealed", where=str(layout.partial))
 
 
-def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Arrangement:
+def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Ordered:
     """Bring the rows into order: nothing to do, or a synced copy at `layout.sorting`."""
     by_offset, header = order is Order.COMPLETION, (0, len(committer.columns))
 
@@ -201,45 +210,31 @@ def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Orde
         return chain((header,), committer.ledger.pieces(by_offset=by_offset))
 
     if not committer.sealed and _contiguous(pieces(), end=committer.rows_size):
-        return Arrangement.AS_COMMITTED
-    with _sorting(disk, layout) as target, WrittenRows(disk, layout, sealed=committer.sealed) as rows:
+        return (Arrangement.AS_COMMITTED, *digest_of(disk, layout.partial))
+    with growing(disk, layout.sorting) as target, WrittenRows(disk, layout, sealed=committer.sealed) as rows:
         _copy(rows, target, pieces=_coalesced(pieces(), base=committer.sealed.end if committer.sealed else 0))
-    return Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
+    arrangement = Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
+    return arrangement, target.size, target.sha256
 
 
-def _make_table(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Arrangement:
+def _make_table(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Ordered:
     """Make the parquet file, synced, at `layout.sorting`; or find it there, if it is sealed already: another version
     of pyarrow would not make the same bytes of it."""
     done, sealed = committer.done, committer.sealed
     if done and disk.stat(layout.sorting) is not None and digest_of(disk, layout.sorting) == (done.size, done.sha256):
-        return Arrangement(done.arrangement)
+        return Arrangement(done.arrangement), done.size, done.sha256
     extents = [extent for extent in committer.ledger.extents() if extent.length]
     if order is Order.COMPLETION:
         extents.sort(key=lambda extent: extent.offset)
     base = sealed.end if sealed else 0
     try:
-        with _sorting(disk, layout) as target, WrittenRows(disk, layout, sealed=sealed) as rows:
+        with growing(disk, layout.sorting) as target, WrittenRows(disk, layout, sealed=sealed) as rows:
             write_table(rows, target, types=committer.types, extents=extents, base=base)
     except CorruptionError as error:
         raise CorruptionError(f"{layout.partial}: {error.message}", where=str(layout.partial)) from error
     disk.sync_dir(layout.out)  # so that it is still there when DONE is
-    return Arrangement.TABLE_COMPACTED if order is Order.COMPLETION else Arrangement.TABLE_BY_ITEM
-
-
-@contextmanager
-def _sorting(disk: Disk, layout: RunLayout) -> Iterator[AppendFile]:
-    """A new file at `layout.sorting`, synced at the end; where the disk is full there is none."""
-    disk.remove(layout.sorting)
-    target = disk.open_append(layout.sorting, create=True)
-    try:
-        yield target
-        target.datasync()
-    except NoSpaceError:
-        target.close()
-        disk.remove(layout.sorting)  # leave the room to whoever can use it
-        raise
-    finally:
-        target.close()
+    arrangement = Arrangement.TABLE_COMPACTED if order is Order.COMPLETION else Arrangement.TABLE_BY_ITEM
+    return arrangement, target.size, target.sha256
 
 
 def _contiguous(pieces: Iterable[tuple[int, int]], *, end: int) -> bool:
@@ -266,7 +261,7 @@ def _coalesced(pieces: Iterable[tuple[int, int]], *, base: int) -> Iterator[tupl
         yield start, end - start
 
 
-def _copy(rows: WrittenRows, target: AppendFile, *, pieces: Iterable[tuple[int, int]]) -> None:
+def _copy(rows: WrittenRows, target: GrowingFile, *, pieces: Iterable[tuple[int, int]]) -> None:
     gathered: list[tuple[int, int]] = []
     size = 0
     for offset, length in pieces:
@@ -284,7 +279,7 @@ def _copy(rows: WrittenRows, target: AppendFile, *, pieces: Iterable[tuple[int, 
     _gather(rows, target, pieces=gathered)
 
 
-def _gather(rows: ReadFile, target: AppendFile, *, pieces: list[tuple[int, int]]) -> None:
+def _gather(rows: ReadFile, target: GrowingFile, *, pieces: list[tuple[int, int]]) -> None:
     """Small pieces: workers finish almost in order, so neighbours lie together and one read serves them all.
 
     Read, not mapped: a bad sector under a mapping kills the process, under a read it is an error.

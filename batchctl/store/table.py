@@ -17,11 +17,14 @@ from batchctl.errors import CorruptionError, StorageError
 from batchctl.handles import AppendFile, ReadFile
 from batchctl.model.column_types import Columns, Type
 from batchctl.store.blocks import Section, Window, streams
+from batchctl.store.growing import GrowingFile
 from batchctl.store.ledger import Extent
 from batchctl.store.rows import WrittenRows
 
 if TYPE_CHECKING:
     import pyarrow
+
+Target = AppendFile | GrowingFile
 
 QUANTUM = 256  # rows: row groups end at multiples of it
 GROUP_BYTES = 64 << 20
@@ -31,7 +34,7 @@ _PARAMETERS = re.compile(r"(\w+)[\[(]([^\])]*)[\])]")
 _UNITS = {"s", "ms", "us", "ns"}
 
 
-def write_table(rows: WrittenRows, target: AppendFile, *, types: Columns, extents: Iterable[Extent], base: int) -> None:
+def write_table(rows: WrittenRows, target: Target, *, types: Columns, extents: Iterable[Extent], base: int) -> None:
     """Write the parquet file of these rows, in this order; not durable. `base`: offsets below it are numbers of rows in
     the old file. `CorruptionError` for rows that are not what the log says; what `target` raises is passed on."""
     import pyarrow
@@ -269,7 +272,7 @@ class _Sink:
     closed = False
     mode = "wb"
 
-    def __init__(self, target: AppendFile) -> None:
+    def __init__(self, target: Target) -> None:
         self._target = target
         self.failed: StorageError | None = None
 
