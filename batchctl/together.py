@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+T = TypeVar("T")
 _AT_ONCE = 8  # more syncs than these share no more of one flush
 
 
@@ -49,9 +51,9 @@ class Aside:
     """
 
     def __init__(self) -> None:
-        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[Callable[[], None] | threading.Event | None] = SimpleQueue()
         self._failed: BaseException | None = None
-        self._over = False
+        self._over = self._told = False
         self._helper: threading.Thread | None = None
 
     def do(self, step: Callable[[], None]) -> None:
@@ -61,8 +63,21 @@ class Aside:
         else:
             self._waiting.put(step)
 
+    def wait(self) -> None:
+        """All that was given so far is done on return, or the first error is raised, and not again at the end."""
+        if self._helper is not None:
+            done = threading.Event()
+            self._waiting.put(done)
+            done.wait()
+        if self._failed is not None:
+            self._told = True
+            raise self._failed
+
     def _work(self) -> None:
         while (step := self._waiting.get()) is not None:
+            if isinstance(step, threading.Event):
+                step.set()
+                continue
             if self._over or self._failed is not None:
                 continue
             try:
@@ -84,5 +99,23 @@ class Aside:
         if self._helper is not None:
             self._waiting.put(None)
             self._helper.join()
-        if self._failed is not None and (error is None or isinstance(error, Exception)):
+        if self._failed is not None and not self._told and (error is None or isinstance(error, Exception)):
             raise self._failed from error
+
+
+def ahead(aside: Aside, things: Iterator[T]) -> Iterator[T]:
+    """The same, each made aside while the caller works with the one before; there is never more than one ahead. Raises
+    what making one has raised, in its place or, without a thread, one place before."""
+    made: list[T] = []
+
+    def make() -> None:
+        made.extend(islice(things, 1))
+
+    aside.do(make)
+    while True:
+        aside.wait()
+        if not made:
+            return
+        thing = made.pop()
+        aside.do(make)
+        yield thing

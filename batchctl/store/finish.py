@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -162,30 +162,49 @@ def tidy(disk: Disk, layout: RunLayout) -> None:
 
 
 def _ordered(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order, table: bool) -> Ordered:
-    with disk.aside() as aside:
-        if committer.done is None:
-            check = partial(_check_rows, disk, layout, committer=committer)
-            if table:
-                check()  # before Arrow's readers: they believe what they are given
-            else:
-                aside.do(check)
-        return (_make_table if table else _arrange)(disk, layout, committer=committer, order=order)
+    """The rows as they are to be, in one file; checked, where they are not sealed yet."""
+    try:
+        if table:
+            return _make_table(disk, layout, committer=committer, order=order)
+        with disk.aside() as aside:
+            if committer.done is None:
+                aside.do(partial(_check_rows, disk, layout, committer=committer))
+            return _arrange(disk, layout, committer=committer, order=order)
+    except CorruptionError:
+        with suppress(StorageError):
+            disk.remove(layout.sorting)  # it was begun before all was checked, and nobody will go on with it
+        raise
 
 
 def _check_rows(disk: Disk, layout: RunLayout, *, committer: Committer) -> None:
     """What is about to be sealed under a digest is what was committed, mini-batch by mini-batch."""
-    sealed = committer.sealed
-    extents: Iterable[Extent] = committer.ledger.extents()
-    if sealed and sealed.is_table:  # the file answers for all its rows together
-        extents = (extent for extent in extents if extent.offset >= sealed.end)
-        if digest_of(disk, layout.final) != (sealed.size, sealed.sha256):
-            raise CorruptionError(f"{layout.final} is not the file that was sealed", where=str(layout.final))
-    with WrittenRows(disk, layout, sealed=sealed) as rows:
-        for extent in damaged(rows, extents):
-            last = extent.first + extent.items - 1
-            old = sealed is not None and extent.offset < sealed.end
-            where = layout.final if old else layout.partial
-            raise CorruptionError(f"{where}: the rows of items {extent.first} to {last} are damaged", where=str(where))
+    with WrittenRows(disk, layout, sealed=committer.sealed) as rows:
+        _refuse_damaged(rows, committer.ledger.extents(), layout=layout, sealed=committer.sealed)
+
+
+def _refuse_damaged(rows: WrittenRows, extents: Iterable[Extent], *, layout: RunLayout, sealed: Done | None) -> None:
+    for extent in damaged(rows, extents):
+        last = extent.first + extent.items - 1
+        old = sealed is not None and extent.offset < sealed.end
+        where = layout.final if old else layout.partial
+        raise CorruptionError(f"{where}: the rows of items {extent.first} to {last} are damaged", where=str(where))
+
+
+def _checked(
+    rows: WrittenRows, extents: Sequence[Extent], *, layout: RunLayout, sealed: Done | None
+) -> Iterator[Extent]:
+    """The same, each looked at before it comes: Arrow's readers believe what they are given. The old rows are in a file
+    that answers for all of them together."""
+    base, at = sealed.end if sealed else 0, 0
+    while at < len(extents):
+        end, size = at, 0
+        while end < len(extents) and size < _WINDOW:
+            size += extents[end].length
+            end += 1
+        new = (extent for extent in extents[at:end] if extent.offset >= base)
+        _refuse_damaged(rows, new, layout=layout, sealed=sealed)
+        yield from extents[at:end]
+        at = end
 
 
 def _seal(disk: Disk, layout: RunLayout, *, committer: Committer, rows: tuple[int, int, bytes, Arrangement]) -> None:
@@ -227,10 +246,19 @@ def _make_table(disk: Disk, layout: RunLayout, *, committer: Committer, order: O
     if order is Order.COMPLETION:
         extents.sort(key=lambda extent: extent.offset)
     base = sealed.end if sealed else 0
+    if not done and sealed and digest_of(disk, layout.final) != (sealed.size, sealed.sha256):
+        raise CorruptionError(f"{layout.final} is not the file that was sealed", where=str(layout.final))
     try:
-        with growing(disk, layout.sorting) as target, WrittenRows(disk, layout, sealed=sealed) as rows:
-            write_table(rows, target, types=committer.types, extents=extents, base=base)
+        with (
+            growing(disk, layout.sorting) as target,
+            WrittenRows(disk, layout, sealed=sealed) as rows,
+            disk.aside() as aside,  # ends first: it reads them
+        ):
+            checked = extents if done else _checked(rows, extents, layout=layout, sealed=sealed)
+            write_table(rows, target, types=committer.types, extents=checked, base=base, aside=aside)
     except CorruptionError as error:
+        if error.where:
+            raise
         raise CorruptionError(f"{layout.partial}: {error.message}", where=str(layout.partial)) from error
     disk.sync_dir(layout.out)  # so that it is still there when DONE is
     arrangement = Arrangement.TABLE_COMPACTED if order is Order.COMPLETION else Arrangement.TABLE_BY_ITEM

@@ -16,6 +16,7 @@ import pytest
 from batchctl import files, handles
 from batchctl.errors import NoSpaceError, StorageError
 from batchctl.files import Disk, FileKind, RealDisk, make_dirs, write_whole
+from batchctl.together import ahead
 from tests.doubles.disk import DIR, MemoryDisk
 
 
@@ -382,6 +383,22 @@ def test_after_an_error_of_the_caller_no_step_is_begun(caught: type[BaseExceptio
         go_on.set()
         raise KeyboardInterrupt if caught is KeyboardInterrupt else OSError
     assert not done
+
+
+def test_what_is_made_ahead_comes_in_order_and_its_error_is_raised(disk: Disk) -> None:
+    found: list[int] = []
+    with pytest.raises(ZeroDivisionError), disk.aside() as aside:
+        found.extend(ahead(aside, (1 // (3 - number) for number in range(9))))
+    assert found in ([0, 0, 1], [0, 0])
+    with disk.aside() as aside:
+        assert list(ahead(aside, iter("abc"))) == ["a", "b", "c"]
+
+
+def test_an_error_that_was_waited_for_is_not_raised_again(disk: Disk) -> None:
+    """Whoever waited may have made another one of it."""
+    with disk.aside() as aside, pytest.raises(ZeroDivisionError):
+        aside.do(lambda: print(1 // 0))
+        aside.wait()
 
 
 def test_without_a_thread_steps_are_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def test_damaged_rows_are_never_sealed(tmp_path: Path, batches: tuple[int, int],
     for _ in range(2):
         with pytest.raises(CorruptionError):
             finish(DISK, layout, committer=committer, order=Order.PLAN)
-        assert committer.done is None and not layout.final.exists()
+        assert committer.done is None and not layout.final.exists() and not layout.sorting.exists()
         committer.close(clean=True)
         committer = begun(layout).committer
     layout.partial.write_bytes(good)
