@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from queue import SimpleQueue
+from queue import Queue
 from types import TracebackType
 from typing import Self, TypeVar
 
 T = TypeVar("T")
+_WAITING = 8  # steps hold what they work on
 _AT_ONCE = 8  # more syncs than these share no more of one flush
 
 
@@ -51,13 +52,14 @@ class Aside:
     """
 
     def __init__(self) -> None:
-        self._waiting: SimpleQueue[Callable[[], None] | threading.Event | None] = SimpleQueue()
+        self._waiting: Queue[Callable[[], None] | threading.Event | None] = Queue(_WAITING)
         self._failed: BaseException | None = None
         self._over = self._told = False
         self._helper: threading.Thread | None = None
 
     def do(self, step: Callable[[], None]) -> None:
-        """Begin it when those before have ended. Where no thread can be had it is done on return, or raises."""
+        """Begin it when those before have ended; waits while many are. Where no thread can be had it is done on
+        return, or raises."""
         if self._helper is None:
             step()
         else:

@@ -17,13 +17,13 @@ from itertools import chain
 
 from batchctl.errors import CorruptionError, StorageError, UsageError
 from batchctl.files import Disk
-from batchctl.handles import ReadFile
 from batchctl.model.job import Order
 from batchctl.store.assemble import assemble
 from batchctl.store.commit import Committer, ProtocolError
+from batchctl.store.copying import copy_checked
 from batchctl.store.extents import damaged
 from batchctl.store.frames import Frame
-from batchctl.store.growing import GrowingFile, growing
+from batchctl.store.growing import growing
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Extent, Ledger
 from batchctl.store.log_bytes import LogBytes
@@ -34,9 +34,7 @@ from batchctl.store.replay import LogRecords, Replay, replay
 from batchctl.store.rows import WrittenRows
 from batchctl.store.table import write_table
 
-_LARGE = 256 << 10  # from here the kernel copies; below, slices are gathered
 _WINDOW = 4 << 20
-_AT_ONCE = 1 << 14  # pieces: some 150 bytes each while they are gathered
 _BLOCK = 1 << 20
 
 Ordered = tuple[Arrangement, int, bytes]  # how the final file came about, its size and its SHA-256
@@ -164,12 +162,7 @@ def tidy(disk: Disk, layout: RunLayout) -> None:
 def _ordered(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order, table: bool) -> Ordered:
     """The rows as they are to be, in one file; checked, where they are not sealed yet."""
     try:
-        if table:
-            return _make_table(disk, layout, committer=committer, order=order)
-        with disk.aside() as aside:
-            if committer.done is None:
-                aside.do(partial(_check_rows, disk, layout, committer=committer))
-            return _arrange(disk, layout, committer=committer, order=order)
+        return (_make_table if table else _arrange)(disk, layout, committer=committer, order=order)
     except CorruptionError:
         with suppress(StorageError):
             disk.remove(layout.sorting)  # it was begun before all was checked, and nobody will go on with it
@@ -184,10 +177,14 @@ def _check_rows(disk: Disk, layout: RunLayout, *, committer: Committer) -> None:
 
 def _refuse_damaged(rows: WrittenRows, extents: Iterable[Extent], *, layout: RunLayout, sealed: Done | None) -> None:
     for extent in damaged(rows, extents):
-        last = extent.first + extent.items - 1
-        old = sealed is not None and extent.offset < sealed.end
-        where = layout.final if old else layout.partial
-        raise CorruptionError(f"{where}: the rows of items {extent.first} to {last} are damaged", where=str(where))
+        raise _are_damaged(extent, layout=layout, sealed=sealed)
+
+
+def _are_damaged(extent: Extent, *, layout: RunLayout, sealed: Done | None) -> CorruptionError:
+    last = extent.first + extent.items - 1
+    old = sealed is not None and extent.offset < sealed.end
+    where = layout.final if old else layout.partial
+    return CorruptionError(f"{where}: the rows of items {extent.first} to {last} are damaged", where=str(where))
 
 
 def _checked(
@@ -223,15 +220,21 @@ def _seal(disk: Disk, layout: RunLayout, *, committer: Committer, rows: tuple[in
 
 def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Ordered:
     """Bring the rows into order: nothing to do, or a synced copy at `layout.sorting`."""
-    by_offset, header = order is Order.COMPLETION, (0, len(committer.columns))
+    by_offset, header, sealed = order is Order.COMPLETION, (0, len(committer.columns)), committer.sealed
 
     def pieces() -> Iterator[tuple[int, int]]:
         return chain((header,), committer.ledger.pieces(by_offset=by_offset))
 
-    if not committer.sealed and _contiguous(pieces(), end=committer.rows_size):
-        return (Arrangement.AS_COMMITTED, *digest_of(disk, layout.partial))
-    with growing(disk, layout.sorting) as target, WrittenRows(disk, layout, sealed=committer.sealed) as rows:
-        _copy(rows, target, pieces=_coalesced(pieces(), base=committer.sealed.end if committer.sealed else 0))
+    if not sealed and _contiguous(pieces(), end=committer.rows_size):
+        with disk.aside() as aside:
+            if committer.done is None:
+                aside.do(partial(_check_rows, disk, layout, committer=committer))
+            return (Arrangement.AS_COMMITTED, *digest_of(disk, layout.partial))
+    with growing(disk, layout.sorting) as target, WrittenRows(disk, layout, sealed=sealed) as rows:
+        target.append(rows.pread(0, len(committer.columns)))
+        bad = copy_checked(rows, target, committer.ledger.extents(by_offset=by_offset))
+        if bad is not None:
+            raise _are_damaged(bad, layout=layout, sealed=sealed)
     arrangement = Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
     return arrangement, target.size, target.sha256
 
@@ -272,52 +275,3 @@ def _contiguous(pieces: Iterable[tuple[int, int]], *, end: int) -> bool:
             return False
         at += length
     return at == end
-
-
-def _coalesced(pieces: Iterable[tuple[int, int]], *, base: int) -> Iterator[tuple[int, int]]:
-    """Neighbours that lie together, as one: workers answer for many mini-batches at a time (158 were, on the average of
-    ten million files). Not across `base`, where another file begins."""
-    start = end = 0
-    for offset, length in pieces:
-        if offset == end and offset != base:
-            end += length
-        else:
-            if end > start:
-                yield start, end - start
-            start, end = offset, offset + length
-    if end > start:
-        yield start, end - start
-
-
-def _copy(rows: WrittenRows, target: GrowingFile, *, pieces: Iterable[tuple[int, int]]) -> None:
-    gathered: list[tuple[int, int]] = []
-    size = 0
-    for offset, length in pieces:
-        if length >= _LARGE:
-            _gather(rows, target, pieces=gathered)
-            gathered, size = [], 0
-            source, at = rows.locate(offset)
-            target.append_range(source, offset=at, length=length)
-        else:
-            gathered.append((offset, length))
-            size += length
-            if size >= _WINDOW or len(gathered) >= _AT_ONCE:
-                _gather(rows, target, pieces=gathered)
-                gathered, size = [], 0
-    _gather(rows, target, pieces=gathered)
-
-
-def _gather(rows: ReadFile, target: GrowingFile, *, pieces: list[tuple[int, int]]) -> None:
-    """Small pieces: workers finish almost in order, so neighbours lie together and one read serves them all.
-
-    Read, not mapped: a bad sector under a mapping kills the process, under a read it is an error.
-    """
-    if not pieces:
-        return
-    low = min(offset for offset, _ in pieces)
-    high = max(offset + length for offset, length in pieces)
-    if high - low <= 4 * _WINDOW:
-        span = rows.pread(low, high - low) if high > low else b""
-        target.append(b"".join([span[offset - low : offset - low + length] for offset, length in pieces]))
-    else:
-        target.append(b"".join([rows.pread(offset, length) for offset, length in pieces]))
