@@ -31,7 +31,7 @@ from batchctl.handles import (
     storage_error,
     take_flock,
 )
-from batchctl.together import together
+from batchctl.together import Aside, together
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _RENAME_NOREPLACE = 1
@@ -112,6 +112,9 @@ class Disk(Protocol):
     def together(self, steps: Sequence[Callable[[], None]]) -> None:
         """Do all of these, syncs of different files and folders, in no order: a disk that takes 10 ms for one takes
         little more for eight that it is given at once. Errors as in `together`."""
+
+    def aside(self) -> Aside:
+        """For what only reads, while the caller goes on."""
 
 
 class Draft:
@@ -296,6 +299,9 @@ class RealDisk:
 
     def together(self, steps: Sequence[Callable[[], None]]) -> None:
         together(steps)
+
+    def aside(self) -> Aside:
+        return Aside()
 
 
 _KINDS = {

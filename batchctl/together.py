@@ -1,11 +1,17 @@
-"""Steps that mostly wait, such as syncs of several files: begun on a few threads, so that their waits overlap."""
+"""Steps that mostly wait or need no interpreter (syncs, reading, digests), done on threads, so that they overlap."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
+from queue import Queue
+from types import TracebackType
+from typing import Self, TypeVar
 
+T = TypeVar("T")
+_WAITING = 8  # steps hold what they work on
 _AT_ONCE = 8  # more syncs than these share no more of one flush
 
 
@@ -36,3 +42,82 @@ def together(steps: Sequence[Callable[[], None]]) -> None:
         helper.join()
     if failed:
         raise failed[0]
+
+
+class Aside:
+    """A context manager; what it is given is done while the caller goes on, one step after the other, in order.
+
+    At its end all has been done, or the first error is raised: no step is begun after that, nor after an error of the
+    caller's, which a step's error explains where there are both.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: Queue[Callable[[], None] | threading.Event | None] = Queue(_WAITING)
+        self._failed: BaseException | None = None
+        self._over = self._told = False
+        self._helper: threading.Thread | None = None
+
+    def do(self, step: Callable[[], None]) -> None:
+        """Begin it when those before have ended; waits while many are. Where no thread can be had it is done on
+        return, or raises."""
+        if self._helper is None:
+            step()
+        else:
+            self._waiting.put(step)
+
+    def wait(self) -> None:
+        """All that was given so far is done on return, or the first error is raised, and not again at the end."""
+        if self._helper is not None:
+            done = threading.Event()
+            self._waiting.put(done)
+            done.wait()
+        if self._failed is not None:
+            self._told = True
+            raise self._failed
+
+    def _work(self) -> None:
+        while (step := self._waiting.get()) is not None:
+            if isinstance(step, threading.Event):
+                step.set()
+                continue
+            if self._over or self._failed is not None:
+                continue
+            try:
+                step()
+            except BaseException as error:  # noqa: BLE001 - raised below, on the caller's thread
+                self._failed = error
+
+    def __enter__(self) -> Self:
+        helper = threading.Thread(target=self._work, name="batchctl-aside", daemon=True)
+        with suppress(RuntimeError):  # no more threads for this user: then it takes longer
+            helper.start()
+            self._helper = helper
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over = error is not None
+        if self._helper is not None:
+            self._waiting.put(None)
+            self._helper.join()
+        if self._failed is not None and not self._told and (error is None or isinstance(error, Exception)):
+            raise self._failed from error
+
+
+def ahead(aside: Aside, things: Iterator[T]) -> Iterator[T]:
+    """The same, each made aside while the caller works with the one before; there is never more than one ahead. Raises
+    what making one has raised, in its place or, without a thread, one place before."""
+    made: list[T] = []
+
+    def make() -> None:
+        made.extend(islice(things, 1))
+
+    aside.do(make)
+    while True:
+        aside.wait()
+        if not made:
+            return
+        thing = made.pop()
+        aside.do(make)
+        yield thing

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageError
+from batchctl.errors import CorruptionError, StorageError, UsageError
 from batchctl.files import Disk
-from batchctl.handles import AppendFile, ReadFile
 from batchctl.model.job import Order
 from batchctl.store.assemble import assemble
 from batchctl.store.commit import Committer, ProtocolError
+from batchctl.store.copying import copy_checked
 from batchctl.store.extents import damaged
 from batchctl.store.frames import Frame
+from batchctl.store.growing import growing
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Extent, Ledger
 from batchctl.store.log_bytes import LogBytes
@@ -32,10 +34,10 @@ from batchctl.store.replay import LogRecords, Replay, replay
 from batchctl.store.rows import WrittenRows
 from batchctl.store.table import write_table
 
-_LARGE = 256 << 10  # from here the kernel copies; below, slices are gathered
 _WINDOW = 4 << 20
-_AT_ONCE = 1 << 14  # pieces: some 150 bytes each while they are gathered
 _BLOCK = 1 << 20
+
+Ordered = tuple[Arrangement, int, bytes]  # how the final file came about, its size and its SHA-256
 
 
 class Finished(NamedTuple):
@@ -63,14 +65,8 @@ def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order,
         _seal(disk, layout, committer=committer, rows=(0, 0, b"", Arrangement.NONE))
     else:
         committer.sync_rows()
-        if committer.done is None:
-            _check_rows(disk, layout, committer=committer)
-        if table:
-            arrangement = _make_table(disk, layout, committer=committer, order=order)
-        else:
-            arrangement = _arrange(disk, layout, committer=committer, order=order)
+        arrangement, size, sha256 = _ordered(disk, layout, committer=committer, order=order, table=table)
         source = layout.partial if arrangement is Arrangement.AS_COMMITTED else layout.sorting
-        size, sha256 = digest_of(disk, source)
         _seal(disk, layout, committer=committer, rows=(committer.ledger.n_rows, size, sha256, arrangement))
         if committer.sealed:
             disk.replace(source, layout.final)
@@ -162,20 +158,49 @@ def tidy(disk: Disk, layout: RunLayout) -> None:
             disk.remove(layout.directory / name)
 
 
+def _ordered(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order, table: bool) -> Ordered:
+    """The rows as they are to be, in one file; checked, where they are not sealed yet."""
+    try:
+        return (_make_table if table else _arrange)(disk, layout, committer=committer, order=order)
+    except CorruptionError:
+        with suppress(StorageError):
+            disk.remove(layout.sorting)  # it was begun before all was checked, and nobody will go on with it
+        raise
+
+
 def _check_rows(disk: Disk, layout: RunLayout, *, committer: Committer) -> None:
     """What is about to be sealed under a digest is what was committed, mini-batch by mini-batch."""
-    sealed = committer.sealed
-    extents: Iterable[Extent] = committer.ledger.extents()
-    if sealed and sealed.is_table:  # the file answers for all its rows together
-        extents = (extent for extent in extents if extent.offset >= sealed.end)
-        if digest_of(disk, layout.final) != (sealed.size, sealed.sha256):
-            raise CorruptionError(f"{layout.final} is not the file that was sealed", where=str(layout.final))
-    with WrittenRows(disk, layout, sealed=sealed) as rows:
-        for extent in damaged(rows, extents):
-            last = extent.first + extent.items - 1
-            old = sealed is not None and extent.offset < sealed.end
-            where = layout.final if old else layout.partial
-            raise CorruptionError(f"{where}: the rows of items {extent.first} to {last} are damaged", where=str(where))
+    with WrittenRows(disk, layout, sealed=committer.sealed) as rows:
+        _refuse_damaged(rows, committer.ledger.extents(), layout=layout, sealed=committer.sealed)
+
+
+def _refuse_damaged(rows: WrittenRows, extents: Iterable[Extent], *, layout: RunLayout, sealed: Done | None) -> None:
+    for extent in damaged(rows, extents):
+        raise _are_damaged(extent, layout=layout, sealed=sealed)
+
+
+def _are_damaged(extent: Extent, *, layout: RunLayout, sealed: Done | None) -> CorruptionError:
+    last = extent.first + extent.items - 1
+    old = sealed is not None and extent.offset < sealed.end
+    where = layout.final if old else layout.partial
+    return CorruptionError(f"{where}: the rows of items {extent.first} to {last} are damaged", where=str(where))
+
+
+def _checked(
+    rows: WrittenRows, extents: Sequence[Extent], *, layout: RunLayout, sealed: Done | None
+) -> Iterator[Extent]:
+    """The same, each looked at before it comes: Arrow's readers believe what they are given. The old rows are in a file
+    that answers for all of them together."""
+    base, at = sealed.end if sealed else 0, 0
+    while at < len(extents):
+        end, size = at, 0
+        while end < len(extents) and size < _WINDOW:
+            size += extents[end].length
+            end += 1
+        new = (extent for extent in extents[at:end] if extent.offset >= base)
+        _refuse_damaged(rows, new, layout=layout, sealed=sealed)
+        yield from extents[at:end]
+        at = end
 
 
 def _seal(disk: Disk, layout: RunLayout, *, committer: Committer, rows: tuple[int, int, bytes, Arrangement]) -> None:
@@ -192,53 +217,54 @@ def _seal(disk: Disk, layout: RunLayout, *, committer: Committer, rows: tuple[in
         raise CorruptionError(f"{layout.partial} is not what was sealed", where=str(layout.partial))
 
 
-def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Arrangement:
+def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Ordered:
     """Bring the rows into order: nothing to do, or a synced copy at `layout.sorting`."""
-    by_offset, header = order is Order.COMPLETION, (0, len(committer.columns))
+    by_offset, header, sealed = order is Order.COMPLETION, (0, len(committer.columns)), committer.sealed
 
     def pieces() -> Iterator[tuple[int, int]]:
         return chain((header,), committer.ledger.pieces(by_offset=by_offset))
 
-    if not committer.sealed and _contiguous(pieces(), end=committer.rows_size):
-        return Arrangement.AS_COMMITTED
-    with _sorting(disk, layout) as target, WrittenRows(disk, layout, sealed=committer.sealed) as rows:
-        _copy(rows, target, pieces=_coalesced(pieces(), base=committer.sealed.end if committer.sealed else 0))
-    return Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
+    if not sealed and _contiguous(pieces(), end=committer.rows_size):
+        with disk.aside() as aside:
+            if committer.done is None:
+                aside.do(partial(_check_rows, disk, layout, committer=committer))
+            return (Arrangement.AS_COMMITTED, *digest_of(disk, layout.partial))
+    with growing(disk, layout.sorting) as target, WrittenRows(disk, layout, sealed=sealed) as rows:
+        target.append(rows.pread(0, len(committer.columns)))
+        bad = copy_checked(rows, target, committer.ledger.extents(by_offset=by_offset))
+        if bad is not None:
+            raise _are_damaged(bad, layout=layout, sealed=sealed)
+    arrangement = Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
+    return arrangement, target.size, target.sha256
 
 
-def _make_table(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Arrangement:
+def _make_table(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Ordered:
     """Make the parquet file, synced, at `layout.sorting`; or find it there, if it is sealed already: another version
     of pyarrow would not make the same bytes of it."""
     done, sealed = committer.done, committer.sealed
     if done and disk.stat(layout.sorting) is not None and digest_of(disk, layout.sorting) == (done.size, done.sha256):
-        return Arrangement(done.arrangement)
+        return Arrangement(done.arrangement), done.size, done.sha256
     extents = [extent for extent in committer.ledger.extents() if extent.length]
     if order is Order.COMPLETION:
         extents.sort(key=lambda extent: extent.offset)
     base = sealed.end if sealed else 0
+    if not done and sealed and digest_of(disk, layout.final) != (sealed.size, sealed.sha256):
+        raise CorruptionError(f"{layout.final} is not the file that was sealed", where=str(layout.final))
     try:
-        with _sorting(disk, layout) as target, WrittenRows(disk, layout, sealed=sealed) as rows:
-            write_table(rows, target, types=committer.types, extents=extents, base=base)
+        with (
+            growing(disk, layout.sorting) as target,
+            WrittenRows(disk, layout, sealed=sealed) as rows,
+            disk.aside() as aside,  # ends first: it reads them
+        ):
+            checked = extents if done else _checked(rows, extents, layout=layout, sealed=sealed)
+            write_table(rows, target, types=committer.types, extents=checked, base=base, aside=aside)
     except CorruptionError as error:
+        if error.where:
+            raise
         raise CorruptionError(f"{layout.partial}: {error.message}", where=str(layout.partial)) from error
     disk.sync_dir(layout.out)  # so that it is still there when DONE is
-    return Arrangement.TABLE_COMPACTED if order is Order.COMPLETION else Arrangement.TABLE_BY_ITEM
-
-
-@contextmanager
-def _sorting(disk: Disk, layout: RunLayout) -> Iterator[AppendFile]:
-    """A new file at `layout.sorting`, synced at the end; where the disk is full there is none."""
-    disk.remove(layout.sorting)
-    target = disk.open_append(layout.sorting, create=True)
-    try:
-        yield target
-        target.datasync()
-    except NoSpaceError:
-        target.close()
-        disk.remove(layout.sorting)  # leave the room to whoever can use it
-        raise
-    finally:
-        target.close()
+    arrangement = Arrangement.TABLE_COMPACTED if order is Order.COMPLETION else Arrangement.TABLE_BY_ITEM
+    return arrangement, target.size, target.sha256
 
 
 def _contiguous(pieces: Iterable[tuple[int, int]], *, end: int) -> bool:
@@ -248,52 +274,3 @@ def _contiguous(pieces: Iterable[tuple[int, int]], *, end: int) -> bool:
             return False
         at += length
     return at == end
-
-
-def _coalesced(pieces: Iterable[tuple[int, int]], *, base: int) -> Iterator[tuple[int, int]]:
-    """Neighbours that lie together, as one: workers answer for many mini-batches at a time (158 were, on the average of
-    ten million files). Not across `base`, where another file begins."""
-    start = end = 0
-    for offset, length in pieces:
-        if offset == end and offset != base:
-            end += length
-        else:
-            if end > start:
-                yield start, end - start
-            start, end = offset, offset + length
-    if end > start:
-        yield start, end - start
-
-
-def _copy(rows: WrittenRows, target: AppendFile, *, pieces: Iterable[tuple[int, int]]) -> None:
-    gathered: list[tuple[int, int]] = []
-    size = 0
-    for offset, length in pieces:
-        if length >= _LARGE:
-            _gather(rows, target, pieces=gathered)
-            gathered, size = [], 0
-            source, at = rows.locate(offset)
-            target.append_range(source, offset=at, length=length)
-        else:
-            gathered.append((offset, length))
-            size += length
-            if size >= _WINDOW or len(gathered) >= _AT_ONCE:
-                _gather(rows, target, pieces=gathered)
-                gathered, size = [], 0
-    _gather(rows, target, pieces=gathered)
-
-
-def _gather(rows: ReadFile, target: AppendFile, *, pieces: list[tuple[int, int]]) -> None:
-    """Small pieces: workers finish almost in order, so neighbours lie together and one read serves them all.
-
-    Read, not mapped: a bad sector under a mapping kills the process, under a read it is an error.
-    """
-    if not pieces:
-        return
-    low = min(offset for offset, _ in pieces)
-    high = max(offset + length for offset, length in pieces)
-    if high - low <= 4 * _WINDOW:
-        span = rows.pread(low, high - low) if high > low else b""
-        target.append(b"".join([span[offset - low : offset - low + length] for offset, length in pieces]))
-    else:
-        target.append(b"".join([rows.pread(offset, length) for offset, length in pieces]))

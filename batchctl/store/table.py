@@ -1,9 +1,9 @@
 """The parquet file of a run: made at the finish, of blocks and, after a retry, of the rows of the old file.
 
 Its bytes depend on the rows and their order only, not on how mini-batches were divided or who was killed when: rows are
-dealt into quanta by their number, and a row group is closed by the quantum that fills it. No more than a row group and
-what it is made of is held at a time. Of the host only this module imports pyarrow, when there is a file to be made or
-looked at.
+dealt into quanta by their number, and a row group is closed by the quantum that fills it. No more than two row groups
+and what one is made of are held at a time. Of the host only this module imports pyarrow, when there is a file to be
+made or looked at.
 """
 
 from __future__ import annotations
@@ -17,34 +17,42 @@ from batchctl.errors import CorruptionError, StorageError
 from batchctl.handles import AppendFile, ReadFile
 from batchctl.model.column_types import Columns, Type
 from batchctl.store.blocks import Section, Window, streams
+from batchctl.store.growing import GrowingFile
 from batchctl.store.ledger import Extent
 from batchctl.store.rows import WrittenRows
+from batchctl.together import Aside, ahead
 
 if TYPE_CHECKING:
     import pyarrow
 
+Target = AppendFile | GrowingFile
+
 QUANTUM = 256  # rows: row groups end at multiples of it
 GROUP_BYTES = 64 << 20
 GROUP_ROWS = 1 << 20
+_SINK_BUFFER = 1 << 20  # each write asks for the interpreter, which another thread may have
 _BATCH = 16 << 10  # rows of an old file that are read at a time
 _PARAMETERS = re.compile(r"(\w+)[\[(]([^\])]*)[\])]")
 _UNITS = {"s", "ms", "us", "ns"}
 
 
-def write_table(rows: WrittenRows, target: AppendFile, *, types: Columns, extents: Iterable[Extent], base: int) -> None:
+def write_table(
+    rows: WrittenRows, target: Target, *, types: Columns, extents: Iterable[Extent], base: int, aside: Aside
+) -> None:
     """Write the parquet file of these rows, in this order; not durable. `base`: offsets below it are numbers of rows in
-    the old file. `CorruptionError` for rows that are not what the log says; what `target` raises is passed on."""
+    the old file. `aside`: a row group is made there of `extents` and `rows` while the one before is encoded.
+    `CorruptionError` for rows that are not what the log says; what `target` and `extents` raise is passed on."""
     import pyarrow
     import pyarrow.parquet
 
     sink = _Sink(target)
     try:
         schema = schema_of(types)
-        with pyarrow.parquet.ParquetWriter(sink, schema, compression="snappy", version="2.6") as writer:
-            groups = _RowGroups(writer, schema)
-            for batch in _batches(rows, extents=extents, base=base):
-                groups.add(_fitted(batch, schema))
-            groups.end()
+        buffered = pyarrow.BufferedOutputStream(pyarrow.PythonFile(sink, mode="w"), _SINK_BUFFER)
+        with buffered, pyarrow.parquet.ParquetWriter(buffered, schema, compression="snappy", version="2.6") as writer:
+            batches = (_fitted(batch, schema) for batch in _batches(rows, extents=extents, base=base))
+            for group in ahead(aside, RowGroups(schema).of(batches)):
+                writer.write_table(group, row_group_size=max(1, group.num_rows))
     except MemoryError:  # one of Arrow's exceptions too, and no word about the rows
         raise
     except (pyarrow.ArrowException, OSError, StorageError) as error:  # OSError is Arrow's word for a bad message
@@ -169,36 +177,62 @@ class _OldTable:
         return self._batch
 
 
-class _RowGroups:
-    """Deals rows into row groups.
+class RowGroups:
+    """Deals rows into row groups; each is a table of one chunk.
 
     Arrow counts what is in a column of texts or lists with 32 bits. Where 256 rows, or those of a row group, have more,
     they are halved until they fit: by their number, so that it does not show how they came.
     """
 
-    def __init__(self, writer: Any, schema: pyarrow.Schema) -> None:
-        self._writer = writer
+    def __init__(self, schema: pyarrow.Schema) -> None:
         self._schema = schema
+        self._fixed = all(map(_has_one_width, schema.types))
         self._quantum: list[pyarrow.RecordBatch] = []
         self._in_quantum = 0
         self._group: list[pyarrow.RecordBatch] = []
         self._rows = self._bytes = 0
 
-    def add(self, batch: pyarrow.RecordBatch) -> None:
+    def of(self, batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.Table]:
+        for batch in batches:
+            yield from self._add(batch)
+        if self._quantum:
+            self._close_quantum()
+        if self._group:
+            yield from self._close_group()
+
+    def _add(self, batch: pyarrow.RecordBatch) -> Iterator[pyarrow.Table]:
         at = 0
+        alike = self._fixed and batch.num_rows >= QUANTUM and not any(column.null_count for column in batch.columns)
         while at < batch.num_rows:
+            if alike and not self._in_quantum and batch.num_rows - at >= QUANTUM:
+                at += self._add_alike(batch.slice(at))
+                if self._is_full:
+                    yield from self._close_group()
+                continue
             piece = batch.slice(at, QUANTUM - self._in_quantum)
             self._quantum.append(piece)
             self._in_quantum += piece.num_rows
             at += piece.num_rows
             if self._in_quantum == QUANTUM:
                 self._close_quantum()
+                if self._is_full:
+                    yield from self._close_group()
 
-    def end(self) -> None:
-        if self._quantum:
-            self._close_quantum()
-        if self._group:
-            self._write()
+    @property
+    def _is_full(self) -> bool:
+        return self._bytes >= GROUP_BYTES or self._rows >= GROUP_ROWS
+
+    def _add_alike(self, batch: pyarrow.RecordBatch) -> int:
+        """All its whole quanta up to the one that fills the row group, at once; they have the same size. Their rows."""
+        import pyarrow
+
+        size = int(pyarrow.ipc.get_record_batch_size(batch.slice(0, QUANTUM)))
+        room = min(-(-(GROUP_BYTES - self._bytes) // size), -(-(GROUP_ROWS - self._rows) // QUANTUM))
+        count = min(int(batch.num_rows) // QUANTUM, room)
+        self._group.append(batch.slice(0, count * QUANTUM))
+        self._rows += count * QUANTUM
+        self._bytes += count * size
+        return count * QUANTUM
 
     def _close_quantum(self) -> None:
         import pyarrow
@@ -209,16 +243,14 @@ class _RowGroups:
         # As the batch would be written, for that does not depend on what it was cut out of; nbytes does.
         self._bytes += sum(pyarrow.ipc.get_record_batch_size(batch) for batch in batches)
         self._quantum, self._in_quantum = [], 0
-        if self._bytes >= GROUP_BYTES or self._rows >= GROUP_ROWS:
-            self._write()
 
-    def _write(self) -> None:
+    def _close_group(self) -> Iterator[pyarrow.Table]:
         import pyarrow
 
-        for batch in self._joined(self._group):
-            table = pyarrow.Table.from_batches([batch], self._schema)
-            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        joined = self._joined(self._group)
         self._group, self._rows, self._bytes = [], 0, 0
+        for batch in joined:
+            yield pyarrow.Table.from_batches([batch], self._schema)
 
     def _fitting(self, batches: list[pyarrow.RecordBatch], *, rows: int) -> list[pyarrow.RecordBatch]:
         """These rows as one batch; halves of them where one does not hold them."""
@@ -252,6 +284,13 @@ class _RowGroups:
         return found[0] if len(found) == 1 else None
 
 
+def _has_one_width(kind: pyarrow.DataType) -> bool:
+    """Do as many values always take as many bytes, where none is null?"""
+    import pyarrow
+
+    return bool(pyarrow.types.is_primitive(kind)) and kind.bit_width % 8 == 0
+
+
 def _cut(batches: list[pyarrow.RecordBatch], first: int, end: int) -> list[pyarrow.RecordBatch]:
     """The rows from `first` to before `end`, counted through all batches."""
     found, at = [], 0
@@ -269,9 +308,9 @@ class _Sink:
     closed = False
     mode = "wb"
 
-    def __init__(self, target: AppendFile) -> None:
+    def __init__(self, target: Target) -> None:
         self._target = target
-        self.failed: StorageError | None = None
+        self.failed: BaseException | None = None
 
     def write(self, data: Any) -> int:
         if self.failed is not None:
@@ -279,7 +318,7 @@ class _Sink:
         view = bytes(data)
         try:
             self._target.append(view)
-        except StorageError as error:
+        except BaseException as error:
             self.failed = error
             raise
         return len(view)

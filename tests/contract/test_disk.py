@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from batchctl import files
+from batchctl import files, handles
 from batchctl.errors import NoSpaceError, StorageError
 from batchctl.files import Disk, FileKind, RealDisk, make_dirs, write_whole
+from batchctl.together import ahead
 from tests.doubles.disk import DIR, MemoryDisk
 
 
@@ -45,6 +47,17 @@ def test_append_grows_the_file_and_knows_its_size(disk: Disk, tmp_path: Path) ->
     handle.close()
     handle.close()
     assert disk.read(path) == b"onetwo!" == bytes(disk.map(path))
+
+
+def test_write_back_changes_nothing(disk: Disk, tmp_path: Path) -> None:
+    handle = disk.open_append(tmp_path / "f", create=True)
+    handle.append(b"one")
+    handle.write_back(0)
+    handle.append(b"two")
+    handle.write_back(3)
+    handle.datasync()
+    handle.close()
+    assert disk.read(tmp_path / "f") == b"onetwo"
 
 
 def test_append_range_copies_from_another_file(disk: Disk, tmp_path: Path) -> None:
@@ -210,6 +223,29 @@ def test_a_failed_sync_ends_a_handle_and_is_never_lack_of_space(
     handle.close()
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_refused_write_back_is_a_failed_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    handle = RealDisk().open_append(tmp_path / "f", create=True)
+    handle.append(b"rows")
+    with monkeypatch.context() as patch:
+        patch.setattr(handles, "_written_back", lambda fd, start, length: number)
+        with pytest.raises(StorageError) as caught:
+            handle.write_back(0)
+    assert type(caught.value) is StorageError
+    for use in (handle.datasync, lambda: handle.write_back(0), lambda: handle.append(b"x")):
+        with pytest.raises(StorageError):
+            use()
+    handle.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM])
+def test_a_kernel_that_cannot_write_back_early_writes_at_the_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(handles, "_written_back", lambda fd, start, length: number)
+    test_write_back_changes_nothing(RealDisk(), tmp_path)
+
+
 def failing(number: int) -> Callable[..., Any]:
     def fail(*args: Any) -> Any:
         raise OSError(number, os.strerror(number))
@@ -311,3 +347,66 @@ def test_one_that_fails_is_raised_when_those_under_way_have_ended(disk: Disk) ->
     before = list(done)
     disk.together([partial(done.append, "c")])
     assert done == [*before, "c"]  # nothing of the first call came later
+
+
+def test_what_is_done_aside_is_done_in_order(disk: Disk) -> None:
+    done: list[int] = []
+    with disk.aside() as aside:
+        for number in range(20):
+            aside.do(partial(done.append, number))
+    assert done == list(range(20))
+
+
+def test_an_error_of_what_is_done_aside_is_raised_and_nothing_follows_it(disk: Disk) -> None:
+    done: list[int] = []
+    with pytest.raises(ZeroDivisionError), disk.aside() as aside:
+        aside.do(lambda: done.append(1 // 0))
+        aside.do(partial(done.append, 1))
+    assert not done
+
+
+@pytest.mark.parametrize("caught", [ZeroDivisionError, KeyboardInterrupt])
+def test_after_an_error_of_the_caller_no_step_is_begun(caught: type[BaseException]) -> None:
+    """The step under way explains the error, but for one that no step can have caused."""
+    done: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def step() -> None:
+        begun.set()
+        go_on.wait()
+        done.append(1 // 0)
+
+    with pytest.raises(caught), RealDisk().aside() as aside:
+        aside.do(step)
+        aside.do(partial(done.append, 1))
+        begun.wait()
+        go_on.set()
+        raise KeyboardInterrupt if caught is KeyboardInterrupt else OSError
+    assert not done
+
+
+def test_what_is_made_ahead_comes_in_order_and_its_error_is_raised(disk: Disk) -> None:
+    found: list[int] = []
+    with pytest.raises(ZeroDivisionError), disk.aside() as aside:
+        found.extend(ahead(aside, (1 // (3 - number) for number in range(9))))
+    assert found in ([0, 0, 1], [0, 0])
+    with disk.aside() as aside:
+        assert list(ahead(aside, iter("abc"))) == ["a", "b", "c"]
+
+
+def test_an_error_that_was_waited_for_is_not_raised_again(disk: Disk) -> None:
+    """Whoever waited may have made another one of it."""
+    with disk.aside() as aside, pytest.raises(ZeroDivisionError):
+        aside.do(lambda: print(1 // 0))
+        aside.wait()
+
+
+def test_without_a_thread_steps_are_done_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    done: list[int] = []
+    with RealDisk().aside() as aside:
+        aside.do(partial(done.append, 1))
+        assert done == [1]

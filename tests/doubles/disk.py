@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from batchctl.errors import NoSpaceError, StorageError
 from batchctl.files import FileKind, Stat
+from batchctl.together import Aside
 
 DIR = -1
 
@@ -244,6 +245,16 @@ class MemoryDisk:
         for step in steps:
             step()
 
+    def aside(self) -> Aside:
+        return AtOnce()
+
+
+class AtOnce(Aside):
+    """On the caller's thread: reads change nothing, and a cut while one is under way is one of before or after it."""
+
+    def __enter__(self) -> Self:
+        return self
+
 
 class MemoryLock:
     def __init__(self, disk: MemoryDisk, path: str) -> None:
@@ -311,6 +322,10 @@ class MemoryAppendFile:
         except StorageError as error:
             self.broken = error.message
             raise
+
+    def write_back(self, start: int) -> None:
+        """That all of it, or a part, survives is among the cuts that there are without."""
+        self._ready()
 
     def truncate(self, size: int) -> None:
         if self.broken == "full":

@@ -12,6 +12,7 @@ from batchctl.model.column_types import Columns
 from batchctl.store import finish
 from batchctl.store.ledger import Extent
 from batchctl.store.rows import WrittenRows
+from batchctl.together import Aside
 
 _ORIGINAL = finish.write_table
 _known: dict[object, list[bytes]] = {}
@@ -40,7 +41,9 @@ def remembered() -> Iterator[None]:
         yield
 
 
-def _write_table(rows: WrittenRows, target: Any, *, types: Columns, extents: Iterable[Extent], base: int) -> None:
+def _write_table(
+    rows: WrittenRows, target: Any, *, types: Columns, extents: Iterable[Extent], base: int, aside: Aside
+) -> None:
     extents = [*extents]
     read = [
         (one.offset, one.length) if one.offset < base else rows.new.pread(one.offset - base, one.length)
@@ -53,5 +56,5 @@ def _write_table(rows: WrittenRows, target: Any, *, types: Columns, extents: Ite
             target.append(piece)
         return
     recording = _Recording(target)
-    _ORIGINAL(rows, recording, types=types, extents=extents, base=base)  # type: ignore[arg-type]
+    _ORIGINAL(rows, recording, types=types, extents=extents, base=base, aside=aside)  # type: ignore[arg-type]
     _known[key] = recording.pieces

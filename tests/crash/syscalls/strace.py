@@ -15,9 +15,9 @@ How one call is hit, and no other process than the coordinator:
 - `error=E` replaces the call by none and makes it return E.
 - The undisturbed run is read with `-f -b execve`: the threads of the coordinator, and each child until it becomes the
   fork server.
-- Threads that help with syncs (`Disk.together`) come and go; they open and sync, no more. Their calls are no points: to
-  a kill they are the calls of whoever waits for them (a sync changes nothing that is seen), and a failure of each is
-  dealt by tests/unit/store/test_failed_syncs.py.
+- Threads that help (`Disk.together`, `Disk.aside`) come and go; they open, read and sync, no more. Their calls are no
+  points: to a kill they are the calls of whoever waits for them (a sync or a read changes nothing that is seen), and
+  a failure of each is dealt by tests/unit/store/test_failed_syncs.py and test_growing.py.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from batchctl.model.records import Charged, Claims, Commits, Quarantined, Record
 from batchctl.run.tally import Tally
 from batchctl.store.commit import Group
 from batchctl.store.creation import create_run
-from batchctl.store.finish import _coalesced, finish, open_finished
+from batchctl.store.finish import finish, open_finished
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger
 from batchctl.store.recover import Recovered, recover
@@ -147,6 +147,9 @@ def test_pieces_and_places_with_parts_and_without(by_offset: bool) -> None:
     of_parts = {False: [(15, 3), (12, 3), (5, 7)], True: [(5, 7), (12, 3), (15, 3)]}
     assert list(whole.pieces(by_offset=by_offset)) == in_order[by_offset]
     assert list(parts.pieces(by_offset=by_offset)) == of_parts[by_offset]
+    for ledger, expected in ((whole, in_order), (parts, of_parts)):
+        extents = [(one.offset, one.length) for one in ledger.extents(by_offset=by_offset) if one.length]
+        assert extents == expected[by_offset]
     whole.place(header=5, size=18, by_offset=by_offset)
     parts.place(header=5, size=18, by_offset=by_offset)
     at = {False: (5, 11, 18), True: (12, 5, 18)}[by_offset]  # of mini-batches 0, 2 and 3
@@ -154,18 +157,3 @@ def test_pieces_and_places_with_parts_and_without(by_offset: bool) -> None:
     assert whole.rows_end == parts.rows_end == 18
     whole.reopen(Reopening(1, 2, 2, 0, 0, 0))
     assert whole.open_ranges(1) == [(2, 2)]
-
-
-@pytest.mark.parametrize(
-    ("pieces", "base", "expected"),
-    [
-        ([(0, 5), (5, 3), (10, 2), (12, 1), (8, 2)], 0, [(0, 8), (10, 3), (8, 2)]),
-        ([(0, 5), (5, 3), (8, 2)], 8, [(0, 8), (8, 2)]),  # the sealed file ends at 8, a new one begins
-        ([(0, 0), (5, 3), (8, 0), (8, 2)], 0, [(5, 5)]),
-        ([], 0, []),
-    ],
-)
-def test_neighbours_that_lie_together_are_copied_as_one(
-    pieces: list[tuple[int, int]], base: int, expected: list[tuple[int, int]]
-) -> None:
-    assert list(_coalesced(pieces, base=base)) == expected

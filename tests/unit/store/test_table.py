@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from decimal import Decimal
 from functools import reduce
@@ -136,17 +137,6 @@ def test_row_groups_end_at_the_quantum_that_fills_them(layout: RunLayout, monkey
     assert len(set(sizes[:-1])) == 1
 
 
-class Groups:
-    """Instead of a parquet writer: how many rows each row group has."""
-
-    def __init__(self) -> None:
-        self.rows: list[int] = []
-
-    def write_table(self, written: pa.Table, row_group_size: int) -> None:
-        assert written.num_rows == row_group_size
-        self.rows.append(row_group_size)
-
-
 @pytest.mark.parametrize("in_quantum", [True, False], ids=["in 256 rows", "in a row group"])
 def test_more_than_an_array_of_arrows_holds_is_halved(in_quantum: bool) -> None:
     long = 9_000_000 if in_quantum else 2_000_000  # elements of a row: nulls, which take no memory
@@ -156,16 +146,43 @@ def test_more_than_an_array_of_arrows_holds_is_halved(in_quantum: bool) -> None:
         offsets = pa.array([long * row for row in range(at_once + 1)], pa.int32())
         lists = pa.ListArray.from_arrays(offsets, pa.nulls(long * at_once))
         batch = pa.RecordBatch.from_arrays([lists], schema=schema)
-        writer = Groups()
-        groups = table._RowGroups(writer, schema)
-        for at in range(0, 1400, at_once):
-            groups.add(batch.slice(0, min(at_once, 1400 - at)))
-        groups.end()
-        found.append(writer.rows)
+        batches = (batch.slice(0, min(at_once, 1400 - at)) for at in range(0, 1400, at_once))
+        found.append([group.num_rows for group in table.RowGroups(schema).of(batches)])
     assert found[0] == found[1]
     assert sum(found[0]) == 1400
     assert max(found[0]) * long < 1 << 31
     assert len(found[0]) == (11 if in_quantum else 2)
+
+
+WIDTHS = {
+    "numbers": {"a": range(3000), "b": [k / 7 for k in range(3000)]},
+    "nulls": {"a": [None if k % 700 == 0 else k for k in range(3000)]},
+    "bits": {"a": [k % 3 == 0 for k in range(3000)]},
+    "texts": {"a": ["x" * (k % 50) for k in range(3000)]},
+    "nothing": {"a": pa.nulls(3000)},
+}
+
+
+@pytest.mark.parametrize("case", WIDTHS)
+@pytest.mark.parametrize("cuts", [(3000,), (100, 1000, 2000, 3000), (256, 300, 1024, 2999, 3000)])
+def test_quanta_of_one_width_are_dealt_as_others_are(
+    case: str, cuts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are added up at once; the row groups are those that come of quantum by quantum."""
+    monkeypatch.setattr(table, "GROUP_BYTES", 9000)
+    rows = pa.table(WIDTHS[case])
+    batches = [
+        rows.slice(low, high - low).combine_chunks().to_batches()[0] for low, high in itertools.pairwise((0, *cuts))
+    ]
+    dealt = table.RowGroups(rows.schema)
+    found = list(dealt.of(batches))
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "_has_one_width", lambda kind: False)
+        one_by_one = list(table.RowGroups(rows.schema).of(batches))
+    assert [group.num_rows for group in found] == [group.num_rows for group in one_by_one]
+    assert found == one_by_one
+    assert pa.concat_tables(found).equals(rows)
+    assert dealt._fixed is (case in {"numbers", "nulls"})
 
 
 GOOD = block({"a": [1, 2]})[0]

@@ -1,0 +1,73 @@
+"""Rows on their way into the final file: each byte is read once, and what was checked is what is written.
+
+Read, not mapped: a bad sector under a mapping kills the process, under a read it is an error.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+
+from batchctl.handles import ReadFile
+from batchctl.store.growing import GrowingFile
+from batchctl.store.ledger import Extent
+
+_BLOCK = 256 << 10
+_HELD = 32  # blocks: plan order goes to and fro between what as many workers have written
+_WINDOW = 1 << 20
+_AT_ONCE = 1 << 14  # pieces: some 50 bytes each beside their own while they are gathered
+
+
+def copy_checked(rows: ReadFile, target: GrowingFile, extents: Iterable[Extent]) -> Extent | None:
+    """Append the rows of all, in this order; the first whose bytes have another CRC-32 or are not there, and then not
+    all are appended."""
+    blocks: dict[int, bytes] = {}  # by number, the one that was wanted last at the end
+    block, start, size = b"", 0, 0
+    gathered: list[bytes] = []
+    waiting = 0
+    crc32 = zlib.crc32
+    for extent in extents:
+        _, _, offset, length, crc, _ = extent
+        low, high = offset - start, offset - start + length
+        if low < 0 or high > size:
+            number = offset // _BLOCK
+            if offset + length > (number + 1) * _BLOCK:
+                target.append(b"".join(gathered))
+                gathered, waiting = [], 0
+                if not _copy_large(rows, target, extent):
+                    return extent
+                continue
+            block, start = _block(rows, number, held=blocks), number * _BLOCK
+            low, high, size = offset - start, offset - start + length, len(block)
+        piece = block[low:high]
+        if crc32(piece) != crc or high > size:
+            return extent
+        gathered.append(piece)
+        waiting += length
+        if waiting >= _WINDOW or len(gathered) >= _AT_ONCE:
+            target.append(b"".join(gathered))
+            gathered, waiting = [], 0
+    target.append(b"".join(gathered))
+    return None
+
+
+def _block(rows: ReadFile, number: int, *, held: dict[int, bytes]) -> bytes:
+    found = held.pop(number, None)
+    if found is None:
+        start = number * _BLOCK
+        found = rows.pread(start, max(0, min(_BLOCK, rows.size - start)))
+        if len(held) >= _HELD:
+            del held[next(iter(held))]
+    held[number] = found
+    return found
+
+
+def _copy_large(rows: ReadFile, target: GrowingFile, extent: Extent) -> bool:
+    end, crc = extent.offset + extent.length, 0
+    if end > rows.size:
+        return False
+    for at in range(extent.offset, end, _WINDOW):
+        piece = rows.pread(at, min(_WINDOW, end - at))
+        crc = zlib.crc32(piece, crc)
+        target.append(piece)
+    return crc == extent.crc

@@ -1,0 +1,74 @@
+"""A file that is written from its start to its end: on its way to the disk, and digested, while it grows.
+
+    append ... append ... -> sync
+        |-> write back         (the kernel begins; promises nothing)
+        |-> aside: SHA-256
+
+A disk that is told at the end only has all of it to write then, and the processor waits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from batchctl.errors import NoSpaceError
+from batchctl.files import Disk
+from batchctl.handles import AppendFile
+from batchctl.together import Aside
+
+_STEP = 4 << 20
+
+
+class GrowingFile:
+    """Appends; made by `growing`. `sha256` is that of all that was appended, once `growing` has ended without an
+    error."""
+
+    __slots__ = ("_aside", "_sha", "_target", "_told")
+
+    def __init__(self, target: AppendFile, *, aside: Aside) -> None:
+        self._target = target
+        self._aside = aside
+        self._sha = hashlib.sha256()
+        self._told = 0  # up to where the kernel was told to write
+
+    @property
+    def size(self) -> int:
+        return self._target.size
+
+    @property
+    def sha256(self) -> bytes:
+        return self._sha.digest()
+
+    def append(self, data: bytes) -> None:
+        if data:
+            self._target.append(data)
+            self._aside.do(partial(self._sha.update, data))
+            if self._target.size - self._told >= _STEP:
+                self._target.write_back(self._told)
+                self._told = self._target.size
+
+    def sync(self) -> None:
+        """All of it is durable on return; the digest may not be ready."""
+        self._target.datasync()
+
+
+@contextmanager
+def growing(disk: Disk, path: Path) -> Iterator[GrowingFile]:
+    """A new file at `path`, in place of what is there; synced at the end. Where the disk is full there is none."""
+    disk.remove(path)
+    target = disk.open_append(path, create=True)
+    try:
+        with disk.aside() as aside:
+            file = GrowingFile(target, aside=aside)
+            yield file
+            file.sync()
+    except NoSpaceError:
+        target.close()
+        disk.remove(path)  # leave the room to whoever can use it
+        raise
+    finally:
+        target.close()

@@ -1,0 +1,141 @@
+"""A file that is digested while it grows: the digest is that of its bytes, and no error on the way there is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import zlib
+from pathlib import Path
+
+import pytest
+
+from batchctl.errors import CorruptionError, NoSpaceError, StorageError
+from batchctl.files import RealDisk
+from batchctl.handles import ReadFile
+from batchctl.model.job import Order
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Scored
+from batchctl.store import copying
+from batchctl.store import growing as module
+from batchctl.store.commit import Group
+from batchctl.store.copying import copy_checked
+from batchctl.store.creation import create_run
+from batchctl.store.finish import finish
+from batchctl.store.growing import growing
+from batchctl.store.layout import RunLayout
+from batchctl.store.ledger import Extent
+from batchctl.store.recover import Recovered, recover
+
+DISK = RealDisk()
+
+
+@pytest.mark.parametrize("step", [1, 7, 100, 1 << 20])
+def test_the_digest_is_that_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    monkeypatch.setattr(module, "_STEP", step)
+    path = tmp_path / "new"
+    path.write_bytes(b"of a life before")
+    with growing(DISK, path) as file:
+        file.append(b"header")
+        for byte in range(3, 193):
+            file.append(bytes([byte]))
+        file.append(b"")
+        file.append(b"end")
+    assert path.read_bytes() == b"header" + bytes(range(3, 193)) + b"end"
+    assert (file.size, file.sha256) == (199, hashlib.sha256(path.read_bytes()).digest())
+
+
+def test_an_empty_file_has_a_digest(tmp_path: Path) -> None:
+    with growing(DISK, tmp_path / "new") as file:
+        pass
+    assert (file.size, file.sha256) == (0, hashlib.sha256().digest())
+
+
+def test_where_the_disk_is_full_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(NoSpaceError), growing(DISK, tmp_path / "new") as file:
+        file.append(b"rows")
+        raise NoSpaceError("full", where="new")
+    assert not (tmp_path / "new").exists()
+
+
+BOUNDS = (0, 1, 2)
+
+
+def begun(layout: RunLayout) -> Recovered:
+    if not layout.job.exists():
+        create_run(DISK, layout, job_document={"run_id": "r"}, plan_chunks=[b"plan"])
+    return recover(DISK, layout, run_id="r", bounds=BOUNDS, boot_id="b", version="0")
+
+
+@pytest.mark.parametrize("batches", [pytest.param((0, 1), id="in order"), pytest.param((1, 0), id="to be copied")])
+@pytest.mark.parametrize("large", [False, True])
+def test_damaged_rows_are_never_sealed(tmp_path: Path, batches: tuple[int, int], large: bool) -> None:
+    layout = RunLayout(tmp_path / "out", "p.csv")
+    committer = begun(layout).committer
+    for batch in batches:
+        rows = b"%d\n" % batch * ((1 << 20) if large else 1)
+        one = Scored(Lease(batch, batch, 1, 1), rows, len(rows), zlib.crc32(rows), len(rows) // 2, 1, 0, 5)
+        committer.commit(Group(scored=[one], columns=b"h\n"))
+    good = layout.partial.read_bytes()
+    layout.partial.write_bytes(good[:-2] + b"9\n")
+    for _ in range(2):
+        with pytest.raises(CorruptionError):
+            finish(DISK, layout, committer=committer, order=Order.PLAN)
+        assert committer.done is None and not layout.final.exists() and not layout.sorting.exists()
+        committer.close(clean=True)
+        committer = begun(layout).committer
+    layout.partial.write_bytes(good)
+    done = finish(DISK, layout, committer=committer, order=Order.PLAN)
+    assert (done.size, done.sha256) == (len(good), hashlib.sha256(layout.final.read_bytes()).digest())
+    assert {path.name for path in layout.out.iterdir()} == {"p.csv", ".batchctl"}
+
+
+def test_a_sector_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = RunLayout(tmp_path / "out", "p.csv")
+    committer = begun(layout).committer
+    scored = [Scored(Lease(n, n, 1, 1), b"1\n", 2, zlib.crc32(b"1\n"), 1, 1, 0, 5) for n in (0, 1)]
+    committer.commit(Group(scored=scored, columns=b"h\n"))
+
+    def broken(rows: ReadFile, extents: object) -> None:
+        raise StorageError("cannot read", where="p.csv.partial")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("batchctl.store.finish.damaged", broken)
+        with pytest.raises(StorageError, match="cannot read"):
+            finish(DISK, layout, committer=committer, order=Order.PLAN)
+    assert committer.done is None
+    assert finish(DISK, layout, committer=committer, order=Order.PLAN).size == 6
+
+
+class Held:
+    """A `ReadFile` of these bytes, and a file that grows."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.size, self.written = data, len(data), b""
+
+    def pread(self, offset: int, length: int) -> bytes:
+        assert 0 <= offset <= offset + length <= self.size
+        return self.data[offset : offset + length]
+
+    def append(self, data: bytes) -> None:
+        self.written += data
+
+
+@pytest.mark.parametrize("large", [1, 1000, 300 << 10])
+@pytest.mark.parametrize("at_once", [2, 1 << 14])
+def test_rows_are_copied_in_the_order_of_their_extents(
+    monkeypatch: pytest.MonkeyPatch, large: int, at_once: int
+) -> None:
+    monkeypatch.setattr(copying, "_AT_ONCE", at_once)
+    monkeypatch.setattr(copying, "_HELD", 2)
+    dice = random.Random(large)
+    lengths = [dice.choice([0, 1, 7, large, large]) for _ in range(40)]
+    file = Held(dice.randbytes(sum(lengths) + 5))
+    at, extents = 5, []
+    for number, length in enumerate(lengths):
+        extents.append(Extent(number, 1, at, length, zlib.crc32(file.data[at : at + length])))
+        at += length
+    dice.shuffle(extents)
+    assert copy_checked(file, file, extents) is None  # type: ignore[arg-type]
+    assert file.written == b"".join(file.data[one.offset : one.offset + one.length] for one in extents)
+    for bad in (extents[9]._replace(crc=extents[9].crc ^ 1), Extent(0, 1, file.size - 2, 3, 0)):
+        assert copy_checked(file, Held(b""), [*extents[:9], bad, *extents[10:]]) == bad  # type: ignore[arg-type]
