@@ -89,7 +89,8 @@ class Conductor:
         self._signals_seen = 0
 
     def run(self) -> Conducted:
-        """Until every item is done or the run is stopped. Raises BatchctlError when it cannot go on."""
+        """Until every item is done or the run is stopped; the workers have been told to leave then (`see_off`). Raises
+        BatchctlError when it cannot go on; then they are gone."""
         self._teller.state = RunState.STARTING
         self._judge()  # a resume of a run that has failed already starts nobody
         if self._phase is Phase.RUNNING and not self._queue.finished:
@@ -105,8 +106,10 @@ class Conductor:
                 self._foreman.look(waiting=self._queue.counts.waiting, shareable=self._queue.shareable)
             self._teller.tick()
         why = self._why or Conducted(Ending.ALL_DONE, "")  # what happens while the workers leave changes nothing
-        self._dismiss()
+        self._crew.dismiss()
+        self._deadline = self._clock() + (_DISMISS_S if self._phase is Phase.RUNNING else 5.0)
         if isinstance(why, BatchctlError):
+            self.see_off()
             raise why
         return why
 
@@ -155,21 +158,19 @@ class Conductor:
         elif self._signals.count > 1:
             self._abort()
 
-    def _dismiss(self) -> None:
-        """Let the workers call `shutdown()`; whatever is left after a while is killed."""
-        self._crew.dismiss()
-        deadline = self._clock() + (_DISMISS_S if self._phase is Phase.RUNNING else 5.0)
+    def see_off(self) -> None:
+        """Wait while the workers call `shutdown()` and leave; whatever is left after a while is killed."""
         killed = False
         while self._crew.live:
             self._teller.alive()
             for event in self._engine.poll(0.1):
                 self._take(event)
-            if self._clock() >= deadline or self._signals.count > max(1, self._signals_seen):
+            if self._clock() >= self._deadline or self._signals.count > max(1, self._signals_seen):
                 if killed:
                     break
                 self._teller.note("some workers did not leave in time and were killed", level="warning")
                 self._crew.kill()
-                killed, deadline = True, self._clock() + 5.0
+                killed, self._deadline = True, self._clock() + 5.0
 
     # --- events -------------------------------------------------------------------------------------------------------
 

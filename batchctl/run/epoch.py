@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -163,7 +163,7 @@ def run_epoch(
             finally:
                 notifier.ending()
         clean = True
-        return _end(books, conducted)
+        return _end(books, conducted, see_off=conductor.see_off)
     except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals
         verdict = Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, "stopped by SIGINT")
         with contextlib.suppress(StorageError):
@@ -202,13 +202,14 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
     teller.settled(settled)
 
 
-def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk) -> None:
-    """Bring the final file about; where the disk is full, wait for room as the run itself would."""
+def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk, see_off: Callable[[], None]) -> None:
+    """Bring the final file about while the workers leave; where the disk is full, wait for room as the run itself
+    would."""
     spec, deadline = ready.spec, time.monotonic() + ready.spec.pause_max
     while True:
         try:
             committer, table = recovered.committer, spec.writes_tables
-            finish(disk, ready.layout, committer=committer, order=spec.order, table=table)
+            finish(disk, ready.layout, committer=committer, order=spec.order, table=table, alone=see_off)
             return
         except NoSpaceError as error:
             teller.paused(error.message)
@@ -222,7 +223,7 @@ def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk) -
             time.sleep(1.0)
 
 
-def _end(books: _Books, conducted: Conducted) -> Summary:
+def _end(books: _Books, conducted: Conducted, *, see_off: Callable[[], None]) -> Summary:
     ready, recovered, teller, queue = books.ready, books.recovered, books.teller, books.queue
     spec = ready.spec
     failed_batches = teller.failed_batches.count(spec.error_threshold)
@@ -230,8 +231,14 @@ def _end(books: _Books, conducted: Conducted) -> Summary:
     if verdict.code is ExitCode.OK:
         teller.state = RunState.FINISHING
         teller.tick(force=True)
-        _finish(ready, recovered, teller=teller, disk=books.disk)
+        try:
+            _finish(ready, recovered, teller=teller, disk=books.disk, see_off=see_off)
+        except BatchctlError:
+            see_off()  # their shutdown() is called all the same
+            raise
         teller.tally.rows = recovered.committer.ledger.n_rows
+    else:
+        see_off()
     return _tell_end(books, verdict)
 
 

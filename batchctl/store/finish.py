@@ -9,7 +9,7 @@ Where rows are tables the copy is a parquet file that is made of them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
@@ -51,9 +51,18 @@ class Finished(NamedTuple):
     generation: int  # how often it was reopened
 
 
-def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order, table: bool = False) -> Done:
+def finish(
+    disk: Disk,
+    layout: RunLayout,
+    *,
+    committer: Committer,
+    order: Order,
+    table: bool = False,
+    alone: Callable[[], None] = lambda: None,
+) -> Done:
     """Seal the run and bring the final file about; both durable on return, and the committer is closed. `table`: the
-    rows are blocks, of which a parquet file is to be made.
+    rows are blocks, of which a parquet file is to be made. `alone` is called when the rows are in order and before
+    anything is sealed or tidied: it returns when nobody else writes in the run's folders any more.
 
     Every item must be concluded (`ProtocolError`). `NoSpaceError`: nothing is lost, call again when there is room.
     """
@@ -62,10 +71,12 @@ def finish(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order,
     if committer.done is None:
         assemble(disk, layout, committer=committer)
     if not layout.rows:
+        alone()
         _seal(disk, layout, committer=committer, rows=(0, 0, b"", Arrangement.NONE))
     else:
         committer.sync_rows()
         arrangement, size, sha256 = _ordered(disk, layout, committer=committer, order=order, table=table)
+        alone()
         source = layout.partial if arrangement is Arrangement.AS_COMMITTED else layout.sorting
         _seal(disk, layout, committer=committer, rows=(committer.ledger.n_rows, size, sha256, arrangement))
         if committer.sealed:

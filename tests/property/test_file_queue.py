@@ -19,10 +19,14 @@ from batchctl.model.records import Charged, Claimed, Committed, EpochClosed, Epo
 from batchctl.plan.largest import largest_first
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=6)
-POLICIES = st.builds(RetryPolicy, max_retries=st.integers(0, 3), isolate=st.booleans())
-FAILURES = st.builds(
-    Failure, st.sampled_from(FailureKind), st.sampled_from(["ValueError", "OSError"]), st.sampled_from(["a", "b"])
+POLICIES = st.builds(RetryPolicy, st.integers(0, 3), st.booleans(), st.just(RetryPolicy(0).max_repeats))
+KINDS, ERRORS, MESSAGES = (
+    st.sampled_from(FailureKind),
+    st.sampled_from(["ValueError", "OSError"]),
+    st.sampled_from("ab"),
 )
+# `builds` would make up what a NamedTuple has a default for.
+FAILURES = st.tuples(KINDS, ERRORS, MESSAGES).map(lambda found: Failure(*found))
 GPU_SHORT = Failure(FailureKind.FAILED, "torch.OutOfMemoryError", "CUDA", shortage=Shortage.GPU)
 SHORT = st.sampled_from(
     [

@@ -302,7 +302,9 @@ class Stage:
 
     def run(self) -> Conducted:
         try:
-            return self.conductor.run()
+            conducted = self.conductor.run()
+            self.conductor.see_off()
+            return conducted
         finally:
             self.close()
 
