@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         inputs = prepare(workload, given.data, sizes=given.sizes, python=python)
         contestants = list(_contestants(inputs, given, python=python))
         judge = Judge(inputs)
+        _warm(inputs)
         for number in range(given.rounds):
             with tempfile.TemporaryDirectory(prefix="run-", dir=given.data) as work:
                 laps = list(run_round(number, contestants, judge=judge, work=Path(work), dice=dice, told=_tell))
@@ -127,6 +128,14 @@ def executables(given: Sequence[str]) -> dict[str, str]:
         return {name: str(path) for name, path in found.items() if path.exists()}
     pairs = (text.partition("=") if "=" in text else (f"batchctl {text}", "", text) for text in given)
     return {name: path for name, _, path in pairs}
+
+
+def _warm(inputs: Prepared) -> None:
+    """Read all that there is to be read once: else whoever comes first would pay for all."""
+    for line in inputs.listing.read_text(encoding="utf-8").splitlines():
+        with Path(line).open("rb", buffering=0) as file:
+            while file.read(1 << 20):
+                pass
 
 
 def _tell(one: Found) -> None:

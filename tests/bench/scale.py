@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -206,6 +207,17 @@ def measure(batchctl: str, shape: Shape, *, data: Path, scratch: Path, hold: boo
         shutil.rmtree(work)
 
 
+def books(*, rounds: int) -> list[dict[int, dict[str, float]]]:
+    """cpu seconds of each step of books.py, by mini-batches."""
+
+    def run(mini_batches: int) -> dict[str, float]:
+        command = [sys.executable, "-m", "tests.bench.books", str(mini_batches)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return {step["step"]: step["cpu_s"] for step in map(json.loads, said.splitlines())}
+
+    return [{size: run(size) for size in elsewhere.BOOKS} for _ in range(rounds)]
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="items, comma separated; empty: none")
@@ -227,7 +239,10 @@ def main(arguments: list[str] | None = None) -> int:
     if given.out:
         given.out.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
     if given.record:
-        record.tell(elsewhere.of_scale(rows), command="python -m tests.bench.scale --record")
+        told = elsewhere.of_scale(rows)
+        if most := told.get(elsewhere.OVER_LINEAR):
+            told[elsewhere.OVER_LINEAR] = [max(*most, ratio) for ratio in elsewhere.of_books(books(rounds=5))]
+        record.tell(told, command="python -m tests.bench.scale --record")
     return 0
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from batchctl.cli.main import main
 from batchctl.model.lease import Lease
-from batchctl.run.conductor import Conductor
+from batchctl.run.crew import Crew
 from batchctl.run.journal import Journal
 
-_claim, _pump, _dismiss = Journal.claim, Journal.pump, Conductor._dismiss
+_claim, _pump, _dismiss = Journal.claim, Journal.pump, Crew.dismiss
 
 
 class Watch:
@@ -49,16 +49,16 @@ class Watch:
             waits = self.began and ((idle and not journal.empty) or journal.is_full)
             self.since = now if waits else 0
 
-    def dismiss(self, conductor: Conductor) -> None:
+    def dismiss(self, crew: Crew) -> None:
         self.ended = time.monotonic_ns()
-        _dismiss(conductor)
+        _dismiss(crew)
 
 
 if __name__ == "__main__":
     watch = Watch()
     Journal.claim = lambda self, leases, *, alone: watch.claim(self, leases, alone=alone)  # type: ignore[method-assign]
     Journal.pump = lambda self, *, idle: watch.pump(self, idle=idle)  # type: ignore[method-assign]
-    Conductor._dismiss = lambda self: watch.dismiss(self)  # type: ignore[method-assign]
+    Crew.dismiss = lambda self: watch.dismiss(self)  # type: ignore[method-assign]
     code = main(sys.argv[2:])
     loop, stalled = (watch.ended - watch.began) / 1e9, watch.stalled / 1e9
     found = {"loop": loop, "stalled": stalled, "began": watch.began, "ended": watch.ended}

@@ -180,6 +180,8 @@ def test_what_other_benches_tell_has_its_bound(tmp_path: Path, monkeypatch: pyte
         elsewhere.FINISH: [10_240.0],
         elsewhere.OVER_LINEAR: [pytest.approx(1.5)],
     }
+    runs = [{100_000: {"recover": 0.1, "verify": 0.2}, 1_000_000: {"recover": 1.0, "verify": 2.4}}]
+    assert elsewhere.of_books(runs) == [pytest.approx(1.2)]
     for name in ("FILE", "PAGE", "PICTURE"):
         monkeypatch.setattr(record, name, tmp_path / name)
     record.PAGE.write_text("<!-- performance: bounds -->\n<!-- end -->\n", encoding="utf-8")
@@ -193,12 +195,11 @@ def test_what_other_benches_tell_has_its_bound(tmp_path: Path, monkeypatch: pyte
 
 
 def scale_costs(items: int) -> dict[str, float]:
-    """As scale.py tells them: a second and 30 MB for a million items, a resume that costs half as much again beyond."""
+    """As scale.py tells them: a second and 30 MB for a million items, a run that costs half as much again beyond."""
     seconds = items / 1e6
-    costs = dict.fromkeys(("plan_sized_cpu_s", "coordinator_cpu_s", "resume_finished_cpu_s", "verify_cpu_s"), seconds)
     walls = dict.fromkeys(("plan_in_run_s", "plan_sized_s", "resume_finished_s", "finish_s"), seconds)
-    resume = seconds + max(0.0, seconds - 1) / 2
-    return {**costs, **walls, "resume_cpu_s": resume, "run_pss_mb": 20.0 + 30 * (items >= 1e6)}
+    costs = {"plan_sized_cpu_s": seconds, "coordinator_cpu_s": seconds + max(0.0, seconds - 1) / 2}
+    return {**costs, **walls, "run_pss_mb": 20.0 + 30 * (items >= 1e6)}
 
 
 def test_page_and_picture_are_made_of_the_data() -> None:
