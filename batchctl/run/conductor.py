@@ -107,7 +107,6 @@ class Conductor:
             self._teller.tick()
         why = self._why or Conducted(Ending.ALL_DONE, "")  # what happens while the workers leave changes nothing
         self._crew.dismiss()
-        self._deadline = self._clock() + (_DISMISS_S if self._phase is Phase.RUNNING else 5.0)
         if isinstance(why, BatchctlError):
             self.see_off()
             raise why
@@ -159,18 +158,19 @@ class Conductor:
             self._abort()
 
     def see_off(self) -> None:
-        """Wait while the workers call `shutdown()` and leave; whatever is left after a while is killed."""
+        """Wait while the workers call `shutdown()` and leave; whatever is left after a while from now is killed."""
+        deadline = self._clock() + (_DISMISS_S if self._phase is Phase.RUNNING else 5.0)
         killed = False
         while self._crew.live:
             self._teller.alive()
             for event in self._engine.poll(0.1):
                 self._take(event)
-            if self._clock() >= self._deadline or self._signals.count > max(1, self._signals_seen):
+            if self._clock() >= deadline or self._signals.count > max(1, self._signals_seen):
                 if killed:
                     break
                 self._teller.note("some workers did not leave in time and were killed", level="warning")
                 self._crew.kill()
-                killed, self._deadline = True, self._clock() + 5.0
+                killed, deadline = True, self._clock() + 5.0
 
     # --- events -------------------------------------------------------------------------------------------------------
 

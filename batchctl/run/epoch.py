@@ -39,7 +39,7 @@ from batchctl.report.summary import write_summary
 from batchctl.run.columns import Columns, ColumnTypes
 from batchctl.run.conductor import Conductor
 from batchctl.run.drift import Inputs, inputs_now, other_version
-from batchctl.run.ending import Conducted, Verdict, judge_run, summarise_run
+from batchctl.run.ending import Verdict, judge_run, summarise_run
 from batchctl.run.engine_job import engine_job, failure_mask
 from batchctl.run.foreman import Foreman
 from batchctl.run.journal import Journal
@@ -159,11 +159,11 @@ def run_epoch(
             )
             notifier.ready()  # not when init() is through: a model may load for longer than a start may take
             try:
-                conducted = conductor.run()
+                verdict = _conduct(books, conductor)
             finally:
                 notifier.ending()
         clean = True
-        return _end(books, conducted, see_off=conductor.see_off)
+        return _end(books, verdict, see_off=partial(_see_off, conductor, signals))
     except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals
         verdict = Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, "stopped by SIGINT")
         with contextlib.suppress(StorageError):
@@ -212,6 +212,7 @@ def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk, s
             finish(disk, ready.layout, committer=committer, order=spec.order, table=table, alone=see_off)
             return
         except NoSpaceError as error:
+            see_off()  # it may take long
             teller.paused(error.message)
             teller.tick(force=True)
             if time.monotonic() >= deadline:
@@ -223,22 +224,34 @@ def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk, s
             time.sleep(1.0)
 
 
-def _end(books: _Books, conducted: Conducted, *, see_off: Callable[[], None]) -> Summary:
-    ready, recovered, teller, queue = books.ready, books.recovered, books.teller, books.queue
-    spec = ready.spec
-    failed_batches = teller.failed_batches.count(spec.error_threshold)
-    verdict = judge_run(spec, conducted, queue.counts, failed_batches=failed_batches)
+def _conduct(books: _Books, conductor: Conductor) -> Verdict:
+    """What the run comes to. The workers of a good one are still leaving, others have left."""
+    spec, conducted = books.ready.spec, conductor.run()
+    failed_batches = books.teller.failed_batches.count(spec.error_threshold)
+    verdict = judge_run(spec, conducted, books.queue.counts, failed_batches=failed_batches)
+    if verdict.code is not ExitCode.OK:
+        conductor.see_off()
+    return verdict
+
+
+def _see_off(conductor: Conductor, signals: StopSignals) -> None:
+    """Signals do not change the end of a run whose rows are in order: the second one ends workers that do not leave."""
+    with signals:
+        conductor.see_off()
+
+
+def _end(books: _Books, verdict: Verdict, *, see_off: Callable[[], None]) -> Summary:
+    """`see_off` returns when no worker is there any more."""
+    ready, recovered, teller = books.ready, books.recovered, books.teller
     if verdict.code is ExitCode.OK:
         teller.state = RunState.FINISHING
         teller.tick(force=True)
         try:
             _finish(ready, recovered, teller=teller, disk=books.disk, see_off=see_off)
-        except BatchctlError:
+        except (BatchctlError, KeyboardInterrupt):
             see_off()  # their shutdown() is called all the same
             raise
         teller.tally.rows = recovered.committer.ledger.n_rows
-    else:
-        see_off()
     return _tell_end(books, verdict)
 
 
