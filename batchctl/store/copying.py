@@ -9,11 +9,10 @@ import zlib
 from collections.abc import Iterable
 
 from batchctl.handles import ReadFile
+from batchctl.store.extents import BLOCK, block_of
 from batchctl.store.growing import GrowingFile
 from batchctl.store.ledger import Extent
 
-_BLOCK = 256 << 10
-_HELD = 32  # blocks: plan order goes to and fro between what as many workers have written
 _WINDOW = 1 << 20
 _AT_ONCE = 1 << 14  # pieces: some 50 bytes each beside their own while they are gathered
 
@@ -30,14 +29,14 @@ def copy_checked(rows: ReadFile, target: GrowingFile, extents: Iterable[Extent])
         _, _, offset, length, crc, _ = extent
         low, high = offset - start, offset - start + length
         if low < 0 or high > size:
-            number = offset // _BLOCK
-            if offset + length > (number + 1) * _BLOCK:
+            number = offset // BLOCK
+            if offset + length > (number + 1) * BLOCK:
                 target.append(b"".join(gathered))
                 gathered, waiting = [], 0
                 if not _copy_large(rows, target, extent):
                     return extent
                 continue
-            block, start = _block(rows, number, held=blocks), number * _BLOCK
+            block, start = block_of(rows, number, held=blocks), number * BLOCK
             low, high, size = offset - start, offset - start + length, len(block)
         piece = block[low:high]
         if crc32(piece) != crc or high > size:
@@ -49,17 +48,6 @@ def copy_checked(rows: ReadFile, target: GrowingFile, extents: Iterable[Extent])
             gathered, waiting = [], 0
     target.append(b"".join(gathered))
     return None
-
-
-def _block(rows: ReadFile, number: int, *, held: dict[int, bytes]) -> bytes:
-    found = held.pop(number, None)
-    if found is None:
-        start = number * _BLOCK
-        found = rows.pread(start, max(0, min(_BLOCK, rows.size - start)))
-        if len(held) >= _HELD:
-            del held[next(iter(held))]
-    held[number] = found
-    return found
 
 
 def _copy_large(rows: ReadFile, target: GrowingFile, extent: Extent) -> bool:

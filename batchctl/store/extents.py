@@ -9,35 +9,36 @@ from batchctl.handles import ReadFile
 from batchctl.store.ledger import Extent
 
 _WINDOW = 4 << 20
-_BLOCK = 256 << 10
+BLOCK = 256 << 10
 _HELD = 32  # blocks: plan order goes to and fro between what as many workers have written
 
 
 def damaged(rows: ReadFile, extents: Iterable[Extent]) -> Iterator[Extent]:
     """Those whose bytes have another CRC-32, or are not there."""
-    blocks: dict[int, memoryview] = {}  # by number, the one that was wanted last at the end
-    block, start, size = memoryview(b""), 0, 0
+    blocks: dict[int, bytes] = {}  # by number, the one that was wanted last at the end
+    block, start, size = b"", 0, 0
     crc32 = zlib.crc32
     for extent in extents:
         _, _, offset, length, crc, _ = extent
         low, high = offset - start, offset - start + length
         if low < 0 or high > size:
-            number = offset // _BLOCK
-            if offset + length > (number + 1) * _BLOCK:
+            number = offset // BLOCK
+            if offset + length > (number + 1) * BLOCK:
                 if _crc_of(rows, offset, length=length) != crc:
                     yield extent
                 continue
-            block, start = _block(rows, number, held=blocks), number * _BLOCK
+            block, start = block_of(rows, number, held=blocks), number * BLOCK
             low, high, size = offset - start, offset - start + length, len(block)
         if high > size or crc32(block[low:high]) != crc:
             yield extent
 
 
-def _block(rows: ReadFile, number: int, *, held: dict[int, memoryview]) -> memoryview:
+def block_of(rows: ReadFile, number: int, *, held: dict[int, bytes]) -> bytes:
+    """BLOCK bytes from BLOCK times `number`, fewer at the end. `held`: the blocks that were wanted last."""
     found = held.pop(number, None)
     if found is None:
-        start = number * _BLOCK
-        found = memoryview(rows.pread(start, max(0, min(_BLOCK, rows.size - start))))
+        start = number * BLOCK
+        found = rows.pread(start, max(0, min(BLOCK, rows.size - start)))
         if len(held) >= _HELD:
             del held[next(iter(held))]
     held[number] = found

@@ -34,7 +34,7 @@ class Counting:
 
 @pytest.mark.parametrize("held", [1, 4])
 def test_every_damaged_extent_in_any_order(held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extents, "_BLOCK", 64)
+    monkeypatch.setattr(extents, "BLOCK", 64)
     monkeypatch.setattr(extents, "_WINDOW", 100)
     monkeypatch.setattr(extents, "_HELD", held)
     dice = random.Random(held)
@@ -57,7 +57,7 @@ def test_every_damaged_extent_in_any_order(held: int, tmp_path: Path, monkeypatc
 
 
 def test_two_streams_that_lie_far_apart_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extents, "_BLOCK", 64)
+    monkeypatch.setattr(extents, "BLOCK", 64)
     row = b"0123456789abcdef"
     path = tmp_path / "rows"
     path.write_bytes(row * 2000)

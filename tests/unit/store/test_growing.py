@@ -16,6 +16,7 @@ from batchctl.model.job import Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored
 from batchctl.store import copying
+from batchctl.store import extents as blocks
 from batchctl.store import growing as module
 from batchctl.store.commit import Group
 from batchctl.store.copying import copy_checked
@@ -126,7 +127,7 @@ def test_rows_are_copied_in_the_order_of_their_extents(
     monkeypatch: pytest.MonkeyPatch, large: int, at_once: int
 ) -> None:
     monkeypatch.setattr(copying, "_AT_ONCE", at_once)
-    monkeypatch.setattr(copying, "_HELD", 2)
+    monkeypatch.setattr(blocks, "_HELD", 2)
     dice = random.Random(large)
     lengths = [dice.choice([0, 1, 7, large, large]) for _ in range(40)]
     file = Held(dice.randbytes(sum(lengths) + 5))
