@@ -100,6 +100,6 @@ def render(out: str, verification: Verification, problems: tuple[str, ...]) -> l
     checked = f"every CRC in the job, the plan, {size_text(verification.log_bytes)} of log and the rows was checked"
     lines = [f"{printable(out)}: sound, {state}: {counts}, {plural(verification.n_rows, 'row')}; {checked}"]
     torn = verification.torn_log_bytes + verification.torn_rows_bytes
-    if torn and not verification.finished:
+    if torn:
         lines.append(f"  {size_text(torn)} after the last commit are not counted; the next resume cuts them")
     return lines

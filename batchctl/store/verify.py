@@ -96,8 +96,10 @@ def verify(
 def _finished_problems(disk: Disk, layout: RunLayout, *, found: Replay) -> list[str]:
     done, ledger = found.done, found.ledger
     problems = []
-    beside = layout.rows and disk.stat(layout.partial) is not None
-    if found.scan.torn and not beside:  # beside rows it is a REOPEN that was cut off: the next command cuts it
+    # A REOPEN that was cut off is no damage, the next command cuts it: with rows it has new ones beside it, without
+    # rows nothing tells it from other bytes behind DONE.
+    cut_off = done is not None and (not layout.rows or disk.stat(layout.partial) is not None)
+    if found.scan.torn and not cut_off:
         problems.append(f"{layout.log}: {found.scan.torn} at byte {found.scan.good_end} of a finished run")
     if not ledger.complete:
         missing = ledger.items - ledger.committed - ledger.quarantined

@@ -57,11 +57,14 @@ class Commands:
     def _wrong(self, subject: Subject, damage: Damage, codes: Mapping[str, int], files: dict[str, bytes]) -> list[str]:
         found = []
         if subject.finished and damage.log:
+            expected = _SOUND if not subject.rows and damage.only_behind(subject.log) else _CORRUPT
             # Where the script's files were joined a retry is refused before it looks at anything, damaged or not.
-            retry = {_CORRUPT, ExitCode.USAGE} if subject.job.name == _JOINED else {_CORRUPT}
-            refused = {"verify": {_CORRUPT}, "retry": retry, "run": {_CORRUPT}}
+            retry = {expected, ExitCode.USAGE} if subject.job.name == _JOINED else {expected}
+            wanted = {"verify": {expected}, "retry": retry, "run": {expected}}
             found += [
-                f"{name} exited {codes[name]}, not 7" for name, right in refused.items() if codes[name] not in right
+                f"{name} exited {codes[name]}, not {expected:d}"
+                for name, right in wanted.items()
+                if codes[name] not in right
             ]
         if codes["run"] != _SOUND:
             return found

@@ -33,6 +33,11 @@ class Damage:
     def log(self) -> bool:
         return self.kind.startswith("log")
 
+    def only_behind(self, log: bytes) -> bool:
+        """The log as it was, and more: behind the seal of a run without rows that is a REOPEN that was cut off."""
+        now = self.changes().get(LOG, log)
+        return now is not None and now.startswith(log)
+
     @property
     def guest(self) -> bool:
         """Of the file that each start checks and makes anew: only the real command looks at it."""

@@ -103,8 +103,11 @@ class Judge:
         found.verified = self._verified(disk, layout)
         image = disk.image()
         self._go_on(disk, layout, found, finished=existing.finished)
-        if found.verdict is Verdict.CUT and subject.finished and subject.rows:
-            raise Unexpected("something of a finished run was cut")
+        if found.verdict is Verdict.CUT and subject.finished:
+            if subject.rows or not damage.only_behind(subject.log):
+                raise Unexpected("something of a finished run was cut")
+            if not found.verified:
+                raise Unexpected("verify calls damage what the resume cuts")
         if subject.finished and damage.log and found.verdict is Verdict.IDENTICAL:
             raise Unexpected("a finished run's log was accepted, changed")
         if not subject.finished:

@@ -300,6 +300,23 @@ def test_summary_only_leaves_no_rows(tmp_path: Path) -> None:
     assert open_finished(DISK, layout, run_id=RUN, bounds=BOUNDS, locked=True).done.size == 0
 
 
+@pytest.mark.parametrize("tail", [b"BCF1", b"\0" * 200], ids=["a frame that was cut off", "zeroes"])
+def test_without_rows_what_follows_the_seal_is_cut_and_verify_agrees(tmp_path: Path, tail: bytes) -> None:
+    layout = RunLayout(tmp_path / "out", rows=False)
+    committer = begin(layout).committer
+    committer.commit(Group(scored=[scored(batch, b"") for batch in range(3)]))
+    finish(DISK, layout, committer=committer, order=Order.PLAN)
+    with layout.log.open("ab") as log:
+        log.write(tail)
+    found = check(layout)
+    assert found.sound
+    assert found.torn_log_bytes == len(tail)
+    assert run_state(DISK, layout) is RunState.STARTED
+    assert begin_and_close(layout).cut_log == len(tail)
+    assert run_state(DISK, layout) is RunState.FINISHED
+    assert check(layout).torn_log_bytes == 0
+
+
 def test_a_run_may_be_moved(layout: RunLayout, tmp_path: Path) -> None:
     committer = begin(layout).committer
     committer.commit(Group(scored=[scored(1)]))
