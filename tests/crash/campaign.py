@@ -24,23 +24,24 @@ from typing import TypeVar
 
 from tests.crash import targets
 from tests.crash.checks import Results, judge, results_of, run_id_of
-from tests.crash.job import Job, make_brief_job, make_job
+from tests.crash.jobs.job import Job
+from tests.crash.jobs.mixed import make_brief_job, make_mixed_job
+from tests.crash.jobs.own_files import make_appending_job, make_parquet_job
+from tests.crash.jobs.retry import make_retry_job
+from tests.crash.jobs.state import make_state_job
+from tests.crash.jobs.table import make_table_job
 from tests.crash.lives import LIMIT_S, POLL_S, Kill, Life, Moment, Setting, Stuck, Target
-from tests.crash.own_files_job import make_appending_job, make_parquet_job
-from tests.crash.retry_job import make_retry_job
-from tests.crash.state_job import make_state_job
-from tests.crash.table_job import make_table_job
 
 Choice = TypeVar("Choice")
 JOBS: Mapping[str, Callable[..., Job]] = {
-    "mixed": make_job,
+    "mixed": make_mixed_job,
     "brief": make_brief_job,
     "parquet": make_parquet_job,
     "appending": make_appending_job,
     "state": make_state_job,
     "table": make_table_job,
-    "jsonl": partial(make_job, output_format="jsonl"),
-    "azure": partial(make_job, output_format="azure"),
+    "jsonl": partial(make_mixed_job, output_format="jsonl"),
+    "azure": partial(make_mixed_job, output_format="azure"),
     "retry": make_retry_job,
 }
 NESTED = 4  # kills that may follow the first of a round
@@ -176,8 +177,8 @@ def campaign(
     voice: Callable[[str], None] = lambda _: None,
     until: float = float("inf"),
 ) -> dict[str, object]:
-    """Run it; the findings as one JSON-ready object, with `violations` in words. `python`: see make_job. No round is
-    begun after `until` (time.monotonic())."""
+    """Run it; the findings as one JSON-ready object, with `violations` in words. `python`: see make_mixed_job. No round
+    is begun after `until` (time.monotonic())."""
     job = JOBS[job_name](work / "job", python=python, seed=seed)
     reference, span = undisturbed(job, batchctl=batchctl, workers=workers, work=work)
     voice(

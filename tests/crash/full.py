@@ -24,7 +24,8 @@ from tests.crash.campaign import undisturbed
 from tests.crash.checks import RESULT, STATE, Results, judge, run_id_of
 from tests.crash.findings import HARM, Asked, Findings
 from tests.crash.images import KINDS, Image, Kind, NotHereError
-from tests.crash.job import Job, make_filling_job
+from tests.crash.jobs.job import Job
+from tests.crash.jobs.mixed import make_filling_job
 from tests.crash.lives import LIMIT_S, POLL_S, Stuck
 
 _BLOCK, _MIB = 4096, 1 << 20

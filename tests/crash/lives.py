@@ -13,7 +13,7 @@ from pathlib import Path
 from batchctl.guest import page
 from tests.crash import targets
 from tests.crash.checks import STATE, Results
-from tests.crash.job import Job
+from tests.crash.jobs.job import Job
 
 LIMIT_S = 90.0  # one command that takes longer hangs
 POLL_S = 0.001

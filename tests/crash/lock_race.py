@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.crash.campaign import beside_python
 from tests.crash.checks import Results, judge, run_id_of
 from tests.crash.findings import HARM, Asked, Findings
-from tests.crash.race_job import ITEMS, LIMIT_S, RaceJob, Start, Templates, make_race_job, make_templates
+from tests.crash.jobs.race import ITEMS, LIMIT_S, RaceJob, Start, Templates, make_race_job, make_templates
 
 CONTENDER = Path(__file__).with_name("contender.py")
 # Exit codes that a command may end with in a race. `refused` has no inputs: a usage error, or a resume of other inputs.

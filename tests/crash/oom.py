@@ -25,7 +25,7 @@ import pytest
 from tests.crash import targets
 from tests.crash.checks import judge, quarantined, results_of, run_id_of
 from tests.crash.findings import HARM, Asked, Findings
-from tests.crash.oom_job import MIB, MemoryJob, Task, make_memory_job
+from tests.crash.jobs.memory import MIB, MemoryJob, Task, make_memory_job
 from tests.doubles.memory_cgroup import MemoryCgroup, memory_cgroup
 
 LIMIT_S = 120.0
@@ -138,7 +138,7 @@ def _live(job: MemoryJob, played: Round, group: MemoryCgroup, *, victim: str, ba
     """One life of the command, in the cgroup; `victim` is made the kernel's first choice."""
     if victim:
         job.gate.touch()
-    command = [*group.prefix, *job.command(batchctl, workers=played.workers)]
+    command = [*group.prefix, *job.command(batchctl, "--workers", played.workers)]
     with (job.folder / "log").open("ab") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:

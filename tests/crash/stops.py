@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.crash.checks import judge, quarantined, results_of, run_id_of
 from tests.crash.findings import HARM, Asked, Findings
-from tests.crash.stops_job import BATCH, BATCHES, ITEMS, MISCHIEF, TIMED, StopsJob, make_stops_job
+from tests.crash.jobs.stops import BATCH, BATCHES, ITEMS, MISCHIEF, TIMED, StopsJob, make_stops_job
 from tests.crash.stops_rounds import PLAYS, Command, NotHere, Play
 
 

@@ -16,7 +16,7 @@ from typing import IO
 
 from tests.crash import targets
 from tests.crash.checks import STATE, run_id_of
-from tests.crash.stops_job import StopsJob
+from tests.crash.jobs.stops import StopsJob
 
 RESULT = "predictions.csv"
 LIMIT_S = 90.0

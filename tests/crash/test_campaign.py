@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.crash.campaign import beside_python, campaign, render
-from tests.crash.own_files_job import BAD, BATCH, BATCHES, TABLES, name_of
-from tests.crash.table_job import LARGE
+from tests.crash.jobs.job import item_name
+from tests.crash.jobs.own_files import BAD, BATCH, BATCHES, TABLES
+from tests.crash.jobs.table import LARGE
 
 
 @pytest.mark.slow
@@ -38,7 +39,7 @@ def test_every_file_of_the_script_is_there_once_and_whole(job: str, tmp_path: Pa
     assert found["kills"] == 6
     # Every round ended in the bytes of this one:
     out = tmp_path / "reference-a"
-    good = [name_of(item) for item in range(BATCH * BATCHES) if item not in BAD]
+    good = [item_name(item) for item in range(BATCH * BATCHES) if item not in BAD]
     for table in TABLES:
         items = [pq.read_table(path).column("item").to_pylist() for path in sorted((out / table).iterdir())]
         assert sorted({item for names in items for item in names}) == good
@@ -57,6 +58,6 @@ def test_a_table_has_every_row_once(tmp_path: Path) -> None:
     rows = pq.read_table(tmp_path / "reference-a" / "predictions.parquet").to_pylist()
     good = [item for item in range(BATCH * BATCHES) if item not in BAD]
     assert [(row["item"], row["row"]) for row in rows] == [
-        (name_of(item), at) for item in good for at in range(1 + item % 30)
+        (item_name(item), at) for item in good for at in range(1 + item % 30)
     ]
-    assert {row["item"] for row in rows if len(row["data"]) > 10_000} == {name_of(item) for item in LARGE}
+    assert {row["item"] for row in rows if len(row["data"]) > 10_000} == {item_name(item) for item in LARGE}

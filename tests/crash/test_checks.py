@@ -11,7 +11,7 @@ import pytest
 
 from tests.crash.campaign import beside_python
 from tests.crash.checks import Results, judge, results_of, run_id_of
-from tests.crash.job import make_brief_job
+from tests.crash.jobs.mixed import make_brief_job
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,12 @@ gives rows above the spill limit. Rows and files depend on the items alone.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.crash.jobs.job import item_name, lay_job, python_line
 
 ITEMS = 12
 ONCE, LARGE, BAD = 3, 6, 9
@@ -40,11 +41,11 @@ def run(mini_batch):
         if FILES:
             keep(name)
     for name in names:
-        if name == "item-{bad:02d}" and not os.path.exists(os.path.join(SCRATCH, "mended")):
+        if name == {bad!r} and not os.path.exists(os.path.join(SCRATCH, "mended")):
             raise ValueError("cannot score %s" % name)
-        if name == "item-{once:02d}" and first_time(name):
+        if name == {once!r} and first_time(name):
             raise RuntimeError("not the first time: %s" % name)
-    return [{{"item": name, "text": name * (200000 if name == "item-{large:02d}" else 3)}} for name in names]
+    return [{{"item": name, "text": name * (200000 if name == {large!r} else 3)}} for name in names]
 
 
 def keep(name):
@@ -116,14 +117,13 @@ class SmallJob:
 
     def make(self, folder: Path, *, python: str) -> None:
         """Spec, script and inputs. `python`: for the script, "" for the command's own."""
-        (folder / "code").mkdir(parents=True)
-        (folder / "input").mkdir()
-        script = _SCRIPT.format(files=self.files, once=ONCE, large=LARGE, bad=BAD)
-        (folder / "code" / "score.py").write_text(script, encoding="utf-8")
-        asked = f"python = {json.dumps(python)}\n" if python else ""
-        (folder / "batchctl.toml").write_text(_SPEC.format(python=asked, more=self.spec), encoding="utf-8")
-        for item in range(ITEMS):
-            (folder / "input" / f"item-{item:02d}").write_text(f"{item}\n", encoding="utf-8")
+        names = {"once": item_name(ONCE), "large": item_name(LARGE), "bad": item_name(BAD)}
+        lay_job(
+            folder,
+            spec=_SPEC.format(python=python_line(python), more=self.spec),
+            script=_SCRIPT.format(files=self.files, **names),
+            inputs={item_name(item): f"{item}\n" for item in range(ITEMS)},
+        )
 
 
 _ROWS = 'output_format = "csv"'

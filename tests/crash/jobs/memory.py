@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.crash.jobs.job import OneRunJob, item_name, lay_job, one_column, python_line
+
 MIB = 1 << 20
 
 # While SCRATCH/hold-on exists a hungry item waits, saying so by SCRATCH/waiting.PID: time to choose the victim.
-SCRIPT = """\
+_SCRIPT = """\
 import json
 import os
 import time
@@ -46,8 +48,7 @@ _SPEC = """\
 name = "memory"
 script = "score.py"
 code = "code"
-python = {python}
-mini_batch_size = {batch}
+{python}mini_batch_size = {batch}
 output_format = "csv"
 mem_reserve = "16M"
 timeout = "60s"
@@ -64,20 +65,11 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryJob:
+class MemoryJob(OneRunJob):
     """`guilty`: the items (by number, in plan order) that no limit of this campaign has room for."""
 
-    folder: Path
     tasks: Sequence[Task]
     guilty: tuple[int, ...]
-
-    @property
-    def out(self) -> Path:
-        return self.folder / "out"
-
-    @property
-    def scratch(self) -> Path:
-        return self.folder / "scratch"
 
     @property
     def gate(self) -> Path:
@@ -86,33 +78,19 @@ class MemoryJob:
     @property
     def rows(self) -> bytes:
         """What OUT must hold in the end."""
-        good = [task for number, task in enumerate(self.tasks) if number not in self.guilty]
-        names = [number for number in range(len(self.tasks)) if number not in self.guilty]
-        lines = [f"{_name(number)} {task.seed}" for number, task in zip(names, good, strict=True)]
-        return "\n".join(["prediction", *lines, ""]).encode()
-
-    def command(self, batchctl: str, *, workers: str) -> list[str]:
-        """What a user would type."""
-        return [
-            *(batchctl, "run", str(self.folder / "batchctl.toml"), str(self.folder / "input"), "-o", str(self.out)),
-            *("--workers", workers, "--env", f"CAMPAIGN_SCRATCH={self.scratch}"),
-        ]
+        good = [(number, task) for number, task in enumerate(self.tasks) if number not in self.guilty]
+        return one_column(f"{item_name(number)} {task.seed}" for number, task in good)
 
 
 def make_memory_job(
     folder: Path, tasks: Sequence[Task], *, batch: int, guilty: tuple[int, ...], python: str
 ) -> MemoryJob:
     """Write spec, script and inputs."""
+    inputs = {
+        item_name(number): json.dumps({"seed": task.seed, "hold": task.hold, "leak": task.leak})
+        for number, task in enumerate(tasks)
+    }
+    lay_job(folder, spec=_SPEC.format(python=python_line(python), batch=batch), script=_SCRIPT, inputs=inputs)
     job = MemoryJob(folder, tasks, guilty)
-    for path in (folder / "input", folder / "code", job.scratch):
-        path.mkdir(parents=True)
-    (folder / "code" / "score.py").write_text(SCRIPT, encoding="utf-8")
-    (folder / "batchctl.toml").write_text(_SPEC.format(python=json.dumps(python), batch=batch), encoding="utf-8")
-    for number, task in enumerate(tasks):
-        content = {"seed": task.seed, "hold": task.hold, "leak": task.leak}
-        (folder / "input" / _name(number)).write_text(json.dumps(content), encoding="utf-8")
+    job.scratch.mkdir()
     return job
-
-
-def _name(number: int) -> str:
-    return f"item-{number:03d}"

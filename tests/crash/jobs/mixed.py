@@ -9,101 +9,37 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
 from pathlib import Path
+
+from tests.crash.jobs.job import Job, item_name, lay_job, python_line
+from tests.crash.jobs.script import script
 
 BATCH = 4
 BATCHES, BRIEF = 56, 24
 SPILLED = 1 << 20  # rows above this go through spill/
 
-# `now` is one byte per worker, kept outside OUT, that tells the campaign whether run() has an undivided, innocent
-# mini-batch in hand: a part of a divided one has a single attempt, so a kill in it would rightly cost an item.
-SCRIPT = """\
-import json
-import os
-import time
-
-BATCH = {batch}
-SCRATCH = os.environ["CAMPAIGN_SCRATCH"]
-now = None
+_SCORING = """\
+def score(names, tasks):
+    return [score_one(name, task) for name, task in zip(names, tasks)]
 
 
-def init():
-    global now
-    time.sleep(0.03)
-    now = os.open(os.path.join(SCRATCH, "now.%d" % os.getpid()), os.O_CREAT | os.O_RDWR, 0o600)
-
-
-def run(mini_batch):
-    tasks = []
-    for path in mini_batch:
-        with open(path) as handle:
-            tasks.append(json.load(handle))
-    innocent = len(tasks) == BATCH and not any(task["kind"] in ("bad", "deadly") for task in tasks)
-    os.pwrite(now, b"F" if innocent else b"P", 0)
-    try:
-        return [score(path, task) for path, task in zip(mini_batch, tasks)]
-    finally:
-        os.pwrite(now, b"-", 0)
-
-
-def score(path, task):
-    name, kind = os.path.basename(path), task["kind"]
+def score_one(name, task):
     time.sleep(task["sleep"])
-    if kind == "bad":
-        raise ValueError("cannot score %s" % name)
-    if kind == "deadly":
+    if task["kind"] == "deadly":
         os._exit(9)
-    if kind == "once":
-        try:
-            os.close(os.open(os.path.join(SCRATCH, "once." + name), os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            pass
-        else:
-            raise RuntimeError("not the first time: %s" % name)
-    if kind == "file":
+    fail_by_order(name, task)
+    if task["kind"] == "file":
         folder = os.path.join(os.environ["AZUREML_BI_OUTPUT_PATH"], *task["folder"])
         os.makedirs(folder, exist_ok=True)
         with open(os.path.join(folder, name + ".out"), "wb") as handle:
             handle.write((name + "\\n").encode() * task["lines"])
     unit = "%s: caf\\u00e9, \\"quoted\\"\\n" % name
     text = (unit * (task["size"] // len(unit) + 1))[: task["size"]]
-    return {{"item": name, "seed": task["seed"], "score": task["seed"] / 7, "text": text}}
+    return {"item": name, "seed": task["seed"], "score": task["seed"] / 7, "text": text}
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Where everything lies. `scratch` is the script's own, outside OUT."""
-
-    folder: Path
-
-    @property
-    def spec(self) -> Path:
-        return self.folder / "batchctl.toml"
-
-    @property
-    def inputs(self) -> Path:
-        return self.folder / "input"
-
-    def scratch(self, name: str) -> Path:
-        return self.folder / "scratch" / name
-
-    def lay(self, out: Path) -> None:
-        """Put into `out` what the command shall find there: nothing."""
-
-    def command(self, batchctl: str, out: Path, *, workers: int) -> list[str]:
-        """What a user would type. Each OUT has its own scratch, which counts as part of the job."""
-        scratch = self.scratch(out.name)
-        scratch.mkdir(parents=True, exist_ok=True)
-        spec, inputs = str(self.spec), str(self.inputs)
-        return [
-            *(batchctl, "run", spec, inputs, "-o", str(out), "--workers", str(workers)),
-            *("--env", f"CAMPAIGN_SCRATCH={scratch}"),
-        ]
-
-
-def make_job(folder: Path, *, python: str, seed: int, output_format: str = "csv") -> Job:
+def make_mixed_job(folder: Path, *, python: str, seed: int, output_format: str = "csv") -> Job:
     """Write spec, script and inputs. `python`: the interpreter for the script, "" for the command's own."""
     return _write_job(folder, python=python, tasks=_tasks(random.Random(seed)), output_format=output_format)
 
@@ -127,18 +63,9 @@ def make_filling_job(folder: Path, *, python: str, seed: int, what: str) -> Job:
 
 
 def _write_job(folder: Path, *, python: str, tasks: list[dict[str, object]], output_format: str = "csv") -> Job:
-    job = Job(folder)
-    job.inputs.mkdir(parents=True)
-    (folder / "code").mkdir()
-    (folder / "code" / "score.py").write_text(SCRIPT.format(batch=BATCH), encoding="utf-8")
-    asked = f"python = {json.dumps(python)}\n" if python else ""
-    text = _SPEC.format(python=asked, batch=BATCH, format=output_format)
-    job.spec.write_text(text, encoding="utf-8")
-    for number, task in enumerate(tasks):
-        path = job.inputs / f"d{number // 50}" / f"item-{number:04d}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(task), encoding="utf-8")
-    return job
+    spec = _SPEC.format(python=python_line(python), batch=BATCH, format=output_format)
+    inputs = {f"d{number // 50}/{item_name(number)}.json": json.dumps(task) for number, task in enumerate(tasks)}
+    return lay_job(folder, spec=spec, script=script(_SCORING, batch=BATCH, init_s=0.03), inputs=inputs)
 
 
 # Worker kills are charged attempts: more of those than the campaign is likely to spend on one mini-batch, few enough

@@ -10,7 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.crash.job import BATCH, BATCHES, Job, make_job
+from tests.crash.jobs.job import Job
+from tests.crash.jobs.mixed import BATCH, BATCHES, make_mixed_job
 
 _LIMIT_S = 120.0
 
@@ -39,7 +40,7 @@ class RetryJob(Job):
 
 def make_retry_job(folder: Path, *, python: str, seed: int) -> RetryJob:
     """Make the campaign's first job, spoil every fourth item, run it, and mend them."""
-    made = make_job(folder, python=python, seed=seed)
+    made = make_mixed_job(folder, python=python, seed=seed)
     job = RetryJob(folder)
     paths = sorted(job.inputs.rglob("*.json"))
     plain = {path: {**json.loads(path.read_text(encoding="utf-8")), "kind": "plain"} for path in paths}

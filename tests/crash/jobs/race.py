@@ -3,7 +3,6 @@ state that a race may begin in."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tests.crash.checks import STATE, Results, results_of, run_id_of
+from tests.crash.jobs.job import Job, item_name, lay_job, python_line
 from tests.crash.targets import carriers
 
 RESULT = "predictions.csv"
@@ -20,7 +20,7 @@ ITEMS, BATCH = 12, 2
 BAD = 7
 LIMIT_S = 60.0
 
-SCRIPT = """\
+_SCRIPT = """\
 import os
 import time
 
@@ -38,12 +38,11 @@ def score(path):
     return {{"item": os.path.basename(path), "text": text * 20}}
 """
 
-SPEC = """\
+_SPEC = """\
 name = "race"
 script = "score.py"
 code = "code"
-python = {python}
-mini_batch_size = {batch}
+{python}mini_batch_size = {batch}
 max_retries = 0
 output_format = "csv"
 timeout = "30s"
@@ -75,7 +74,7 @@ class RaceJob:
 
     def arguments(self, kind: str, out: Path) -> list[str]:
         """What is typed after the command's name; `kind`: run, fresh, refused, or a sub-command of OUT alone."""
-        spec, inputs = str(self.folder / "batchctl.toml"), str(self.folder / "input")
+        spec, inputs = str(Job(self.folder).spec), str(Job(self.folder).inputs)
         if kind == "refused":
             return ["run", spec, str(self.nothing), "-o", str(out)]
         if kind in ("run", "fresh"):
@@ -110,15 +109,11 @@ class Templates:
 
 def make_race_job(folder: Path, *, batchctl: str, python: str) -> RaceJob:
     """Write spec, script and inputs."""
+    inputs = {item_name(item): f"{'bad' if item == BAD else 'good'} item {item}, caf\u00e9\n" for item in range(ITEMS)}
+    spec = _SPEC.format(python=python_line(python), batch=BATCH)
+    lay_job(folder, spec=spec, script=_SCRIPT.format(mended=str(folder / "mended")), inputs=inputs)
     job = RaceJob(folder, batchctl)
-    for name in ("input", "empty", "code"):
-        (folder / name).mkdir(parents=True)
-    script = SCRIPT.format(mended=str(folder / "mended"))
-    (folder / "code" / "score.py").write_text(script, encoding="utf-8")
-    (folder / "batchctl.toml").write_text(SPEC.format(python=json.dumps(python), batch=BATCH), encoding="utf-8")
-    for item in range(ITEMS):
-        content = f"{'bad' if item == BAD else 'good'} item {item}, caf\u00e9\n"
-        (folder / "input" / f"item-{item:02d}").write_text(content, encoding="utf-8")
+    job.nothing.mkdir()
     return job
 
 
@@ -152,7 +147,7 @@ def _killed(job: RaceJob, out: Path) -> None:
         command = [job.batchctl, *job.arguments("run", out)]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             partial = out / (RESULT + ".partial")
-            while process.poll() is None and not (partial.exists() and b"item-00" in partial.read_bytes()):
+            while process.poll() is None and not (partial.exists() and item_name(0).encode() in partial.read_bytes()):
                 time.sleep(0.001)
             process.kill()
         until = time.monotonic() + LIMIT_S

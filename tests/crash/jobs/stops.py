@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.crash.jobs.job import OneRunJob, item_name, lay_job, one_column, python_line
+
 BATCH = 3
 BATCHES = 12
 ITEMS = BATCH * BATCHES
 
-SCRIPT = """\
+_SCRIPT = """\
 import ctypes
 import json
 import os
@@ -164,8 +166,7 @@ _SPEC = """\
 name = "stops"
 script = "score.py"
 code = "code"
-python = {python}
-mini_batch_size = {batch}
+{python}mini_batch_size = {batch}
 max_retries = 5
 output_format = "csv"
 error_threshold = -1
@@ -174,32 +175,15 @@ init_timeout = "10s"
 
 
 @dataclass(frozen=True, slots=True)
-class StopsJob:
+class StopsJob(OneRunJob):
     """Where it lies; `seeds`: what the rows are made of."""
 
-    folder: Path
     seeds: tuple[int, ...]
-
-    @property
-    def out(self) -> Path:
-        return self.folder / "out"
-
-    @property
-    def scratch(self) -> Path:
-        return self.folder / "scratch"
 
     @property
     def rows(self) -> bytes:
         """What OUT must hold in the end."""
-        lines = [f"{_name(number)} {seed}" for number, seed in enumerate(self.seeds)]
-        return "\n".join(["prediction", *lines, ""]).encode()
-
-    def command(self, batchctl: str, *flags: str) -> list[str]:
-        """What a user would type."""
-        return [
-            *(batchctl, "run", str(self.folder / "batchctl.toml"), str(self.folder / "input"), "-o", str(self.out)),
-            *("--env", f"CAMPAIGN_SCRATCH={self.scratch}", *flags),
-        ]
+        return one_column(f"{item_name(number)} {seed}" for number, seed in enumerate(self.seeds))
 
     def marks(self, pattern: str) -> list[str]:
         """Files of that pattern which the script has left in `scratch`."""
@@ -210,16 +194,11 @@ def make_stops_job(
     folder: Path, *, seeds: tuple[int, ...], kinds: Mapping[int, str], sleep: float, python: str
 ) -> StopsJob:
     """Write spec, script and inputs. `kinds`: what an item (by number) does; `sleep`: seconds that each takes."""
+    inputs = {
+        item_name(number): json.dumps({"kind": kinds.get(number, ""), "seed": seed, "sleep": sleep})
+        for number, seed in enumerate(seeds)
+    }
+    lay_job(folder, spec=_SPEC.format(python=python_line(python), batch=BATCH), script=_SCRIPT, inputs=inputs)
     job = StopsJob(folder, seeds)
-    for path in (folder / "input", folder / "code", job.scratch):
-        path.mkdir(parents=True)
-    (folder / "code" / "score.py").write_text(SCRIPT, encoding="utf-8")
-    (folder / "batchctl.toml").write_text(_SPEC.format(python=json.dumps(python), batch=BATCH), encoding="utf-8")
-    for number, seed in enumerate(seeds):
-        content = {"kind": kinds.get(number, ""), "seed": seed, "sleep": sleep}
-        (folder / "input" / _name(number)).write_text(json.dumps(content), encoding="utf-8")
+    job.scratch.mkdir()
     return job
-
-
-def _name(number: int) -> str:
-    return f"item-{number:03d}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.crash.job import Job, make_job
+from tests.crash.jobs.job import Job
+from tests.crash.jobs.mixed import make_mixed_job
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,5 +20,5 @@ class StateJob(Job):
 
 
 def make_state_job(folder: Path, *, python: str, seed: int) -> StateJob:
-    """As `make_job`."""
-    return StateJob(make_job(folder, python=python, seed=seed).folder)
+    """As `make_mixed_job`."""
+    return StateJob(make_mixed_job(folder, python=python, seed=seed).folder)
