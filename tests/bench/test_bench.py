@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import bounds, durability, elsewhere, figures, picture, record
+from tests.bench import bounds, durability, elsewhere, figures, picture, profile, record
 from tests.bench.contest import Found
 from tests.bench.outputs import Judge, WrongRowsError
 from tests.bench.workloads import WORKLOADS, Prepared
@@ -219,3 +219,41 @@ def test_durability_in_its_short_form(tmp_path: Path) -> None:
     waited = {mode: sum(seconds for _, seconds in runs[0]["syncs"]) for mode, runs in found.items()}
     assert min(counted.values()) >= 10
     assert waited["10 ms slower"] >= 0.01 * counted["10 ms slower"]
+
+
+PARENT = 'process 1:"batchctl run score.py"'
+SERVER = f'{PARENT};process 2:"python out/.batchctl/guest.pyz serve 5 1"'
+WORKER = f'{SERVER};process 3:"python out/.batchctl/guest.pyz serve 5 1"'
+MAIN = "thread (1): MainThread;main (batchctl/cli/main.py:62)"
+LIVE = "thread (3): MainThread;main (server.py:237);live (worker.py:47);Loop.serve (loop.py:93)"
+
+
+@pytest.mark.parametrize(
+    ("stack", "process", "what"),
+    [
+        (f"{PARENT};{MAIN};poll (batchctl/engine/pool.py:160);wait (selectors.py:4)", "parent", "engine/pool"),
+        (
+            f"{PARENT};{MAIN};_load (<frozen importlib._bootstrap>:7);<module> (batchctl/run/a.py:1)",
+            "parent",
+            "imports",
+        ),
+        (f"{SERVER};thread (2): MainThread;main (server.py:237)", "fork server", "guest/server"),
+        (f"{WORKER};{LIVE};run (/job/code/score.py:3);loads (json/__init__.py:1)", "workers", profile.SCRIPT),
+        (f"{WORKER};{LIVE};Renderer._csv (rows.py:173);to_csv (pandas/core/generic.py:9)", "workers", "guest/rows"),
+        (f"{WORKER};thread (3): sender;run (threading.py:1);Outbox._flush (outbox.py:100)", "workers", "guest/outbox"),
+        (f'{PARENT};process 9:"python -m pool";start (tests/bench/peers/pool.py:5)', "workers", "the peer's driver"),
+        (f"{PARENT};thread (1): MainThread;main (other.py:62)", "parent", profile.ELSE),
+    ],
+)
+def test_a_sample_counts_for_the_innermost_place_of_ours(stack: str, process: str, what: str) -> None:
+    assert profile.place_of(stack) == (process, what)
+
+
+def test_a_profile_adds_up_and_names_what_is_not_small() -> None:
+    found = profile.counted([f"{PARENT};{MAIN} 150\n", f"{WORKER};{LIVE} 49\n", f"{SERVER};x (server.py:1) 1\n"])
+    rows = profile.table(found, rate=100, least=0.01).splitlines()[2:]
+    assert rows == [
+        "| fork server | else (each below 1%) | 0.01 | 0.5% |",
+        "| parent | cli/main | 1.50 | 75.0% |",
+        "| workers | guest/loop | 0.49 | 24.5% |",
+    ]
