@@ -16,17 +16,17 @@ and a percentage of all, judged at the end only. Which mini-batches have failed 
 
 from __future__ import annotations
 
+from array import array
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from batchctl.model.job import ErrorThreshold
-from batchctl.model.records import Commits, Quarantined, Record, failed_of
+from batchctl.model.records import Commits, Quarantined, Record, Reopened, failed_of
 
 if TYPE_CHECKING:
     from fractions import Fraction
 
 MINIMUM_SAMPLE = 100
-_FINE, _SHORT, _GIVEN_UP = 0, 1, 2  # states of a mini-batch
 
 
 class Standing(StrEnum):
@@ -69,11 +69,11 @@ def judge_batches(*, failed: int, batches: int, threshold: int, percent: float, 
 
 class FailedBatches:
     """Which mini-batches have failed, by what is durable: items of it were given up, or fewer rows came back than
-    there were items. Replaying the log gives what the run had."""
+    there were items. Replaying the log gives what the run had; what a retry reopened counts no more."""
 
     def __init__(self) -> None:
-        self._state = bytearray()  # by mini-batch, as far as there are failed ones: a million of them may be
-        self._given_up = self._short = 0  # how many; short only those of which nothing was given up
+        self._given_up, self._short = _Ranges(), _Ranges()
+        self._both = 0  # mini-batches of both kinds
 
     def replay(self, record: Record) -> None:
         """A record of the checkpoint log."""
@@ -83,30 +83,52 @@ class FailedBatches:
                     self.scored(one[0], failed_of(one))
         elif isinstance(record, Quarantined):
             self.given_up(record.lease.batch)
+        elif isinstance(record, Reopened):
+            for one in record.ranges:
+                if not one.ok + one.failed:
+                    self._count(self._given_up, one.batch, -1)
+                elif one.failed:
+                    self._count(self._short, one.batch, -1)
 
     def scored(self, batch: int, failed: int) -> None:
         """Rows of the mini-batch, or of a part of it, are durable; `failed` items were missing in them."""
-        if failed and self._of(batch) == _FINE:
-            self._state[batch] = _SHORT
-            self._short += 1
+        if failed:
+            self._count(self._short, batch, 1)
 
     def given_up(self, batch: int) -> None:
         """Items of the mini-batch are quarantined, durably."""
-        before = self._of(batch)
-        self._state[batch] = _GIVEN_UP
-        self._given_up += before != _GIVEN_UP
-        self._short -= before == _SHORT
+        self._count(self._given_up, batch, 1)
 
-    def _of(self, batch: int) -> int:
-        """The state of a mini-batch, which has one from here on."""
-        if batch >= len(self._state):
-            self._state.extend(bytes(batch + 1 - len(self._state)))
-        return self._state[batch]
+    def _count(self, ranges: _Ranges, batch: int, change: int) -> None:
+        before = self._is_both(batch)
+        ranges.count(batch, change)
+        self._both += self._is_both(batch) - before
+
+    def _is_both(self, batch: int) -> bool:
+        return self._given_up.has(batch) and self._short.has(batch)
 
     def count(self, threshold: ErrorThreshold) -> int:
         """How many have failed. Short ones count only where the error threshold limits anything: with -1 a script may
         return as few rows as it likes."""
-        return self._given_up + (self._short if threshold.limits else 0)
+        return self._given_up.batches + (self._short.batches - self._both if threshold.limits else 0)
+
+
+class _Ranges:
+    """How many ranges of each mini-batch have failed in one way; `batches`: of how many there are any."""
+
+    def __init__(self) -> None:
+        self._of = array("I")  # by mini-batch, as far as there are failed ones: a million of them may be
+        self.batches = 0
+
+    def count(self, batch: int, change: int) -> None:
+        if batch >= len(self._of):
+            self._of.extend([0] * (batch + 1 - len(self._of)))
+        before = self._of[batch]
+        self._of[batch] = before + change
+        self.batches += (before + change > 0) - (before > 0)
+
+    def has(self, batch: int) -> bool:
+        return batch < len(self._of) and self._of[batch] > 0
 
 
 def _number(count: int, noun: str, ending: str = "s") -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _MOST = 1e15
+_MOST_WHOLE = 1 << 63
 
 
 def record_from(cls: type[T], value: object) -> T:
@@ -49,6 +50,8 @@ def _value_from(hint: Any, value: object, name: str) -> object:
         return _as_float(value, name)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise ValueError(f"{name}: {hint.__name__} was expected")
+    if isinstance(value, int) and abs(value) >= _MOST_WHOLE:
+        raise ValueError(f"{name}: a number out of range")
     return _as_float(value, name) if isinstance(value, float) else value
 
 

@@ -24,6 +24,7 @@ _PARTS = (
     re.compile(r"(?:^|[;&?\s])(?:AccountKey|SharedAccessKey|Password|Pwd|sig) *= *([^;&\s]+)", re.IGNORECASE),
 )
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
+_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 # Between a name and its value: `=`, `: `, `': '`, `', b'`, ` => "`; on one line.
 _BETWEEN = rb"([^\w\r\n]{1,6}(?:b['\"])?)"
 _LONGEST_BETWEEN = 8
@@ -99,7 +100,8 @@ def mask_of(environment: Mapping[str, str], given: Mapping[str, str]) -> Mask:
 
 
 def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")
+    """Half of a character that JSON escapes in two (`"\\ud83d"`) is no byte of a file name: it stays as its escape."""
+    return _HALF.sub(lambda half: f"\\u{ord(half.group()):04x}", text).encode(errors="surrogateescape")
 
 
 def _forms(value: str) -> tuple[bytes, ...]:

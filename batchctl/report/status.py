@@ -136,6 +136,8 @@ def pid_alive(snapshot: Snapshot | None) -> bool | None:
         os.kill(snapshot.progress.pid, 0)
     except ProcessLookupError:
         return False
+    except OverflowError:
+        return None  # no pid of this machine's
     except OSError:
         return True  # it exists and is not ours (a pid may have been given anew: the lock is asked first)
     return True

@@ -92,7 +92,7 @@ def _reopening(call: Call, existing: Existing) -> tuple[Reopening, ...]:
     retry, reporter, layout = call.options.retry, call.reporter, existing.layout
     assert retry is not None
     with open_plan(layout, existing.document.plan_crc) as plan:
-        chosen = choose(call.disk, existing, retry, plan=plan, threshold=call.spec.error_threshold)
+        chosen = choose(call.disk, existing, retry, plan=plan, spec=call.spec)
         for note in chosen.notes:
             reporter.note(note, level="warning")
         ranges, bounds = chosen.ranges, plan.batch_firsts

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from batchctl.dispatch.threshold import Standing, judge
+from batchctl.dispatch.threshold import FailedBatches, Standing, judge, judge_batches
 from batchctl.errors import UsageError
 from batchctl.files import Disk
-from batchctl.model.job import ErrorThreshold
+from batchctl.model.job import JobSpec
 from batchctl.model.records import Committed, Quarantined, Record, Reopened, Reopening
 from batchctl.plan.read import Plan
 from batchctl.report.quarantine import is_cause, of_cause
@@ -20,6 +20,7 @@ from batchctl.report.wording import plural
 from batchctl.run.existing import Existing
 from batchctl.run.request import Retry
 from batchctl.store.frames import FrameType
+from batchctl.store.ledger import Ledger
 from batchctl.store.payloads import MAX_REOPENED
 from batchctl.store.replay import LogRecords, Replay, read_records, replay
 from batchctl.store.standing import committed, quarantined, short
@@ -36,7 +37,7 @@ class Chosen(NamedTuple):
     sealed: bool = False
 
 
-def choose(disk: Disk, existing: Existing, retry: Retry, *, plan: Plan, threshold: ErrorThreshold) -> Chosen:
+def choose(disk: Disk, existing: Existing, retry: Retry, *, plan: Plan, spec: JobSpec) -> Chosen:
     """Look at the log and choose; UsageError for a cause that the run never met, and for a run whose script's files are
     joined already. Writes nothing."""
     layout, run_id = existing.layout, existing.document.run_id
@@ -46,7 +47,7 @@ def choose(disk: Disk, existing: Existing, retry: Retry, *, plan: Plan, threshol
         told = () if found.generation else ("the run was about to end and does so now; then retry it again",)
         return Chosen((), told, sealed=True)
     records = read_records(disk, layout, run_id=run_id)
-    of_this_retry = _since_reopened(records) if _is_under_way(found, records, threshold=threshold) else frozenset()
+    of_this_retry = _since_reopened(records) if _is_under_way(found, records, spec=spec) else frozenset()
     notes: list[str] = []
     concluded: Iterable[_Concluded] = ()
     if retry.only or not retry.short:
@@ -87,17 +88,33 @@ def _short(records: LogRecords, found: Replay, *, notes: list[str]) -> Iterator[
     yield from (record for record in quarantined(records) if record.lease.batch in again)
 
 
-def _is_under_way(found: Replay, records: LogRecords, *, threshold: ErrorThreshold) -> bool:
-    """Was a retry cut off before it had scored everything, other than by the error threshold?"""
-    if not found.generation:
+def _is_under_way(found: Replay, records: LogRecords, *, spec: JobSpec) -> bool:
+    """Was a retry cut off before it had scored everything, other than by a threshold?"""
+    if not found.generation or _is_exceeded(found.ledger, records, spec=spec):
         return False
     ledger = found.ledger
-    failed = ledger.failed + ledger.quarantined
-    standing = judge(threshold, ok=ledger.ok, failed=failed, total=ledger.items, finished=False).standing
     last: tuple[Reopening, ...] = ()
     for record in records.only(FrameType.REOPEN):
         last = record.ranges if isinstance(record, Reopened) else last
-    return standing is Standing.WITHIN and any(ledger.open_ranges(batch) for batch in {one.batch for one in last})
+    return any(ledger.open_ranges(batch) for batch in {one.batch for one in last})
+
+
+def _is_exceeded(ledger: Ledger, records: LogRecords, *, spec: JobSpec) -> bool:
+    """Has the run, as far as it came, failed by one of its thresholds?"""
+    failed, batches = ledger.failed + ledger.quarantined, FailedBatches()
+    for record in records.only(FrameType.COMMIT, FrameType.QUARANTINE, FrameType.REOPEN).grouped():
+        batches.replay(record)
+    judged = (
+        judge(spec.error_threshold, ok=ledger.ok, failed=failed, total=ledger.items, finished=False),
+        judge_batches(
+            failed=batches.count(spec.error_threshold),
+            batches=0,
+            threshold=spec.mini_batch_error_threshold,
+            percent=spec.allowed_failed_percent,
+            finished=False,
+        ),
+    )
+    return any(judgement.standing is not Standing.WITHIN for judgement in judged)
 
 
 def _since_reopened(records: LogRecords) -> frozenset[tuple[int, int]]:

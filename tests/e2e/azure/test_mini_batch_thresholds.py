@@ -6,16 +6,17 @@ import pytest
 
 from tests.e2e.driver import Job
 
-# A row a file; raises for a file whose name holds "bad"; says nothing of one whose name holds "short".
+# A row a file; raises for an empty file whose name holds "bad"; says nothing of an empty one whose name holds "short".
 SCRIPT = """
 import os
 
 
 def run(mini_batch):
-    names = [os.path.basename(path) for path in mini_batch]
-    if any("bad" in name for name in names):
+    names = [os.path.basename(path) for path in mini_batch if os.path.getsize(path)]
+    empty = [os.path.basename(path) for path in mini_batch if not os.path.getsize(path)]
+    if any("bad" in name for name in empty):
         raise ValueError("a bad file")
-    return [name for name in names if "short" not in name]
+    return sorted(names + [name for name in empty if "short" not in name])
 """
 GOOD, BAD, SHORT = "good", "bad", "short"
 # Mini-batches of two files each, by what is wrong with the second one.
@@ -73,4 +74,26 @@ def test_they_are_judged_anew_on_a_resume(job: Job) -> None:
     job.run(*FLAGS, "--allowed-failed-percent", "20").expect(3).names("3 of 10 mini-batches failed")
     job.run(*FLAGS).expect(0)
     assert job.out.rows == sorted(path.name for path in job.inputs.iterdir() if "bad" not in path.name)
+    job.batchctl("verify", "out").expect(0)
+
+
+# flags of the run, flags of the retry beside them
+RETRIED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "none allowed": (("--mini-batch-error-threshold", "0"), ()),
+    "none allowed, percent": (("--allowed-failed-percent", "0"), ()),
+    "short ones": (("--mini-batch-error-threshold", "0", "--error-threshold", "9"), ("--short",)),
+}
+
+
+@pytest.mark.parametrize("name", RETRIED)
+def test_a_retry_is_judged_by_what_stands(job: Job, name: str) -> None:
+    flags, more = RETRIED[name]
+    prepared(job, (SHORT, GOOD, SHORT, GOOD) if more else (GOOD, BAD, GOOD, BAD))
+    again = ("retry", "out", *more, *FLAGS, *flags)
+    job.run(*FLAGS, *flags).expect(3).names("mini-batch")
+    job.batchctl(*again).expect(3).names("mini-batch")
+    for path in job.inputs.iterdir():
+        path.write_text("mended")
+    job.batchctl(*again).expect(0)
+    assert job.out.rows == sorted(path.name for path in job.inputs.iterdir())
     job.batchctl("verify", "out").expect(0)

@@ -12,7 +12,7 @@ from batchctl.dispatch.threshold import FailedBatches, Standing, judge, judge_ba
 from batchctl.model.job import ErrorThreshold
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind
-from batchctl.model.records import Committed, Quarantined
+from batchctl.model.records import Committed, Quarantined, Reopened, Reopening
 
 RETRY, SPLIT, QUARANTINE, RETURNED, ALONE = Decision
 
@@ -162,6 +162,27 @@ def test_failed_batches_are_counted_once_and_short_ones_under_a_limit_only() -> 
         found.replay(record)
     assert found.count(NEVER) == 2
     assert found.count(ZERO) == found.count(PERCENT_3) == 3
+
+
+def test_what_a_retry_reopened_is_no_failure_any_more() -> None:
+    failure = Failure(FailureKind.FAILED, "E", "a")
+    found = FailedBatches()
+    for record in (
+        Committed(1, 5, 5, 1, 0, 0, 0, 3, 3, 2),
+        Committed(2, 10, 2, 1, 0, 0, 0, 1, 1, 1),
+        Quarantined(Lease(2, 12, 3, 2), failure),
+        Quarantined(Lease(3, 15, 1, 2), failure),
+        Quarantined(Lease(3, 16, 1, 2), failure),
+    ):
+        found.replay(record)
+    assert (found.count(NEVER), found.count(ZERO)) == (2, 3)
+    found.replay(Reopened(1, (Reopening(2, 12, 3, 0, 0, 0), Reopening(3, 15, 1, 0, 0, 0))))
+    assert (found.count(NEVER), found.count(ZERO)) == (1, 3)  # 2 is short still, one item of 3 is given up still
+    found.replay(Reopened(2, (Reopening(1, 5, 5, 3, 3, 2), Reopening(2, 10, 2, 1, 1, 1))))
+    assert (found.count(NEVER), found.count(ZERO)) == (1, 1)
+    found.given_up(2)
+    found.scored(1, 1)
+    assert (found.count(NEVER), found.count(ZERO)) == (2, 3)
 
 
 MS = 1_000_000

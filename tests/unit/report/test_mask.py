@@ -140,6 +140,13 @@ def test_a_secret_that_a_cut_went_through_leaves_no_part(at: int) -> None:
         assert told == f"head ***{mark}*** tail"
 
 
+@pytest.mark.parametrize("half", ["\ud83d", "\ude00", "\udc7f", "\udd00"])
+def test_half_a_character_is_told_as_its_escape_and_hides_nothing(half: str) -> None:
+    told = Mask(["long-enough"]).text(f"label {half} of long-enough, \udcff")
+    assert told == f"label \\u{ord(half):04x} of ***, \udcff"
+    assert "long" not in Mask([f"long{half}enough"]).text(f"a long{half}enough b")
+
+
 def test_mask_of_a_worker() -> None:
     mask = mask_of({"HOME": "/root", "A_KEY": "abc", "B_TOKEN": "long-enough", "MODE": "fast"}, {"MODE": "fast"})
     assert (

@@ -117,6 +117,7 @@ def test_pids() -> None:
     assert pid_alive(snapshot(progress(pid=os.getpid()))) is True
     assert pid_alive(snapshot(progress(pid=2**22 + 1))) is False
     assert pid_alive(snapshot(progress(pid=-1))) is None
+    assert pid_alive(snapshot(progress(pid=10**10))) is None
     assert pid_alive(snapshot()._replace(host="elsewhere")) is None
     assert pid_alive(None) is None
 
