@@ -198,9 +198,13 @@ class RealAppendFile:
         self.size = size
 
     def close(self) -> None:
+        """Network file systems tell here that what was not synced did not fit."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            os.close(fd)
+            try:
+                os.close(fd)
+            except OSError as cause:
+                raise storage_error("close", self.path, cause=cause) from cause
 
 
 def _written_back(fd: int, start: int, length: int) -> int:

@@ -80,8 +80,12 @@ class CiSummary:
 
     def _is_ours(self, error: BaseException | None) -> bool:
         """May OUT be written to? A refusal (exit 2) may be about OUT itself, a locked run is somebody else's."""
-        refused = isinstance(error, UsageError | RunLockedError) and self._stamp() == self._before
-        return not refused and self._layout.directory.is_dir()
+        if isinstance(error, UsageError | RunLockedError) and self._stamp() == self._before:
+            return False
+        try:
+            return self._layout.directory.is_dir()
+        except OSError:  # of another user, or with a name that no folder has
+            return False
 
     def _of_error(self, error: BaseException) -> str:
         from batchctl.report.markdown import error_markdown, summary_markdown
@@ -123,10 +127,10 @@ def _append(path: Path, text: str) -> None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     with os.fdopen(os.open(path, flags, 0o644), "ab", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        if size + len(data) > STEP_LIMIT:
-            raise OSError(f"it holds {size} bytes already, and GitHub drops a summary of more than {STEP_LIMIT}")
         if size:
             data = b"\n\n" + data  # what another command wrote may lack its line break
+        if size + len(data) > STEP_LIMIT:
+            raise OSError(f"it holds {size} bytes already, and GitHub drops a summary of more than {STEP_LIMIT}")
         file.write(data)
 
 

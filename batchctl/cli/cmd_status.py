@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from batchctl.cli.output import emit, emit_json
 from batchctl.errors import ExitCode, UsageError
-from batchctl.files import RealDisk
+from batchctl.files import Disk, FileKind, RealDisk
 from batchctl.model.progress import Summary
 from batchctl.report.status import Liveness, Snapshot, liveness, lock_held, pid_alive, read_status
 from batchctl.report.status_text import status_dict, status_line, status_text
@@ -50,15 +50,21 @@ class Look(NamedTuple):
 def look(out: str) -> Look:
     """Raises UsageError where OUT holds no run."""
     bare = RunLayout(Path(out).absolute())
-    if not bare.home.is_dir():
-        what = "holds no run" if Path(out).is_dir() else "is no folder"
+    disk = RealDisk()
+    if not _is_folder(disk, bare.home):
+        what = "holds no run" if _is_folder(disk, bare.out) else "is no folder"
         raise UsageError(f"{out} {what}", where=str(bare.home), remedy="give the OUT of a `batchctl run ... -o OUT`")
-    layout = find(RealDisk(), bare)
+    layout = find(disk, bare)
     # The lock before the file: a run that ends in between is then called running once more, never crashed.
     held = lock_held(layout.lock)
     snapshot = read_status(layout.status)
     verdict = liveness(snapshot, lock_held=held, pid_alive=pid_alive(snapshot))
     return Look(snapshot, read_summary(layout.summary), verdict)
+
+
+def _is_folder(disk: Disk, path: Path) -> bool:
+    found = disk.stat(path)
+    return found is not None and found.kind is FileKind.DIRECTORY
 
 
 def show(out: str, *, as_json: bool, watch: bool, sleep: Callable[[float], None]) -> int:
@@ -91,6 +97,7 @@ def _redraw(text: str, *, drawn: int) -> int:
     Lines are cut to the width: a wrapped one would be two on the screen and one to us.
     """
     size = os.get_terminal_size(sys.stdout.fileno())
+    size = os.terminal_size((size.columns or 80, size.lines or 24))  # a terminal that nobody has told its size
     lines = [line[: size.columns - 1] for line in text.split("\n")]
     if len(lines) > size.lines - 1:
         hidden = len(lines) - (size.lines - 2)

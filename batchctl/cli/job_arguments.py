@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from batchctl.errors import UsageError
 from batchctl.spec.fields import FLAGS, SET_DEST, Flag
 from batchctl.spec.resolve import Loaded, Overrides, command_switches, load
 
@@ -88,4 +89,8 @@ def loaded_job(args: argparse.Namespace, *, folder: Path | None = None) -> tuple
 
 def standard_input(inputs: list[str]) -> bytes | None:
     """Standard input, read to its end, where an INPUT asks for it (`-`, `@-`); None otherwise."""
-    return sys.stdin.buffer.read() if "-" in inputs or "@-" in inputs else None
+    if "-" not in inputs and "@-" not in inputs:
+        return None
+    if sys.stdin is None:
+        raise UsageError("standard input is closed", where="INPUT -", remedy="pipe the list in, or give @list.txt")
+    return sys.stdin.buffer.read()

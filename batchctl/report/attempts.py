@@ -127,8 +127,11 @@ class AttemptsFile:
     def close(self) -> None:
         self.flush()
         if self._file is not None:
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+            try:
+                file.close()
+            except StorageError:
+                self.errors += 1
 
     def _cut(self, file: AppendFile) -> None:
         try:

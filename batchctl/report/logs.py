@@ -182,4 +182,7 @@ class WorkerLog:
     def _close_file(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
-            file.close()
+            try:
+                file.close()
+            except StorageError:
+                self.errors += 1

@@ -151,14 +151,17 @@ class Conductor:
         name = self._signals.first.name
         ending = Ending.INTERRUPTED if name == "SIGINT" else Ending.STOPPED
         if self._phase is Phase.RUNNING:
-            told = f"{name}: finishing what is under way (at most {self._spec.grace:g} s; once more to stop now)"
-            self._teller.note(told)
+            self._teller.note(
+                f"{name}: finishing what is under way (at most {self._spec.grace:g} s; once more to stop now)"
+            )
             self._stop(Conducted(ending, f"stopped by {name}"), drain=True)
-        elif self._signals.count > 1:
+        if self._signals.count > 1:
             self._abort()
 
-    def see_off(self) -> None:
-        """Wait while the workers call `shutdown()` and leave; whatever is left after a while from now is killed."""
+    def see_off(self, *, now: bool = False) -> None:
+        """Wait while the workers call `shutdown()` and leave; whatever is left after a while (`now`: all) is killed."""
+        if now:
+            self._abort()
         deadline = self._clock() + (_DISMISS_S if self._phase is Phase.RUNNING else 5.0)
         killed = False
         while self._crew.live:

@@ -66,7 +66,7 @@ class Crew:
         """Retire all but one worker: the one that became ready last, which has had the least time to grow, or one that
         will be. Returns the places that are retired by this: never the last, however many are on their way out."""
         staying = sorted(self._live.intersection(self._health.open_slots))
-        keep = next(reversed(self._estimates), None) if self._estimates else min(staying, default=None)
+        keep = next((index for index in reversed(self._estimates) if index in staying), min(staying, default=None))
         leaving = [index for index in staying if index != keep]
         for index in leaving:
             self.retire(index)
@@ -95,7 +95,8 @@ class Crew:
     def passed_init(self, event: WorkerReady) -> None:
         """A worker is ready."""
         self._health.init_passed(event.slot)
-        self._estimates[event.slot] = RunEstimate(self._seed_ns)
+        if event.slot in self._health.open_slots:  # else it was told to leave while it said so
+            self._estimates[event.slot] = RunEstimate(self._seed_ns)
 
     def failed_init(self, event: InitFailed) -> InitDecision:
         """A worker did not get there."""

@@ -103,13 +103,9 @@ def _why_bare(folder: str) -> str:
         return ""  # it is there; its files are missing or not for the script to find out
 
 
-def inputs_now(
-    plan: Plan, recovered: Recovered, *, out: str, said: Inputs, note: Callable[[str], None]
-) -> InputsNow | None:
-    """For a resume; None where the plan was made by this very command. Ranges that a retry has reopened are scored as
-    they are."""
-    if recovered.epoch < 2:
-        return None
+def inputs_now(plan: Plan, recovered: Recovered, *, out: str, said: Inputs, note: Callable[[str], None]) -> InputsNow:
+    """For a resume, its first epoch included: a command that made the plan may have ended before it began one. Ranges
+    that a retry has reopened are scored as they are."""
     again = reopened_items(recovered.records) if recovered.generation else frozenset()
     return InputsNow(plan, out=out, said=said, again=again, note=note)
 

@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from batchctl import __version__
@@ -170,6 +171,7 @@ def run_epoch(
             _tell_end(books, verdict)
         raise
     except BatchctlError as error:
+        clean = clean or not (crew.live or isinstance(error, StorageError))
         broken = _tell_error(books, error)
         if broken is not None:
             raise broken from error
@@ -178,9 +180,14 @@ def run_epoch(
         journal.close()
         foreman.close()
         attempts.close()
-        if recovered.committer.done is None:  # else `finish` has closed it
-            recovered.committer.close(clean=clean)
+        _close_log(recovered, clean=clean)
         plan.close()
+
+
+def _close_log(recovered: Recovered, *, clean: bool) -> None:
+    if recovered.committer.done is None:  # else `finish` has closed it
+        with contextlib.suppress(NoSpaceError):  # CLOSE is a courtesy: what was committed is on disk
+            recovered.committer.close(clean=clean)
 
 
 def _columns(spec: JobSpec, recovered: Recovered, journal: Journal) -> Columns | ColumnTypes:
@@ -205,7 +212,7 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
 def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk, see_off: Callable[[], None]) -> None:
     """Bring the final file about while the workers leave; where the disk is full, wait for room as the run itself
     would."""
-    spec, deadline = ready.spec, time.monotonic() + ready.spec.pause_max
+    spec, since = ready.spec, 0.0
     while True:
         try:
             committer, table = recovered.committer, spec.writes_tables
@@ -213,9 +220,10 @@ def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk, s
             return
         except NoSpaceError as error:
             see_off()  # it may take long
+            since = since or time.monotonic()
             teller.paused(error.message)
             teller.tick(force=True)
-            if time.monotonic() >= deadline:
+            if time.monotonic() - since >= spec.pause_max:
                 raise StoppedError(
                     f"storage stayed full for {spec.pause_max:g} s: {error.message}",
                     where=error.where,
@@ -226,7 +234,12 @@ def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk, s
 
 def _conduct(books: _Books, conductor: Conductor) -> Verdict:
     """What the run comes to. The workers of a good one are still leaving, others have left."""
-    spec, conducted = books.ready.spec, conductor.run()
+    spec = books.ready.spec
+    try:
+        conducted = conductor.run()
+    except StoppedError:  # the disk stayed full
+        conductor.see_off(now=True)
+        raise
     failed_batches = books.teller.failed_batches.count(spec.error_threshold)
     verdict = judge_run(spec, conducted, books.queue.counts, failed_batches=failed_batches)
     if verdict.code is not ExitCode.OK:
@@ -260,8 +273,6 @@ def _tell_error(books: _Books, error: BatchctlError) -> StorageError | None:
     state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
     try:
         _tell_end(books, Verdict(error.exit_code, state, error.message.partition("\n")[0]))
-    except NoSpaceError:  # the error itself is what has to be told
-        return None
     except StorageError as broken:
         # A worker that cannot read our files on a broken disk looks like a script or an interpreter that is broken.
         return broken if isinstance(error, (InitFailedError, UsageError)) else None
@@ -295,10 +306,21 @@ def _tell_end(books: _Books, verdict: Verdict) -> Summary:
     teller.state = verdict.state
     teller.message = verdict.reason
     teller.tick(force=True)
-    write_summary(layout.summary, summary)
+    with _room_or_note(teller, layout.summary):
+        write_summary(layout.summary, summary)
     done = verdict.code is ExitCode.OK
     forgotten = remember(staffing, layout, foreman=foreman, items_fitted=queue.most_items, done=done)
     if forgotten:
         teller.note(forgotten, level="warning")
-    tell_quarantine(ready, books.plan, disk=books.disk, items=summary.items_quarantined)
+    with _room_or_note(teller, layout.quarantine):
+        tell_quarantine(ready, books.plan, disk=books.disk, items=summary.items_quarantined)
     return summary
+
+
+@contextlib.contextmanager
+def _room_or_note(teller: Teller, path: Path) -> Iterator[None]:
+    """A full disk does not change how the run ended."""
+    try:
+        yield
+    except NoSpaceError as error:
+        teller.note(f"{path.name} is not up to date: {error.message}", level="warning")

@@ -49,6 +49,14 @@ def test_append_grows_the_file_and_knows_its_size(disk: Disk, tmp_path: Path) ->
     assert disk.read(path) == b"onetwo!" == bytes(disk.map(path))
 
 
+def test_what_close_has_to_tell_is_told_in_our_words(tmp_path: Path) -> None:
+    handle = RealDisk().open_append(tmp_path / "f", create=True)
+    os.close(handle._fd)  # as a network file system says there that there was no room
+    with pytest.raises(StorageError, match="cannot close"):
+        handle.close()
+    handle.close()
+
+
 def test_write_back_changes_nothing(disk: Disk, tmp_path: Path) -> None:
     handle = disk.open_append(tmp_path / "f", create=True)
     handle.append(b"one")

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -36,15 +37,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`job`: see job.make_filling_job. `free`: bytes that the ballast leaves, beside `rows` times all rows; None: it
-    takes inodes. `before`: it is there when the command starts. `stays`: with a short pause_max, until the command has
-    ended with one of `codes`."""
+    """`job`: see make_filling_job. `free`: bytes that the ballast leaves, beside `rows` times all rows; None: it takes
+    inodes. `before`: it is there when the command starts. `stays`: with a short pause_max, until the command has ended
+    with one of `codes`; `term`: by a SIGTERM while it pauses, instead."""
 
     job: str = "rows"
     free: int | None = 256 << 10
     rows: int = 0
     before: bool = False
     stays: bool = False
+    term: bool = False
     codes: tuple[int, ...] = (ExitCode.STOPPED,)
     kind: Kind = _SMALL
 
@@ -52,6 +54,7 @@ class Case:
 CASES: Mapping[str, Case] = {
     "rows": Case(),
     "rows-stay": Case(stays=True),
+    "rows-term": Case(free=0, stays=True, term=True),
     "start": Case(free=0, before=True, stays=True, codes=(ExitCode.STOPPED, ExitCode.STORAGE)),
     "sorting": Case(free=512 << 10, rows=1),
     "sorting-stay": Case(free=512 << 10, rows=1, stays=True),
@@ -145,12 +148,14 @@ class _Round:
         case, played = self._case, self._played
         if case.before:
             self._fill()
-        with self._command(*(("--pause-max", "1s") if case.stays else ())) as process:
+        with self._command(*(("--pause-max", "1s") if case.stays and not case.term else ())) as process:
             try:
                 if not case.before:
                     self._await("rows", process, lambda: _size(self._out / f"{RESULT}.partial") > 0)
                     self._fill()
                     played.paused = self._await("the pause", process, lambda: _state(self._out) == "paused")
+                if case.term:
+                    process.send_signal(signal.SIGTERM)
                 if not case.stays:
                     self._empty()
                 self._await("the end", process, lambda: False, ended=True)

@@ -15,9 +15,9 @@ from tests.crash.full import campaign
 @pytest.mark.timeout(300)
 def test_a_full_disk_costs_nobody_anything(tmp_path: Path) -> None:
     found = campaign(
-        Asked(5, 1, tmp_path, beside_python(), options={"case": "rows-stay,start,sorting,files-stay,inodes"})
+        Asked(6, 1, tmp_path, beside_python(), options={"case": "rows-stay,rows-term,start,sorting,files-stay,inodes"})
     )
     if found.not_run:
         pytest.skip(f"not run: {found.not_run}")
     assert found.violations == []
-    assert found.counts == {"full_disks": 5, "lost": 0, "duplicated": 0, "unequal": 0}
+    assert found.counts == {"full_disks": 6, "lost": 0, "duplicated": 0, "unequal": 0}

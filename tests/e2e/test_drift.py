@@ -198,6 +198,17 @@ def test_inputs_that_are_gone_together_are_no_failures(job: Job) -> None:
     assert job.out.rows == drift.rows()
 
 
+def test_inputs_are_compared_where_the_first_start_came_to_nothing(job: Job) -> None:
+    """It had made the plan, and found no room for a worker."""
+    drift = Drifting.begun(job)
+    drift.gate.open()
+    drift.resume("--max-retries", "0", "--mem-reserve", "900T").expect(5)
+    grow(drift.left)
+    drift.resume("--max-retries", "0").expect(6).names(LEFT, "--accept-changes")
+    drift.resume("--max-retries", "0", *ACCEPT).expect(0)
+    assert len(job.out.rows) == ITEMS
+
+
 def test_another_input_does_not_move_the_planned_files(job: Job) -> None:
     """Accepting the one change does not accept what has not been shown: that everything left would fail."""
     drift = drifting(job)

@@ -106,6 +106,16 @@ def test_the_second_signal_kills_and_commits_what_is_finished(tmp_path: Path) ->
     assert stage.did("start") == [0, 1]
 
 
+def test_two_signals_between_two_looks_are_two(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.engine.answers = keep
+    stage.engine.plot = [lambda: (stage.signals.come(INT), stage.signals.come(INT))]
+    began = stage.clock.now
+    assert stage.run() == Conducted(Ending.INTERRUPTED, "stopped by SIGINT")
+    assert stage.did("kill") == [0, 1]
+    assert stage.clock.now - began < 5.0
+
+
 def test_grace_is_a_limit(tmp_path: Path) -> None:
     stage = Stage(tmp_path, grace=30.0)
     stage.engine.answers = keep

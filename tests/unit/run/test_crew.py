@@ -235,6 +235,16 @@ def test_who_is_on_his_way_out_is_not_the_one_that_is_kept() -> None:
     assert (bench.crew.live, bench.crew.ready) == (2, 0)
 
 
+def test_who_becomes_ready_while_he_is_told_to_leave_is_not_the_one_that_is_kept() -> None:
+    bench = Bench(slots=2)
+    bench.engine.immortal = True  # takes his time
+    assert bench.crew.keep_one() == [0]
+    bench.ready(0)  # it was said before the kill arrived
+    assert bench.crew.ready == 1
+    assert bench.crew.keep_one() == []
+    assert ("stop", 1) not in bench.engine.did
+
+
 def test_neighbours_share_a_gpu() -> None:
     engine = Engine(Clock())
     crew = Crew(engine, [Slot(index, (), 1, gpu) for index, gpu in enumerate(("a", "b", "a", "a", None))])
