@@ -9,7 +9,7 @@ from batchctl.cli.job_arguments import (
     add_storage_argument,
     add_voice_arguments,
     loaded_job,
-    standard_input,
+    piped_lists,
 )
 from batchctl.cli.output import emit, emit_json
 from batchctl.cli.typed import shareable
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         accept_changes=False,
         accept_storage=args.accept_storage,
         command=("batchctl", *shareable(args.typed)),
-        stdin=standard_input(args.inputs),
+        piped=piped_lists(args.inputs),
     )
     report = plan_job(spec, options)
     if switches["json"]:

@@ -9,7 +9,7 @@ from batchctl.cli.job_arguments import (
     add_storage_argument,
     add_voice_arguments,
     loaded_job,
-    standard_input,
+    piped_lists,
 )
 from batchctl.cli.scoring import Asked, render, score
 from batchctl.cli.typed import shareable
@@ -53,6 +53,6 @@ def _asked(args: argparse.Namespace) -> Asked:
         accept_changes=args.accept_changes,
         accept_storage=args.accept_storage,
         command=("batchctl", *shareable(args.typed)),
-        stdin=standard_input(args.inputs),
+        piped=piped_lists(args.inputs),
     )
     return Asked(loaded, options, switches)

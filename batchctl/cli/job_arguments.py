@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import stat
 import sys
 from pathlib import Path
 
@@ -87,10 +88,28 @@ def loaded_job(args: argparse.Namespace, *, folder: Path | None = None) -> tuple
     return loaded, switches
 
 
-def standard_input(inputs: list[str]) -> bytes | None:
-    """Standard input, read to its end, where an INPUT asks for it (`-`, `@-`); None otherwise."""
-    if "-" not in inputs and "@-" not in inputs:
-        return None
+def piped_lists(inputs: list[str]) -> dict[str, bytes]:
+    """Lists that can be read only once, read to their ends, by INPUT: standard input (`-`, `@-`), and pipes (`@PIPE`,
+    as the shell's `@<(find ...)` makes them)."""
+    found: dict[str, bytes] = {}
+    for given in inputs:
+        if given in ("-", "@-"):
+            found[given] = found.get("-") or found.get("@-") or _standard_input()
+        elif given.startswith("@") and given not in found:
+            try:
+                path = Path(given[1:])
+                if _is_pipe(path.stat().st_mode):
+                    found[given] = path.read_bytes()
+            except (OSError, ValueError):  # the listing names what is wrong with it
+                continue
+    return found
+
+
+def _is_pipe(mode: int) -> bool:
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def _standard_input() -> bytes:
     if sys.stdin is None:
         raise UsageError("standard input is closed", where="INPUT -", remedy="pipe the list in, or give @list.txt")
     return sys.stdin.buffer.read()

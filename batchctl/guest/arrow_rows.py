@@ -18,7 +18,7 @@ import json
 import struct
 from typing import Any, Dict, List, Tuple
 
-from .failure import ContractError
+from .failure import ContractError, refuse_twice
 
 _TYPES_LENGTH = struct.Struct("<I")
 _STREAM_LENGTH = struct.Struct("<Q")
@@ -71,7 +71,7 @@ def frame_columns(frame: Any) -> Dict[str, Any]:
     names = [str(name) for name in frame.columns]
     if not names:
         raise ContractError("run() returned a DataFrame without columns: parquet holds columns, not an index")
-    _refuse_twice(names)
+    _refuse(names)
     return {name: frame.iloc[:, at] for at, name in enumerate(names)}
 
 
@@ -80,14 +80,13 @@ def dict_columns(rows: List[Dict[Any, Any]], keys: List[Any]) -> Dict[str, Any]:
     names = [str(key) for key in keys]
     if not names:
         raise ContractError("run() returned a list of empty dicts: parquet needs a column")
-    _refuse_twice(names)
+    _refuse(names)
     return {name: [row.get(key) for row in rows] for name, key in zip(names, keys)}
 
 
-def _refuse_twice(names: List[str]) -> None:
+def _refuse(names: List[str]) -> None:
+    refuse_twice(names)
     for name in names:
-        if names.count(name) > 1:
-            raise ContractError("two columns are named %r: give each a name of its own" % name)
         try:
             name.encode("utf-8")
         except UnicodeEncodeError:

@@ -156,6 +156,8 @@ def _imports(body: List[ast.stmt]) -> Iterator[str]:
                 yield node.module.partition(".")[0]
         elif isinstance(node, ast.If) and _is_type_checking(node.test):
             yield from _imports(node.orelse)
+        elif isinstance(node, ast.If) and _tells_pythons_apart(node.test):
+            continue  # one branch is for another interpreter or system
         elif isinstance(node, ast.Try) and any(_catches_import(handler) for handler in node.handlers):
             yield from _imports(node.finalbody)  # handlers and else are the other way round the same question
         else:
@@ -165,6 +167,17 @@ def _imports(body: List[ast.stmt]) -> Iterator[str]:
                     yield from _imports(below)
             for handler in getattr(node, "handlers", ()):
                 yield from _imports(handler.body)
+
+
+def _tells_pythons_apart(test: ast.expr) -> bool:
+    """`sys.version_info >= (3, 11)`, `sys.platform == "win32"`, `os.name == "nt"`, `platform.system() == ...`"""
+    for node in _walk(test):
+        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        if name in ("version_info", "hexversion", "platform", "implementation"):
+            return True
+        if name == "name" and isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            return node.value.id == "os"
+    return False
 
 
 def _is_type_checking(test: ast.expr) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import traceback
 from types import TracebackType
-from typing import Dict, Optional
+from typing import Dict, List, Optional
 
 MESSAGE_CAP = 8 << 10
 TRACEBACK_CAP = 64 << 10
@@ -16,6 +16,13 @@ TRACEBACK_CAP = 64 << 10
 
 class ContractError(Exception):
     """The script does not keep the contract (no `run`, wrong arity, wrong return type); the message says how."""
+
+
+def refuse_twice(names: List[str]) -> None:
+    """ContractError where two columns would have one name: of such rows the readers keep one value, or none."""
+    if len(set(names)) < len(names):
+        name = next(name for name in names if names.count(name) > 1)
+        raise ContractError("two columns are named %r: give each a name of its own" % name)
 
 
 class InputChanged(Exception):

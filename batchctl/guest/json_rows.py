@@ -7,11 +7,14 @@ import json
 import math
 from typing import Any, List
 
+from .failure import refuse_twice
+
 
 def jsonl(result: Any, *, is_frame: bool) -> bytes:
     """One line per element of a list or row of a DataFrame."""
     if is_frame:
         names = [str(name) for name in result.columns]
+        refuse_twice(names)
         # Column by column, so that each keeps its own type (a row of a mixed frame would be promoted).
         columns = [result.iloc[:, index].tolist() for index in range(len(names))]
         rows: List[Any] = [dict(zip(names, values)) for values in zip(*columns)] if names else [{}] * len(result)

@@ -37,18 +37,28 @@ def csv_frames(path: str, types: Types, chunk_rows: int) -> Iterator[Any]:
         return
     with pandas.read_csv(path, chunksize=chunk_rows, **options) as pieces:
         for number, piece in enumerate(pieces):
-            yield dates.read(piece if number else _in_place(path, piece))
+            if not number and _is_out_of_place(path, piece):  # so far: all of it decides
+                break
+            yield dates.read(piece)
+        else:
+            return
+    yield dates.read(_in_place(path, pandas.read_csv(path, **options)))
 
 
 def _in_place(path: str, frame: Any) -> Any:
     """The frame; ValueError where rows end with a comma more than the header has. Where rows are longer than the header
     pandas takes what stands first for the names of the rows, and all values would be one column off."""
-    if len(frame) and frame.iloc[:, -1].isna().all():
-        with open(path, newline="", encoding="utf-8-sig") as handle:
-            header, first = itertools.islice(filter(None, csv.reader(handle)), 2)
-        if len(first) > len(header):
-            raise ValueError("its rows end with a separator and its header does not, so the columns cannot be told")
+    if _is_out_of_place(path, frame):
+        raise ValueError("its rows end with a separator and its header does not, so the columns cannot be told")
     return frame
+
+
+def _is_out_of_place(path: str, frame: Any) -> bool:
+    if not len(frame) or not frame.iloc[:, -1].isna().all():
+        return False
+    with open(path, newline="", encoding="utf-8-sig") as handle:
+        header, first = itertools.islice(filter(None, csv.reader(handle)), 2)
+    return len(first) > len(header) and not first[-1]
 
 
 def _guessed(pandas: Any, path: str, chunk_rows: int) -> Optional[Types]:

@@ -203,6 +203,8 @@ class Renderer:
     def _csv_dicts(self, rows: Sequence[Any]) -> bytes:
         self._frame_columns = None
         columns = _keys(rows)
+        if not columns:
+            raise ContractError("run() returned a list of empty dicts: csv needs a column")
         lines = [_line([_cell(row.get(name)) for name in columns]) for row in rows]
         self.header = _encode(_line([str(name) for name in columns]))
         return _encode("".join(lines))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from batchctl.errors import UsageError
 from batchctl.model.job import Grouping
 from batchctl.plan.display import display_name
 from batchctl.plan.lists import Block, Blocks, PathList, Run, absolute, first_mentions, gathered, runs
-from batchctl.plan.look import CHUNK, LONGEST, MTIME, SIZE, Part
+from batchctl.plan.look import CHUNK, LONGEST, SIZE, Part, mtimes_of
 from batchctl.plan.lookers import Lookers
 from batchctl.plan.patterns import Filters, Glob, is_glob
 from batchctl.plan.stretch import Findings, Noticed, Stretch
@@ -27,7 +27,7 @@ from batchctl.plan.walk import OutGuard, Walk, look
 
 
 class InputRequest(NamedTuple):
-    """What to list. `folder` is the current folder; `standard_input` is what `-` stands for (None: not given).
+    """What to list. `folder` is the current folder; `piped`: lists that can be read only once, by INPUT (`-`, a pipe).
 
     `sizes_up_to`: sizes and times are looked at only if the folders hold no more items than this (None: always).
     `preview`: all are looked at, and `Findings.unsized` tells that a listing without it would not have done so.
@@ -40,7 +40,7 @@ class InputRequest(NamedTuple):
     exclude: tuple[str, ...] = ()
     out: Path | None = None
     state: Path | None = None  # the state directory, no input either
-    standard_input: bytes | None = None
+    piped: Mapping[str, bytes] | None = None
     sizes_up_to: int | None = None
     preview: bool = False
 
@@ -201,22 +201,35 @@ class Listing:
     def _globbed(self, given: str, *, source: int) -> Iterator[Stretch]:
         glob = Glob(given)
         root = absolute(os.fsencode(glob.root), folder=self._folder)
-        if not os.path.isdir(root):  # noqa: PTH112  bytes
+        try:
+            is_folder = stat.S_ISDIR(os.stat(root).st_mode)  # noqa: PTH116  bytes
+        except (FileNotFoundError, NotADirectoryError):
+            is_folder = False
+        except OSError as error:
+            raise UsageError(f"INPUT cannot be read: {error.strerror}", where=display_name(given)) from error
+        if not is_folder:
             raise UsageError("glob matches no item: its folder does not exist", where=display_name(given))
         yield from self._walked(root, source=source, glob=glob)
 
     def _listed(self, given: str, *, source: int) -> Iterator[Stretch]:
-        if given in ("-", "@-"):
-            if self.request.standard_input is None:
-                raise UsageError("INPUT - needs a list on standard input", where=given)
-            content = self.request.standard_input
+        content = (self.request.piped or {}).get(given)
+        if content is not None:
             yield from self._files(PathList(content, folder=self._folder).blocks, given, source=source)
             return
+        if given in ("-", "@-"):
+            raise UsageError("INPUT - needs a list on standard input", where=given)
+        path = self.request.folder / given[1:]
         try:
-            with (self.request.folder / given[1:]).open("rb") as file:
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise UsageError(
+                    "this list can be read only once, and a resume reads it again",
+                    where=display_name(given),
+                    remedy="name it on the command line, or save the list in a file",
+                )
+            with path.open("rb") as file:
                 before = os.fstat(file.fileno())
-                paths = PathList(file if stat.S_ISREG(before.st_mode) else file.read(), folder=self._folder)
-                yield from self._files(paths.blocks, given, source=source)
+                yield from self._files(PathList(file, folder=self._folder).blocks, given, source=source)
                 now = os.fstat(file.fileno())
         except OSError as error:
             raise UsageError(
@@ -271,15 +284,21 @@ class Listing:
             path = part.folder.rstrip(b"/") + b"/" + name
             try:
                 one = os.stat(path)  # noqa: PTH116  bytes
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
                 bad.add(path)
                 continue
+            except OSError as error:
+                raise UsageError(
+                    f"a listed file cannot be looked at: {error.strerror}",
+                    where=display_name(os.fsdecode(path)),
+                    remedy="check the folders above it and their mounts; nothing was started",
+                ) from error
             if stat.S_ISREG(one.st_mode):
                 found.append(one)
                 kept.append(name)
             else:
                 bad.add(path)
-        return Stretch(source, part.folder, kept, list(map(SIZE, found)), list(map(MTIME, found)))
+        return Stretch(source, part.folder, kept, list(map(SIZE, found)), mtimes_of(found))
 
     def _chosen(self, seen_as: bytes) -> bool:
         folder, slash, name = seen_as.removeprefix(b"./").lstrip(b"/").rpartition(b"/")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from array import array
-from operator import attrgetter, itemgetter
+from collections.abc import Iterable
+from operator import itemgetter
 from stat import S_ISREG
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ CHUNK = 512  # names looked at together: about 300 KB of stat results, 1 ms
 LONGEST = 4095  # PATH_MAX less its NUL: `run()` gets absolute paths and could not open longer ones
 _MODE = itemgetter(0)
 SIZE = itemgetter(6)
-MTIME = attrgetter("st_mtime_ns")
+_MOST_NS = (1 << 63) - 1
 
 
 class Part(NamedTuple):
@@ -45,4 +46,18 @@ def quick_look(part: Part) -> Seen | None:
         return None
     if not all(map(S_ISREG, map(_MODE, found))):
         return None
-    return array("Q", map(SIZE, found)), array("q", map(MTIME, found))
+    return array("Q", map(SIZE, found)), mtimes_of(found)
+
+
+def mtimes_of(found: Iterable[os.stat_result]) -> array[int]:
+    """In ns, as a plan holds them: file systems know times before 1677 and after 2262, which are the first and last."""
+    times = [one.st_mtime_ns for one in found]
+    try:
+        return array("q", times)
+    except OverflowError:
+        return array("q", map(planned_ns, times))
+
+
+def planned_ns(time_ns: int) -> int:
+    """A modification time as a plan holds it."""
+    return max(-_MOST_NS - 1, min(time_ns, _MOST_NS))

@@ -17,6 +17,7 @@ from batchctl.errors import CorruptionError, StorageError
 from batchctl.guest.plan_map import CRC_OFFSET, SIZED, PlanDamaged, PlanMap
 from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.index import Columns, FolderIndex
+from batchctl.plan.look import planned_ns
 
 _PIECE = 1 << 20
 _LOOKED_AT = 4 << 20  # bytes that are mapped at a time while all of a plan is checked
@@ -183,7 +184,7 @@ class Plan:
                 if now.st_size != size:
                     found.append(Change(item, ChangeKind.SIZE, f"size {size} -> {now.st_size}"))
                     continue
-                if now.st_mtime_ns != mtime:
+                if planned_ns(now.st_mtime_ns) != mtime:
                     found.append(Change(item, ChangeKind.MTIME, f"mtime_ns {mtime} -> {now.st_mtime_ns}"))
                     continue
             # The change time cannot be set: whatever wrote, replaced or touched the file has moved it on.

@@ -58,9 +58,11 @@ def added_files(request: InputRequest, existing: Plan) -> AddedFiles:
     index = existing.folder_index()
     count = 0
     examples: list[str] = []
+    seen: dict[bytes, set[bytes]] = {}  # one INPUT may cover another
     for stretch in Listing(request).stretches():
-        planned = index.names(stretch.folder)
-        fresh = [name for name in stretch.names if name not in planned]
+        planned, told = index.names(stretch.folder), seen.setdefault(stretch.folder, set())
+        fresh = [name for name in stretch.names if name not in planned and name not in told]
+        told.update(fresh)
         count += len(fresh)
         examples += [path_of(stretch.folder, name) for name in fresh[: EXAMPLES - len(examples)]]
     return AddedFiles(count, tuple(examples))

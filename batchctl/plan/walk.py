@@ -19,7 +19,7 @@ from typing import NamedTuple
 from batchctl.errors import UsageError
 from batchctl.model.job import Grouping
 from batchctl.plan.display import display_name
-from batchctl.plan.look import CHUNK, LONGEST, MTIME, SIZE, Part
+from batchctl.plan.look import CHUNK, LONGEST, SIZE, Part, mtimes_of
 from batchctl.plan.names import NameSorter
 from batchctl.plan.patterns import Chooser
 from batchctl.plan.stretch import Findings, Stretch
@@ -101,7 +101,7 @@ def look(part: Part, *, source: int, findings: Findings) -> Stretch:
                 findings.vanished.add(os.path.join(folder, name))  # noqa: PTH118  bytes
     finally:
         os.close(handle)
-    return Stretch(source, folder, kept, list(map(SIZE, found)), list(map(MTIME, found)))
+    return Stretch(source, folder, kept, list(map(SIZE, found)), mtimes_of(found))
 
 
 class Walk:

@@ -6,7 +6,7 @@ docs/running.md has the table of all that can differ, with defaults and options.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 
 from batchctl.errors import BatchctlError, ResumeRefusedError, UsageError
@@ -119,10 +119,10 @@ def other_version(recovered: Recovered, version: str) -> str:
     return f"batchctl {before[-1]} has worked on this run before; this is {version}, which goes on with it"
 
 
-def count_added(spec: JobSpec, plan: Plan, *, stdin: bytes | None) -> int | None:
+def count_added(spec: JobSpec, plan: Plan, *, piped: Mapping[str, bytes] | None) -> int | None:
     """Files that match INPUT and are not in the plan; None where that cannot be told, as the INPUT is not there any
     more. Nothing is looked at but names."""
     try:
-        return added_files(input_request(spec, stdin=stdin, sizes_up_to=0), plan).count
+        return added_files(input_request(spec, piped=piped, sizes_up_to=0), plan).count
     except UsageError:
         return None

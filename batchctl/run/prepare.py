@@ -6,6 +6,7 @@ The same code prepares `run`, `plan` and `check`; nothing here writes.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,7 +80,7 @@ def _told(arity: Arity) -> str:
 
 
 def input_request(
-    spec: JobSpec, *, stdin: bytes | None, sizes_up_to: int | None = None, preview: bool = False
+    spec: JobSpec, *, piped: Mapping[str, bytes] | None, sizes_up_to: int | None = None, preview: bool = False
 ) -> InputRequest:
     """The listing that the spec asks for; UsageError without any INPUT. `sizes_up_to`, `preview`: see InputRequest."""
     if not spec.inputs:
@@ -92,16 +93,16 @@ def input_request(
         exclude=spec.exclude,
         out=spec.out,
         state=spec.state_dir,
-        standard_input=stdin,
+        piped=piped,
         sizes_up_to=sizes_up_to,
         preview=preview,
     )
 
 
-def plan_inputs(spec: JobSpec, *, stdin: bytes | None, preview: bool = False) -> PlanImage:
+def plan_inputs(spec: JobSpec, *, piped: Mapping[str, bytes] | None, preview: bool = False) -> PlanImage:
     """List the inputs and form the mini-batches. Sizes are looked at in small listings, or where all are wanted (by
     the spec, or for a preview): a stat costs three times what listing a file costs, and far more over a network."""
-    request = input_request(spec, stdin=stdin, sizes_up_to=sizes_up_to(spec), preview=preview)
+    request = input_request(spec, piped=piped, sizes_up_to=sizes_up_to(spec), preview=preview)
     partitions = Partitions(spec.partition_keys, spec.partition_format) if spec.partition_keys else None
     return build_plan(
         request,
@@ -116,7 +117,7 @@ def fingerprint_of(
     facts: ScriptFacts,
     interpreter: Interpreter,
     *,
-    stdin: bytes | None,
+    piped: Mapping[str, bytes] | None,
     old: Fingerprint | None = None,
 ) -> Fingerprint:
     """What the run directory must fit."""
@@ -124,7 +125,7 @@ def fingerprint_of(
         what = "the model's folder is the output folder: results would become part of the model"
         raise UsageError(what, where=str(spec.out), remedy="choose another folder with -o")
     inputs = tuple(_absolute(given) for given in spec.inputs)
-    folders = tuple(Path(given) for given in inputs if not _GLOB.search(given) and not given.startswith(("@", "-")))
+    folders = tuple(Path(given) for given in inputs if not given.startswith(("@", "-")) and _is_literal(given))
     own = tuple(path for path in (spec.out, spec.state_dir) if path is not None)
     scripted = spec.scorer is Scorer.SCRIPT  # else the model is all there is
     request = FingerprintRequest(
@@ -134,26 +135,33 @@ def fingerprint_of(
         environment=spec.environment,
         fields=fixed_part(spec),
         interpreter=interpreter_facts(facts, interpreter, writes_tables=spec.writes_tables),
-        inputs=tuple(_with_digest(given, stdin) for given in inputs),
+        inputs=tuple(_with_digest(given, piped or {}) for given in spec.inputs),
         skip=(*folders, *own),
         modules_only=spec.dialect is Dialect.SCRIPT,
     )
     return take_fingerprint(request, old=old)
 
 
-def _with_digest(given: str, stdin: bytes | None) -> str:
-    """A list is what it says, not only where it stands."""
-    if given in ("-", "@-"):
-        digest = hashlib.sha256(stdin or b"")
-    elif given.startswith("@"):
+def _is_literal(path: str) -> bool:
+    """No glob; what has that very name is none either, as the listing sees it."""
+    return not _GLOB.search(path) or os.path.lexists(path)
+
+
+def _with_digest(given: str, piped: Mapping[str, bytes]) -> str:
+    """A list is what it says, not only where it stands; a pipe stands nowhere."""
+    named = _absolute(given)
+    if given in piped or named in ("-", "@-"):
+        named = named if named == "-" else "@-"
+        digest = hashlib.sha256(piped.get(given, b""))
+    elif named.startswith("@"):
         try:
-            with Path(given[1:]).open("rb") as file:
+            with Path(named[1:]).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256")
         except OSError:  # the listing has said so, or will
-            return given
+            return named
     else:
-        return given
-    return f"{given} (sha256 {digest.hexdigest()[:16]})"
+        return named
+    return f"{named} (sha256 {digest.hexdigest()[:16]})"
 
 
 def _absolute(given: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -99,7 +99,7 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     """List the inputs, form the mini-batches, size the node, and compare with what is in OUT, if that is given."""
     if spec.writes_tables:
         _refuse_without_arrow(spec)
-    image = plan_inputs(spec, stdin=options.stdin, preview=True)
+    image = plan_inputs(spec, piped=options.piped, preview=True)
     disk = RealDisk()
     problems, lies = where_it_lies(spec, accepted=options.accept_storage)
     refused = tuple(f"a run would be refused: {problem}" for problem in problems)
@@ -108,7 +108,7 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     fingerprint = existing.fingerprint if existing is not None else None
     if fingerprint is None and spec.hint is not None:
         interpreter = interpreter_for(spec)
-        fingerprint = fingerprint_of(spec, _facts(spec, interpreter), interpreter, stdin=options.stdin, old=None)
+        fingerprint = fingerprint_of(spec, _facts(spec, interpreter), interpreter, piped=options.piped, old=None)
     staffing = staff(spec, layout, fingerprint, paths=_places(spec))
     sizing, report = staffing.sizing, staffing.report
     summary = summarise(image)
@@ -119,9 +119,9 @@ def plan_job(spec: JobSpec, options: RunOptions) -> PlanReport:
     if existing is not None:
         state = "finished" if existing.finished else "started"
         done = _done(existing, disk)
-        differing = _differing(spec, existing, stdin=options.stdin)
+        differing = _differing(spec, existing, piped=options.piped)
         with open_plan(existing.layout, existing.document.plan_crc) as planned:
-            added = added_files(input_request(spec, stdin=options.stdin), planned)
+            added = added_files(input_request(spec, piped=options.piped), planned)
             schedule = told_schedule(spec, items=planned.items, sized=planned.sized, planned=True)
         summary = summarise(image, added=added)
     return PlanReport(
@@ -188,9 +188,9 @@ def _done(existing: Existing, disk: Disk) -> tuple[int, int]:
         return ledger.committed + ledger.quarantined, batches
 
 
-def _differing(spec: JobSpec, existing: Existing, *, stdin: bytes | None) -> tuple[str, ...]:
+def _differing(spec: JobSpec, existing: Existing, *, piped: Mapping[str, bytes] | None) -> tuple[str, ...]:
     interpreter = interpreter_for(spec)
-    fingerprint = fingerprint_of(spec, _facts(spec, interpreter), interpreter, stdin=stdin, old=existing.fingerprint)
+    fingerprint = fingerprint_of(spec, _facts(spec, interpreter), interpreter, piped=piped, old=existing.fingerprint)
     return tuple(dict.fromkeys((*existing.other_output(spec), *existing.differences(fingerprint))))
 
 

@@ -32,7 +32,7 @@ from batchctl.store.reopen import reopen_finished
 def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str) -> Summary:
     """A new run, in place of the existing one if there is one. Raises BatchctlError."""
     spec, disk = call.spec, call.disk
-    plan = plan_inputs(spec, stdin=call.options.stdin)
+    plan = plan_inputs(spec, piped=call.options.piped)
     fingerprint = _checked_fingerprint(call, engine, old=None)
     if existing is not None:
         start_over(disk, existing.layout, run_id=existing.document.run_id)
@@ -80,7 +80,7 @@ def _added(call: Call, existing: Existing) -> int | None:
     if existing.document.items > LOOKED_FOR:
         return None
     with open_plan(existing.layout, existing.document.plan_crc) as plan:
-        return count_added(call.spec, plan, stdin=call.options.stdin)
+        return count_added(call.spec, plan, piped=call.options.piped)
 
 
 def _request(call: Call) -> RecordedRequest:
@@ -111,7 +111,7 @@ def _checked_fingerprint(call: Call, engine: Engine, *, old: Fingerprint | None)
     problems = script_problems(facts, call.spec, interpreter=call.interpreter)
     if problems:
         raise SpecError(problems, where=str(call.spec.script))
-    return fingerprint_of(call.spec, facts, call.interpreter, stdin=call.options.stdin, old=old)
+    return fingerprint_of(call.spec, facts, call.interpreter, piped=call.options.piped, old=old)
 
 
 def _tell_findings(plan: PlanImage, reporter: Reporter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,14 +24,14 @@ class Retry(NamedTuple):
 
 
 class RunOptions(NamedTuple):
-    """How `run` was called, beyond the spec. `command` is what was typed, `stdin` what `-` stands for; `retry` is set
-    where it was `batchctl retry`: then there must be a run."""
+    """How `run` was called, beyond the spec. `command` is what was typed, `piped` holds the lists that can
+    be read only once, by INPUT; `retry` is set where it was `batchctl retry`: then there must be a run."""
 
     fresh: bool = False
     accept_changes: bool = False
     accept_storage: bool = False
     command: tuple[str, ...] = ()
-    stdin: bytes | None = None
+    piped: Mapping[str, bytes] | None = None
     retry: Retry | None = None
 
 

@@ -127,5 +127,8 @@ def _anchored_input(base: Path, text: str) -> str:
     if text == "-" or "://" in text:
         raise Wrong(f"{quoted(text)} cannot be an input in a file", "Name a folder, a file, a glob or @list.txt")
     marker = "@" if text.startswith("@") else ""
-    # Joined, not resolved: a glob is no path.
-    return marker + str(base / Path(text[len(marker) :]).expanduser())
+    try:
+        # Joined, not resolved: a glob is no path.
+        return marker + str(base / Path(text[len(marker) :]).expanduser())
+    except RuntimeError as error:  # an unknown ~user, or no home at all
+        raise Wrong(f"{quoted(text)} is no usable path", "Check the path") from error

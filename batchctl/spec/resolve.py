@@ -100,8 +100,12 @@ def load(
     refused = _read(located, draft, sets=overrides.sets, strict_azure=strict_azure)
     _overlay(draft, overrides.flags, environ=environ, cwd=cwd)
     given = tuple(inputs)
-    if given:
+    if "" in given:
+        draft.add(Problem("INPUT", "an empty path", "Name a folder, a file, a glob or @list.txt", field="inputs"))
+    elif given:
         draft.put("inputs", Value(given, "command line", Rank.FLAG))
+    if out is not None and not str(out):
+        draft.add(Problem("-o", "an empty path", "Name the output folder"))
     settle_mlflow(draft, own=located.path.parent if located.dialect is Dialect.MLFLOW else None)
     _defaults(draft, located)
     _cross_checks(draft)
@@ -206,7 +210,7 @@ def _variable_node(setting: Setting, text: str) -> Node:
     """A repeatable setting: a line each; on a single line, commas (not in BATCHCTL_ENV, whose values may hold them)."""
     if not setting.multiple:
         return scalar(setting.variable, text)
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
     if len(lines) == 1 and setting.field != "environment":
         lines = [part.strip() for part in lines[0].split(",") if part.strip()]
     return listed(setting.variable, lines)

@@ -139,7 +139,7 @@ def byte_size(node: Node, base: Path) -> int:
         raise Wrong(f"{quoted(raw)} is not a size", "Write bytes, or 512M, 1.5G (powers of 1024)")
     size = round(float(found[1]) * (1 << 10 * " kmgt".index(found[2] or " ")))
     if not 1 <= size < 2**63:
-        raise Wrong(f"{quoted(raw)} is out of range", "Write at least one byte")
+        raise Wrong(f"{quoted(raw)} is out of range", "Write from 1 byte to less than 8 EiB")
     return size
 
 

@@ -308,7 +308,8 @@ class Job:
             if started.alive():
                 started.kill()
             for pid in carriers(MARK, mark):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # its parent's death has reached it meanwhile
+                    os.kill(pid, signal.SIGKILL)
 
     def batchctl(self, *argv: str | Path, limit: float = LIMIT_S, **given: Any) -> Ran:
         """The command, to its end."""

@@ -6,6 +6,7 @@ alone, in a mount namespace of its own.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -65,7 +66,8 @@ class Machine:
             wait_for(lambda: self.reached(started, kinds), "the file that takes the machine down")
             wait_for(lambda: len(self.in_flight()) >= len(kinds), "the claims in the log")
             for pid in carriers(MARK, started._mark):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # the coordinator's end takes the others along
+                    os.kill(pid, signal.SIGKILL)
             assert started.end().code == -signal.SIGKILL
         return self.in_flight()
 

@@ -168,6 +168,7 @@ INPUTS = {
     "glob": (["in/*/*.png"], b"", "bde"),
     "glob of folders": (["in/t*"], b"", "cdfe"),
     "glob at any depth": (["in/**/*.txt"], b"", "ac"),
+    "glob of folders only": (["in/t*/"], b"", "cdfe"),
     "list by lines": (["@lines"], b"", "fa"),
     "list by NUL": (["@nuls"], b"", "fa"),
     "standard input by lines": (["-"], b"in/two/d.png\r\n\r\nin/one/b.png\n", "db"),
@@ -192,6 +193,24 @@ def test_inputs(job: Job, case: tuple[list[str], bytes, str]) -> None:
     assert job.batchctl("plan", "code/score.py", *given, "--json", stdin=stdin).expect(0).json["items"] == len(expected)
     if stdin or given[0].startswith("@"):  # the same list again resumes, which here means: complete
         job.batchctl("run", "code/score.py", *given, "-o", "out", stdin=stdin).expect(0).names("complete")
+
+
+def test_a_list_from_a_process_substitution_resumes(job: Job) -> None:
+    """Each time by another pipe, maybe of another name."""
+    job.script()
+    rows = job.items(4)
+    for time, words in enumerate(((), ("complete",))):
+        shell = ("bash", "-c", f'exec {9 + time}</dev/null; exec "$@" "@"<(find in -type f | sort)', "bash")
+        job.batchctl("run", "code/score.py", "-o", "out", prefix=shell).expect(0).names(*words)
+    assert job.out.rows == rows
+
+
+@pytest.mark.parametrize("argv", [("in", "", "-o", "out"), ("in", "-o", "")], ids=["INPUT", "OUT"])
+def test_an_empty_path_is_not_the_current_folder(job: Job, argv: tuple[str, ...]) -> None:
+    job.script()
+    job.items(1)
+    job.batchctl("run", "code/score.py", *argv).expect(2).names("an empty path")
+    assert sorted(path.name for path in job.folder.iterdir() if not path.name.startswith(".")) == ["code", "in"]
 
 
 FORMATS = {

@@ -161,6 +161,15 @@ FACTS: dict[str, tuple[str, dict[str, Any]]] = {
         ),
         {"missing": []},
     ),
+    "for another Python or system": (
+        (
+            "import os, sys, platform\nif sys.version_info >= (3, 11):\n    import nope_a\nelse:\n    import nope_b\n"
+            "if os.name == 'nt':\n    import nope_c\nif sys.platform == 'win32' and True:\n    import nope_d\n"
+            "if platform.system() == 'Windows':\n    import nope_e\n"
+        ),
+        {"missing": []},
+    ),
+    "a condition of its own": ("import os\nif os.environ:\n    import nope_a\n", {"missing": ["nope_a"]}),
     "failing for another reason": ("try:\n    import nope_a\nexcept KeyError:\n    pass\n", {"missing": ["nope_a"]}),
     "sys.path is arranged": ("import sys\nsys.path.append('x')\nimport nope_a\n", {"missing": []}),
     "sys.path under its own name": ("from sys import path\npath.append('x')\nimport nope_a\n", {"missing": []}),

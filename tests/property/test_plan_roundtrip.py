@@ -120,7 +120,7 @@ def test_several_inputs_give_each_file_once(paths: set[bytes], data: st.DataObje
         listed = data.draw(st.lists(st.sampled_from(made), max_size=6))
         inputs = [*map(os.fsdecode, picked), "-", "in"]
         found = planned(
-            Path(scratch), *inputs, file=Path(scratch) / "plan", standard_input=b"".join(p + b"\0" for p in listed)
+            Path(scratch), *inputs, file=Path(scratch) / "plan", piped={"-": b"".join(p + b"\0" for p in listed)}
         )
         assert found == list(dict.fromkeys(picked + listed + sorted(made)))
 

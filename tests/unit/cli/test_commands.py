@@ -77,7 +77,7 @@ def test_run_hands_over_what_was_typed_and_returns_its_exit_code(
     spec, options = ran.calls[0]
     assert spec.environment == {"A": "secret"}
     assert options.fresh and not options.accept_changes
-    assert options.stdin == b"a\0b"
+    assert options.piped == {"-": b"a\0b"}
     assert options.command == ("batchctl", *argv[:6], "A=***", "--fresh", "--json")
 
 

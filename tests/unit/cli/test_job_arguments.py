@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from batchctl.cli.job_arguments import add_job_arguments, add_voice_arguments, loaded_job, standard_input
+from batchctl.cli.job_arguments import add_job_arguments, add_voice_arguments, loaded_job, piped_lists
+from batchctl.errors import UsageError
 from batchctl.spec.fields import FLAGS, Flag
 
 
@@ -70,11 +72,26 @@ def test_switches_typed_or_in_the_environment(
     assert {name for name, value in switches.items() if value} == on
 
 
-@pytest.mark.parametrize(
-    ("inputs", "read"), [(["in"], None), (["-"], b"a\0\xff"), (["in", "@-"], b"a\0\xff"), (["@list"], None)]
-)
-def test_standard_input_is_read_when_asked_for(
-    monkeypatch: pytest.MonkeyPatch, inputs: list[str], read: bytes | None
-) -> None:
+@pytest.mark.parametrize("inputs", [["in"], ["-"], ["in", "@-"], ["@list"], ["-", "@-"]], ids=" ".join)
+def test_standard_input_is_read_when_asked_for(monkeypatch: pytest.MonkeyPatch, inputs: list[str]) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\0\xff")))
-    assert standard_input(inputs) == read
+    assert piped_lists(inputs) == {given: b"a\0\xff" for given in inputs if given in ("-", "@-")}
+
+
+def test_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert piped_lists(["in"]) == {}
+    with pytest.raises(UsageError, match="closed"):
+        piped_lists(["-"])
+
+
+def test_a_pipe_is_read_once_and_a_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("a\n")
+    reading, writing = os.pipe()
+    os.write(writing, b"b\na\n")
+    os.close(writing)
+    given = f"@/dev/fd/{reading}"
+    try:
+        assert piped_lists([f"@{tmp_path / 'list'}", given, given, "@missing"]) == {given: b"b\na\n"}
+    finally:
+        os.close(reading)

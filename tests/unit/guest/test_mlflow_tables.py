@@ -89,6 +89,14 @@ def test_a_separator_more_at_the_end_of_rows_is_refused(tmp_path: Path, chunk_ro
 
 
 @pytest.mark.parametrize("chunk_rows", [0, 2])
+@pytest.mark.parametrize("rows", ["r1,1,\nr2,3,\nr3,5,6\n", "r1,1,NA\nr2,3,NA\nr3,5,NA\n"], ids=["later", "NA"])
+def test_empty_fields_at_the_end_of_named_rows_are_no_separator(tmp_path: Path, rows: str, chunk_rows: int) -> None:
+    (tmp_path / "a.csv").write_text(f"x,y\n{rows}")
+    frames = read(csv_frames, tmp_path / "a.csv", chunk_rows=chunk_rows)
+    assert [row[0] for frame in frames for row in frame["data"]] == [1, 3, 5]
+
+
+@pytest.mark.parametrize("chunk_rows", [0, 2])
 def test_names_of_rows_are_left_out(tmp_path: Path, chunk_rows: int) -> None:
     (tmp_path / "a.csv").write_text("x,y\nr1,1,2\nr2,3,4\nr3,5,\n")
     frames = read(csv_frames, tmp_path / "a.csv", chunk_rows=chunk_rows)

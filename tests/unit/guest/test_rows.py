@@ -98,7 +98,8 @@ def test_csv_header_follows_every_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "named"), [([{"x": 1}, {"x": 1, "z": 2, "y": 3}], "'y', 'z'"), ([{"x": 1}, "text"], "a str")]
+    ("rows", "named"),
+    [([{"x": 1}, {"x": 1, "z": 2, "y": 3}], "'y', 'z'"), ([{"x": 1}, "text"], "a str"), ([{}, {}], "empty dicts")],
 )
 def test_csv_refuses_rows_that_do_not_fit_the_first(rows: list[Any], named: str) -> None:
     with pytest.raises(ContractError, match=named):
@@ -190,6 +191,12 @@ def test_jsonl_of_dicts_and_frames() -> None:
         b'{"n":1,"p":0.1,"t":"2020-01-02T00:00:00","3":"x"}\n{"n":2,"p":null,"t":null,"3":null}\n'
     )
     assert render(JSONL, DF(index=[0, 1])) == b"{}\n{}\n"
+
+
+@pytest.mark.parametrize("columns", [["a", "b", "a"], [1, "1"]], ids=str)
+def test_jsonl_refuses_two_columns_of_one_name(columns: list[Any]) -> None:
+    with pytest.raises(ContractError, match="two columns are named"):
+        render(JSONL, DF([range(len(columns))], columns=columns))
 
 
 def test_jsonl_keys_do_not_depend_on_what_else_is_in_the_row() -> None:

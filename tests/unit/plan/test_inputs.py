@@ -156,13 +156,13 @@ def test_lists_keep_their_order_and_drop_repeats(tmp_path: Path) -> None:
     assert relative(planned(tmp_path, "@list.txt", file=tmp_path / "plan"), tmp_path / "in") == ["b", "a"]
     by_nul = one + b"\0in/new\nline\0" + one + b"\0"
     for given in ("-", "@-"):
-        found = planned(tmp_path, given, file=tmp_path / "plan", standard_input=by_nul)
+        found = planned(tmp_path, given, file=tmp_path / "plan", piped={given: by_nul})
         assert relative(found, tmp_path / "in") == ["b", "new\nline"]
 
 
 def test_a_list_in_directory_grouping_gathers_folders(tmp_path: Path) -> None:
     grow(tmp_path, "x/1", "y/1", "x/2")
-    found = planned(tmp_path, "-", file=tmp_path / "plan", grouping=DIRECTORY, standard_input=b"y/1\nx/2\ny/1\nx/1\n")
+    found = planned(tmp_path, "-", file=tmp_path / "plan", grouping=DIRECTORY, piped={"-": b"y/1\nx/2\ny/1\nx/1\n"})
     assert relative(found, tmp_path) == ["y/1", "x/2", "x/1"]
     assert image_of(tmp_path, "x/1", "y/1", "x/2", grouping=DIRECTORY).batches == 2
 

@@ -73,7 +73,7 @@ def test_repeats_far_apart_in_unsorted_lists(tmp_path: Path, buckets: int, monke
     names = [f"{n * 7 % 50:03d}" for n in range(50)]
     grow(tmp_path, *names)
     for lines, dropped in ((names, 0), ([*names, names[3], *sorted(names)], 51), ([*sorted(names), "000"], 1)):
-        image = image_of(tmp_path, "-", standard_input="\n".join(lines).encode())
+        image = image_of(tmp_path, "-", piped={"-": "\n".join(lines).encode()})
         assert (image.items, image.findings.duplicates) == (50, dropped)
         (tmp_path / "list.txt").write_text("\n".join(lines))
         assert b"".join(image_of(tmp_path, "@list.txt").chunks())[128:] == b"".join(image.chunks())[128:]
@@ -88,13 +88,11 @@ def test_list_lines_across_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_list_that_comes_through_a_pipe(tmp_path: Path) -> None:
     grow(tmp_path, "a", "b")
-    reading, writing = os.pipe()
-    os.write(writing, b"b\na\n")
-    os.close(writing)
-    try:
-        assert image_of(tmp_path, f"@/dev/fd/{reading}").items == 2
-    finally:
-        os.close(reading)
+    os.mkfifo(tmp_path / "list")
+    given = f"@{tmp_path / 'list'}"
+    assert image_of(tmp_path, given, piped={given: b"b\na\n"}).items == 2
+    with pytest.raises(UsageError, match="only once"):
+        image_of(tmp_path, given)
 
 
 def test_a_list_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:

@@ -132,8 +132,8 @@ def test_lists_and_files(tmp_path: Path) -> None:
     grow(tmp_path / "in", "user=a/x/1", "user=b/x/1", "user=a/x/2")
     listed = b"in/user=b/x/1\nin/user=a/x/1\nin/user=a/x/2\n"
     by_b = [(("b",), ["in/user=b/x/1"]), (("a",), ["in/user=a/x/1", "in/user=a/x/2"])]
-    assert planned(tmp_path, "-", keys=("user",), standard_input=listed) == by_b
-    ends = planned(tmp_path, "-", keys=("n", "of"), template="{of}/{n}", standard_input=listed)
+    assert planned(tmp_path, "-", keys=("user",), piped={"-": listed}) == by_b
+    ends = planned(tmp_path, "-", keys=("n", "of"), template="{of}/{n}", piped={"-": listed})
     assert [values for values, _ in ends] == [("1", "x"), ("2", "x")]
     assert planned(tmp_path, "in/user=b/x/1", keys=("user",)) == by_b[:1]
 
@@ -194,6 +194,6 @@ def test_refused(tmp_path: Path, case: str) -> None:
 def test_a_list_has_no_places(tmp_path: Path) -> None:
     grow(tmp_path / "in", "a/1")
     with pytest.raises(UsageError) as caught:
-        image_of(tmp_path, "-", keys=("user",), standard_input=b"in/a/1\n")
+        image_of(tmp_path, "-", keys=("user",), piped={"-": b"in/a/1\n"})
     assert "outright or in a list" in caught.value.message
     assert "folder as INPUT" in caught.value.remedy

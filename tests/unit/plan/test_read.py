@@ -13,6 +13,7 @@ from batchctl.plan import encode
 from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.encode import PlanBuilder
 from batchctl.plan.inputs import InputRequest
+from batchctl.plan.look import planned_ns
 from batchctl.plan.read import TICK_NS, ChangeKind, Plan
 from batchctl.plan.stretch import Stretch
 from batchctl.plan.summary import added_files, summarise
@@ -101,6 +102,17 @@ def test_changes_are_told_apart(tmp_path: Path) -> None:
         assert plan.changed(2, 1) == []
 
 
+def test_times_that_no_plan_can_hold_are_the_first_and_the_last(tmp_path: Path) -> None:
+    assert [planned_ns(time) for time in (-(1 << 70), -7, 1 << 70)] == [-(1 << 63), -7, (1 << 63) - 1]
+    root = grow(tmp_path / "in", "a", "b")
+    os.utime(root / "b", (0, 330 * 31_556_952))  # in the year 2300
+    for given in ("in", "@list"):
+        (tmp_path / "list").write_text(f"{root}/a\n{root}/b\n")
+        with written(image_of(tmp_path, given), tmp_path / "plan") as plan:
+            assert plan.mtime_ns(1) == min((root / "b").stat().st_mtime_ns, (1 << 63) - 1)
+            assert plan.changed(0, plan.items) == []
+
+
 NAMES = {
     "/plain é": ("/plain é", "/plain é"),
     "/a\nb\t": ("/a\\nb\\t", "/a\nb\t"),
@@ -162,8 +174,10 @@ def test_summary_and_added_files(tmp_path: Path) -> None:
     with written(image, tmp_path / "plan") as plan:
         request = InputRequest(("in",), folder=tmp_path)
         assert added_files(request, plan).count == 0
+        twice = InputRequest(("in", "in/d"), folder=tmp_path)
         grow(root, "d/new", "fresh/one")
         added = added_files(request, plan)
+        assert added_files(twice, plan) == added
     assert added.count == 2
     assert [os.path.basename(path) for path in added.examples] == ["new", "one"]
     full = summarise(image, added=added)

@@ -124,6 +124,7 @@ REFUSED = {
     "env no table": ("env = 1\n", "batchctl.toml:2:env: is not a table"),
     "env of lists": ("[env]\nA = [1]\n", '"A": one value is expected'),
     "input from standard input": ('input = "-"\n', "cannot be an input in a file"),
+    "input of nobody": ('input = "~nosuchuser/in"\n', "is no usable path"),
     "remote input": ('input = ["https://x/y"]\n', "cannot be an input in a file"),
     "input a number in a list of lists": ("input = [[1]]\n", "a list where a text is expected"),
     "code missing": ('code = "cod"\n', 'folder "cod" is missing'),

@@ -20,7 +20,7 @@ VARIABLES = {
     "BATCHCTL_NAME": "n",
     "BATCHCTL_MODEL": "model",
     "BATCHCTL_PYTHON": "python3",
-    "BATCHCTL_ENV": "A=1,2\nB=x",
+    "BATCHCTL_ENV": "A=1,2\r\n\nB=x\u2028C=y",
     "BATCHCTL_PRELOAD": "numpy, scipy",
     "BATCHCTL_MINI_BATCH_SIZE": "7",
     "BATCHCTL_INCLUDE": "*.png,*.jpg",
@@ -59,7 +59,7 @@ def test_every_variable(folder: Folder) -> None:
     spec = folder.toml(environ=VARIABLES).require()
     assert {setting.variable for setting in SETTINGS if setting.flag} == {*VARIABLES, "BATCHCTL_PARTITION_FORMAT"}
     assert (spec.include, spec.exclude) == (("*.png", "*.jpg"), ("a,b", "c"))
-    assert (spec.environment, spec.preload) == ({"A": "1,2", "B": "x"}, ("numpy", "scipy"))
+    assert (spec.environment, spec.preload) == ({"A": "1,2", "B": "x\u2028C=y"}, ("numpy", "scipy"))
     assert (spec.error_threshold, spec.isolate, spec.workers) == (ErrorThreshold(None, 5.0), False, 3)
     for setting in SETTINGS:
         if setting.flag and setting.field != APART:
