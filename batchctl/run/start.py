@@ -30,8 +30,9 @@ from batchctl.run.request import Call, RunOptions, interpreter_for, layout_for
 from batchctl.run.signals import term_raises
 from batchctl.run.storage import check_apart, out_storage, state_storage
 from batchctl.run.surroundings import server_environment
+from batchctl.run.taking import is_dead, take
 from batchctl.store.layout import RunLayout
-from batchctl.store.lock import held_lock, held_state, this_process
+from batchctl.store.lock import held_lock, held_state, lock_holder, this_process
 from batchctl.store.state_directory import settle
 
 if TYPE_CHECKING:
@@ -58,12 +59,15 @@ def run_job(spec: JobSpec, options: RunOptions, reporter: Reporter) -> Summary:
 def _run_locked(call: Call) -> Summary:
     notes = out_storage(call.layout.out, accepted=call.options.accept_storage)
     made = () if call.disk.stat(call.layout.out) is not None else (call.layout.out,)
-    with (
-        term_raises(),
-        held_lock(call.disk, call.layout, holder=this_process()),
-        _in_place(call._replace(notes=notes, made=made)) as placed,
-    ):
-        return _run_placed(placed)
+    disk, layout, holder = call.disk, call.layout, this_process()
+    with term_raises(), ExitStack() as held:
+        take(
+            held,
+            lambda: held_lock(disk, layout, holder=holder),
+            is_left=lambda: is_dead(lock_holder(disk, layout)),
+        )
+        with _in_place(call._replace(notes=notes, made=made)) as placed:
+            return _run_placed(placed)
 
 
 @contextmanager
@@ -78,7 +82,8 @@ def _in_place(call: Call) -> Iterator[Call]:
             if layout.state is not None and disk.stat(layout.state) is None:
                 made = (*made, layout.state)
             notes = state_storage(layout.state, accepted=call.options.accept_storage)
-            held.enter_context(held_state(disk, layout, holder=holder))
+            # OUT is ours: who else has this one is another OUT's, or is being left.
+            take(held, lambda: held_state(disk, layout, holder=holder), is_left=lambda: True)
         spec = call.spec._replace(state_dir=layout.state)
         yield call._replace(spec=spec, layout=layout, notes=(*call.notes, *notes), made=made)
 
