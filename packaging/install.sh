@@ -131,6 +131,7 @@ if [ -z "$file$url" ]; then
     fi
 fi
 case $file in -*) file=./$file ;; esac
+[ -n "$url" ] || [ -f "$file" ] || fail "$file is no file" 'name the executable: --file PATH'
 
 download() { # URL TO
     if command -v curl > /dev/null 2>&1; then
@@ -186,7 +187,6 @@ if [ -n "$url" ]; then
     say "downloading $url"
     download "$url" "$temporary" || fail "$url cannot be downloaded" 'look at the address; then once more'
 else
-    [ -f "$file" ] || fail "$file is no file" 'name the executable: --file PATH'
     cp -- "$file" "$temporary" || fail "$file cannot be copied to $bin" 'look at the free space and the permissions'
 fi
 if [ -n "$verify" ]; then

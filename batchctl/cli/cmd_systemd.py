@@ -106,7 +106,8 @@ def _unit(args: argparse.Namespace, loaded: Loaded, spec: JobSpec) -> JobUnit:
     name = unit_name(f"batchctl-{spec.name}")
     own = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() and not args.user else ""
     inputs = tuple(_input(given) for given in args.inputs)
-    plain = tuple(path for path in (*inputs, *spec.inputs) if path.startswith("/") and not re.search(r"[*?\[]", path))
+    paths = (_absolute(args.spec), spec.script, spec.model, spec.python, *inputs, *spec.inputs)
+    needs = dict.fromkeys(filter(None, (_needed(str(path)) for path in paths if path)))
     flags = tuple(_flags(args))
     return JobUnit(
         name=name,
@@ -115,13 +116,23 @@ def _unit(args: argparse.Namespace, loaded: Loaded, spec: JobSpec) -> JobUnit:
         folder=str(Path.cwd()),
         out=str(spec.out),
         state=str(spec.state_dir or ""),
-        needs=tuple(dict.fromkeys((str(spec.script), *plain))),
+        needs=tuple(needs),
         grace=spec.grace,
         account=own,
         user=args.user,
         environment_file=f"%E/batchctl/{re.sub(r'[^A-Za-z0-9_.-]', '_', spec.name)}.env",
         left_out=tuple(dict.fromkeys((*_hidden(args), *_from_variables(loaded)))),
     )
+
+
+def _needed(path: str) -> str:
+    """The folder or file that has to be there before a start: of a glob what stands before its first wildcard; "" for
+    what is looked up by its name."""
+    path = path.removeprefix("@")
+    if not path.startswith("/"):
+        return ""
+    fixed = re.split(r"[*?\[]", path, maxsplit=1)[0] if not os.path.lexists(path) else path
+    return path if fixed == path else fixed.rpartition("/")[0] or "/"
 
 
 def _program() -> tuple[str, ...]:
@@ -189,8 +200,8 @@ def _absolute(given: str) -> str:
 def _write(folder: Path, files: dict[str, str]) -> None:
     """All or none of what is there already may be replaced: only units that were made here are."""
     for name in files:
-        there = read_small(folder / name)
-        if there is not None and not there.startswith(MADE.encode()):
+        there = read_small(folder / name)  # nothing of a link, which masks a unit, or is an administrator's
+        if os.path.lexists(folder / name) and not (there or b"").startswith(MADE.encode()):
             raise UsageError(
                 f"{folder / name} was not made by batchctl", where="--write", remedy="move it away, or give --name"
             )

@@ -151,9 +151,8 @@ class Conductor:
         name = self._signals.first.name
         ending = Ending.INTERRUPTED if name == "SIGINT" else Ending.STOPPED
         if self._phase is Phase.RUNNING:
-            self._teller.note(
-                f"{name}: finishing what is under way (at most {self._spec.grace:g} s; once more to stop now)"
-            )
+            told = f"{name}: finishing what is under way (at most {self._spec.grace:g} s; once more to stop now)"
+            self._teller.note(told)
             self._stop(Conducted(ending, f"stopped by {name}"), drain=True)
         if self._signals.count > 1:
             self._abort()
@@ -302,11 +301,10 @@ class Conductor:
         if self._phase is not Phase.RUNNING:
             return ()  # an input of leases taken a moment ago has changed
         alone, leases = self._queue.only_suspects, self._queue.take(count)
-        if leases and self._changed is not None:
-            error = self._changed(leases)
-            if error is not None:
-                self._stop(error, drain=True)
-                return ()
+        error = self._changed(leases) if leases and self._changed is not None else None
+        if error is not None:
+            self._stop(error, drain=True)
+            return ()
         self._journal.claim(leases, alone=alone)
         self._teller.leased(leases)
         return leases

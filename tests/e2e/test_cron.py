@@ -195,6 +195,7 @@ def test_no_environment_at_all(job: Job) -> None:
         pytest.param((".n", "--", "true"), id="hidden"),
         pytest.param(("", "--", "true"), id="no name"),
         pytest.param(("--keep", "0", "n", "--", "true"), id="keep none"),
+        pytest.param(("--keep", "08", "n", "--", "true"), id="keep octal"),
         pytest.param(("--keep", "x", "n", "--", "true"), id="keep words"),
         pytest.param(("--what", "n", "--", "true"), id="unknown option"),
     ],

@@ -159,7 +159,9 @@ def test_what_runs_at_installation_touches_nothing_outside_dpkg_root() -> None:
         text = (BUILD.parent / name).read_text()
         assert text.startswith("#!/bin/sh\n") and "\nset -e\n" in text
         assert re.findall(r"^ *(?:rm|mkdir|chown|chmod)\b.*", text, flags=re.MULTILINE) == (
-            [] if name == "postinst" else ['    rm -rf "${DPKG_ROOT:-}/var/cache/batchctl"']
+            []
+            if name == "postinst"
+            else ['    rm -rf "${DPKG_ROOT:-}/var/cache/batchctl" "${DPKG_ROOT:-}/var/cache/batchctl-batchctl"']
         )
         subprocess.run([shutil.which("dash") or "sh", "-n", BUILD.parent / name], check=True)
 
@@ -169,7 +171,13 @@ def test_its_life_with_dpkg(package: Path, tmp_path: Path) -> None:
         pytest.skip("not run: dpkg changes owners, which only root may")
     test_what_runs_at_installation_touches_nothing_outside_dpkg_root()  # or this machine would be purged
     root = tmp_path / "root"
-    for name in ("var/lib/dpkg/updates", "var/lib/dpkg/info", "var/cache/batchctl/tree", "var/lib/batchctl/results"):
+    for name in (
+        "var/lib/dpkg/updates",
+        "var/lib/dpkg/info",
+        "var/cache/batchctl/tree",
+        "var/cache/batchctl-batchctl",
+        "var/lib/batchctl/results",
+    ):
         (root / name).mkdir(parents=True)
     (root / "var/lib/dpkg/status").touch()
     unpacked = dpkg(root, "--unpack", package)
@@ -183,7 +191,7 @@ def test_its_life_with_dpkg(package: Path, tmp_path: Path) -> None:
     assert removed.returncode == 0, removed.stderr
     assert not installed.exists()
     assert not (root / "etc/batchctl").exists()
-    assert not (root / "var/cache/batchctl").exists()
+    assert not list((root / "var/cache").iterdir())
     assert (root / "var/lib/batchctl/results").exists()
 
 

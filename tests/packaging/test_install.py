@@ -261,6 +261,7 @@ def test_a_source_is_needed(place: Place) -> None:
     (place.folder / "batchctl").unlink()
     assert "there is no batchctl beside" in place.install(code=1)
     assert "is no file" in place.install("--file", place.folder, "--no-verify", code=1)
+    assert "batchtcl is no file" in place.install("--file", place.folder / "batchtcl", code=1)
 
 
 def test_completions_come_and_go(place: Place) -> None:

@@ -207,6 +207,18 @@ def test_a_state_directory_may_be_written_to_as_well(typed: Typed) -> None:
     assert "-m 700" in printed
 
 
+def test_all_that_a_job_reads_has_to_be_there(typed: Typed) -> None:
+    """A glob's folder, a list, the model, the interpreter: on mounts that come late, or below /tmp."""
+    for name in ("mod el", "bin"):
+        (typed.folder / name).mkdir()
+    (typed.folder / "bin" / "python").symlink_to(sys.executable)
+    (typed.folder / "li st.txt").write_text("in put/a\n")
+    job = ("score.py", "in p*/*.png", "@li st.txt", "-o", "out", "--model", "mod el", "--python", "bin/python")
+    here = str(typed.folder)
+    needed = words(value(typed(*job), "RequiresMountsFor"), variables=False)
+    assert {here, *(f"{here}/{name}" for name in ("score.py", "mod el", "bin/python", "li st.txt", "out"))} == {*needed}
+
+
 def test_what_is_printed_is_what_run_understands(typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         (typed.folder / "in put" / name).touch()
@@ -289,6 +301,10 @@ def test_files_are_written_whole_and_foreign_ones_kept(typed: Typed, tmp_path: P
     service = (folder / "batchctl-n.service").read_bytes()
     assert "not made by batchctl" in typed(*job, "--every", "3h", "--workers", "7", code=2)
     assert (folder / "batchctl-n.service").read_bytes() == service
+    (folder / "batchctl-n.timer").unlink()
+    (folder / "batchctl-n.timer").symlink_to("/dev/null")  # masked
+    assert "not made by batchctl" in typed(*job, "--every", "3h", code=2)
+    assert (folder / "batchctl-n.timer").is_symlink()
 
 
 def verified(*units: Path) -> None:
