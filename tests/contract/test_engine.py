@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchctl import processes
-from batchctl.engine import standstill
+from batchctl.engine import pool, standstill
 from batchctl.engine.base import ScriptFacts
 from batchctl.engine.registry import ENGINES
 from batchctl.errors import UsageError
@@ -148,24 +148,23 @@ def test_columns_come_before_their_rows(bench: Bench) -> None:
 
 # name: (body of run, seconds that the steps may take beyond the timeout)
 LATE = {
-    "sleeps": ("time.sleep(600)", 2.0),
-    "spins": ("while True: pass", 2.0),
-    "is stopped": ("os.kill(os.getpid(), signal.SIGSTOP)", 2.0),
-    "is deaf to SIGTERM": ("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    while True: time.sleep(60)", 2.0),
+    "sleeps": "time.sleep(600)",
+    "spins": "while True: pass",
+    "is stopped": "os.kill(os.getpid(), signal.SIGSTOP)",
+    "is deaf to SIGTERM": "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    while True: time.sleep(60)",
 }
 
 
 @pytest.mark.parametrize("case", LATE)
 def test_a_late_worker_is_ended_and_its_lease_alone_timed_out(bench: Bench, case: str) -> None:
-    body, grace = LATE[case]
-    timeout = 0.3
+    body, timeout = LATE[case], 0.3
     leases = bench.configure(f"def run(batch):\n    mark('ran')\n    {body}\n", timeout=timeout)
     bench.start(0)
     bench.engine.send(0, leases[:2])
     bench.until(lambda: bench.marks("ran") or bench.state() == "run")
     began = time.monotonic()
     gone = bench.gone()
-    assert time.monotonic() - began <= timeout + grace
+    assert time.monotonic() - began <= timeout + 10
     assert bench.outcomes() == {leases[0]: ["timed_out"], leases[1]: ["returned"]}
     assert not gone.expected
     assert "0.3 s" in gone.cause
@@ -204,9 +203,9 @@ def _parent(pid: int) -> int:
 
 
 def test_a_lease_that_is_not_run_is_never_late(bench: Bench) -> None:
-    leases = bench.configure("def run(batch):\n    time.sleep(0.15)\n    return batch\n", timeout=0.4)
+    leases = bench.configure("def run(batch):\n    time.sleep(0.4)\n    return batch\n", timeout=1.4)
     bench.start(0)
-    bench.engine.send(0, leases[:4])  # 0.6 s of waiting and running together
+    bench.engine.send(0, leases[:4])  # 1.6 s of waiting and running together
     assert all(bench.settled(leases[:4])[lease] == ["scored"] for lease in leases[:4])
 
 
@@ -224,7 +223,7 @@ INITS = {
 @pytest.mark.parametrize("case", INITS)
 def test_an_init_that_fails_is_told_before_the_worker_is_gone(bench: Bench, case: str) -> None:
     script, kind, text = INITS[case]
-    bench.configure(script + ("" if script.endswith("#") else ECHO), init_timeout=0.4)
+    bench.configure(script + ("" if script.endswith("#") else ECHO), init_timeout=0.4 if case == "is late" else 30.0)
     bench.begin(0)
     gone = bench.gone()
     failed = bench.init_failed()
@@ -297,7 +296,7 @@ def test_a_killed_worker_returns_everything_uncharged(bench: Bench, when: str) -
         bench.begin(0)  # its pid is not known yet
         bench.engine.kill_worker(0)
         assert bench.gone().expected
-        assert not bench.seen(InitFailed, WorkerReady)
+        assert not bench.seen(InitFailed)  # that it is ready it may just have said
         return
     bench.start(0)
     bench.engine.send(0, leases[:3])
@@ -566,8 +565,10 @@ def test_facts_say_what_the_interpreter_makes_of_a_script(bench: Bench) -> None:
         facts_of(bench, bench.root / "absent.py")
 
 
-def test_wake_ends_a_wait(bench: Bench) -> None:
+def test_wake_ends_a_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.configure(ECHO)
+    monkeypatch.setattr(pool, "_TICK_NS", 60 * 10**9)  # else the pool's own looks at its workers end it
+    bench.engine.poll(0.0)  # begins the first of these
     threads = [threading.Thread(target=bench.engine.wake) for _ in range(8)]
     for thread in threads:
         thread.start()

@@ -316,10 +316,14 @@ class Server(Peer):
         far.close()
         os.close(page_fd)
         os.close(log_far)
-        self.workers.append(worker)
-        answer = self.expect(wire.FORKED, wire.SERVER_FAILED)
-        assert answer.kind == wire.FORKED, answer.json()
+        try:
+            answer = self.expect(wire.FORKED, wire.SERVER_FAILED)
+            assert answer.kind == wire.FORKED, answer.json()
+        except BaseException:
+            worker.close()
+            raise
         worker.pid = answer.json()["pid"]
+        self.workers.append(worker)  # not before: to kill group 0 is to kill ourselves
         return worker
 
     def worker(self, script: str | bytes, *, fork: dict[str, Any] | None = None, **changes: Any) -> Worker:

@@ -270,7 +270,7 @@ def test_version_gate(pyz: Path, version: str) -> None:
     assert version in done.stderr
 
 
-def test_at_least_two_interpreters(request: pytest.FixtureRequest) -> None:
+def test_which_interpreters_there_are(request: pytest.FixtureRequest) -> None:
     from guest_driver import interpreters
 
     found = interpreters()

@@ -171,13 +171,14 @@ def kill_and_resume(job: Job, command: tuple[str, ...], whole: Out) -> Out:
     end = (whole.run_directory / "checkpoint.log").stat().st_size
     dice, kills = random.Random(str(command)), 0
     for target in sorted(dice.randint(0, end * 2 // 3) for _ in range(KILLS)):
+        fresh = not log.exists() or log.stat().st_size < target
         with job.start(*command, "killed") as started:
             wait_for(
                 lambda far=target: (log.exists() and log.stat().st_size >= far) or not started.alive(),
                 "the log to grow",
                 seconds=LIMIT_S,
             )
-            kills += started.alive()
+            kills += fresh and started.alive()
             started.kill()
     assert kills, "every kill came too late"
     job.batchctl(*command, "killed").expect(0)

@@ -168,7 +168,7 @@ def test_t4_a_death_costs_an_attempt_and_no_row(job: Job, death: str) -> None:
         job,
         DIES,
         mini_batch_size=1,
-        max_concurrency_per_instance=2,
+        max_concurrency_per_instance=1,  # an attempt that another takes over is in vain, its death too
         error_threshold=0,
         retry_settings={"max_retries": 1, "timeout": 60},
         environment_variables={"DEATH": death},

@@ -352,6 +352,8 @@ def test_p5_shutdown_once_per_live_worker_and_never_after_a_kill(job: Job) -> No
             if mini_batch[0].endswith("item003.txt"):
                 tell("killed", os.getpid())
                 os.kill(os.getpid(), signal.SIGKILL)
+            if mini_batch[0].endswith("item007.txt"):
+                tell("last", os.getpid())
             return mini_batch
         def shutdown():
             tell("shutdown", os.getpid())
@@ -363,10 +365,12 @@ def test_p5_shutdown_once_per_live_worker_and_never_after_a_kill(job: Job) -> No
     began = [pid for what, pid in told if what == "init"]
     killed = [pid for what, pid in told if what == "killed"]
     ended = [pid for what, pid in told if what == "shutdown"]
+    (last,) = {pid for what, pid in told if what == "last"}
     assert len(killed) == 2
     assert len(began) == len(set(began))
-    assert sorted(ended) == sorted(set(began) - set(killed))
-    assert ended
+    assert len(ended) == len(set(ended))
+    # The successor of the last one that was killed may still be starting when all is done: then it just ends.
+    assert {last} <= set(ended) <= set(began) - set(killed)
 
 
 # --- variables --------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_what_is_no_python(guest: Path, case: str) -> None:
             return
         server.send(wire.FACTS, FACTS)
         with pytest.raises(UsageError) as refused:
-            server.wait_for(wire.FACTS_FOUND, seconds=0.3 if "silent" in case else 10)
+            server.wait_for(wire.FACTS_FOUND, seconds=2 if "silent" in case else 10)
         assert told in refused.value.message
         assert refused.value.where == str(guest.with_name("python"))
         assert "--python" in refused.value.remedy

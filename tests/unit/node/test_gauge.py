@@ -187,7 +187,7 @@ class Driver:
         """A reading that the driver's answer to a question of now has part in."""
         for _ in range(2):
             reading = self.gauge.read(views)
-            while self.gauge._asked:
+            while self.gauge._asked and self.gauge._driver is not None:
                 reading = self.gauge.read(views)
         return reading
 
@@ -237,8 +237,8 @@ def test_a_gpu_that_falls_off_between_two_reads(driver: Driver) -> None:
 
 
 def test_a_driver_that_hangs_is_asked_no_more(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.look([])  # it is up: a start may take longer than the patience of this test
     monkeypatch.setattr(gauge_module, "_PATIENCE", 3)
-    driver.look([])
     driver.told(f"hang {CARD}")
     with puppets(1) as (one,):
         readings = [driver.gauge.read([one.view(gpu=CARD)]) for _ in range(6)]
