@@ -205,6 +205,7 @@ def test_inputs_are_compared_where_the_first_start_came_to_nothing(job: Job) -> 
     drift.resume("--max-retries", "0", "--mem-reserve", "900T").expect(5)
     grow(drift.left)
     drift.resume("--max-retries", "0").expect(6).names(LEFT, "--accept-changes")
+    assert job.batchctl("inspect", "out").expect(0).lines[-1]["type"] == "CLOSE"  # it has left in good order
     drift.resume("--max-retries", "0", *ACCEPT).expect(0)
     assert len(job.out.rows) == ITEMS
 
