@@ -97,6 +97,11 @@ def _refuse(args: argparse.Namespace, spec: JobSpec) -> None:
         raise UsageError("no INPUT was given", remedy="give a folder, a file, a glob or @list.txt after SPEC")
     if "-" in args.inputs or "@-" in args.inputs:
         raise UsageError("a service has no standard input", where="INPUT -", remedy="save the list and give @list.txt")
+    for given in args.inputs:
+        path = Path(given[1:])
+        if given.startswith("@") and path.exists() and not path.is_file():
+            told = "a service cannot read this list, which is no regular file"
+            raise UsageError(told, where=f"INPUT {given}", remedy="save the list and give @list.txt")
     problems = check_job(spec, accept_storage=args.accept_storage).problems
     if problems:
         raise SpecError(problems, where=str(spec.script))

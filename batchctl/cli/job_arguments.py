@@ -95,18 +95,23 @@ def piped_lists(inputs: list[str]) -> dict[str, bytes]:
     for given in inputs:
         if given in ("-", "@-"):
             found[given] = found.get("-") or found.get("@-") or _standard_input()
-        elif given.startswith("@") and given not in found:
+        elif given.startswith("@") and given not in found and _is_read_once(Path(given[1:])):
             try:
-                path = Path(given[1:])
-                if _is_pipe(path.stat().st_mode):
-                    found[given] = path.read_bytes()
-            except (OSError, ValueError):  # the listing names what is wrong with it
-                continue
+                found[given] = Path(given[1:]).read_bytes()
+            except OSError as error:
+                raise UsageError(
+                    f"list cannot be read: {error.strerror}", where=given, remedy="save the list and give @list.txt"
+                ) from error
     return found
 
 
-def _is_pipe(mode: int) -> bool:
-    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+def _is_read_once(path: Path) -> bool:
+    """It is there, and neither a file nor a folder. What is wrong with others the listing says."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _standard_input() -> bytes:

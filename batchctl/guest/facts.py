@@ -175,8 +175,8 @@ def _tells_pythons_apart(test: ast.expr) -> bool:
         name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
         if name in ("version_info", "hexversion", "platform", "implementation"):
             return True
-        if name == "name" and isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            return node.value.id == "os"
+        if name == "name" and isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "os":
+            return True
     return False
 
 

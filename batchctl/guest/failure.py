@@ -22,7 +22,7 @@ def refuse_twice(names: List[str]) -> None:
     """ContractError where two columns would have one name: of such rows the readers keep one value, or none."""
     if len(set(names)) < len(names):
         name = next(name for name in names if names.count(name) > 1)
-        raise ContractError("two columns are named %r: give each a name of its own" % name)
+        raise ContractError("two columns are named %r: give each a name of its own, or write csv" % name)
 
 
 class InputChanged(Exception):

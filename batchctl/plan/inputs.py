@@ -7,6 +7,7 @@ Whatever is named outright (a file, a line of a list) must be a regular file: a 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -24,6 +25,8 @@ from batchctl.plan.lookers import Lookers
 from batchctl.plan.patterns import Filters, Glob, is_glob
 from batchctl.plan.stretch import Findings, Noticed, Stretch
 from batchctl.plan.walk import OutGuard, Walk, look
+
+_NO_SUCH = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
 class InputRequest(NamedTuple):
@@ -206,7 +209,11 @@ class Listing:
         except (FileNotFoundError, NotADirectoryError):
             is_folder = False
         except OSError as error:
-            raise UsageError(f"INPUT cannot be read: {error.strerror}", where=display_name(given)) from error
+            raise UsageError(
+                f"INPUT cannot be read: {error.strerror}",
+                where=display_name(given),
+                remedy="check the folders above it and their mounts; nothing was started",
+            ) from error
         if not is_folder:
             raise UsageError("glob matches no item: its folder does not exist", where=display_name(given))
         yield from self._walked(root, source=source, glob=glob)
@@ -284,10 +291,10 @@ class Listing:
             path = part.folder.rstrip(b"/") + b"/" + name
             try:
                 one = os.stat(path)  # noqa: PTH116  bytes
-            except (FileNotFoundError, NotADirectoryError):
-                bad.add(path)
-                continue
             except OSError as error:
+                if error.errno in _NO_SUCH:
+                    bad.add(path)
+                    continue
                 raise UsageError(
                     f"a listed file cannot be looked at: {error.strerror}",
                     where=display_name(os.fsdecode(path)),

@@ -173,7 +173,8 @@ class Glob(Chooser):
         self.pattern = pattern
         self.root = "/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else ".")
         components = [part for part in parts[fixed:] if part not in ("", ".")]
-        below = "(?:/.+)" if pattern.endswith("/") else "(?:/.*)?"  # with a slash at its end it matches folders only
+        # With a slash at its end it matches folders only; what `**` matches is everything below one anyway.
+        below = "(?:/.+)" if pattern.endswith("/") and components[-1] != "**" else "(?:/.*)?"
         self._whole = _compiled(f"(?:{_path_expression(components)}){below}", pattern)
         upto = components.index("**") if "**" in components else len(components)
         self._steps = [_compiled(_component(c), pattern) for c in components[:upto]]

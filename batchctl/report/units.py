@@ -146,7 +146,7 @@ def _confinement(unit: JobUnit) -> list[str]:
 
 def _hardening(unit: JobUnit) -> list[str]:
     """PrivateTmp would hide a job that lies in /tmp from itself."""
-    if any(path.startswith(("/tmp/", "/var/tmp/")) for path in (unit.folder, *unit.written, *unit.needs)):
+    if any(f"{path}/".startswith(("/tmp/", "/var/tmp/")) for path in (unit.folder, *unit.written, *unit.needs)):
         return ["# No PrivateTmp=yes: the job itself lies below /tmp.", *(line for line in HARDENING if line != _TMP)]
     return list(HARDENING)
 

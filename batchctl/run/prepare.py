@@ -154,8 +154,11 @@ def _with_digest(given: str, piped: Mapping[str, bytes]) -> str:
         named = named if named == "-" else "@-"
         digest = hashlib.sha256(piped.get(given, b""))
     elif named.startswith("@"):
+        path = Path(named[1:])
         try:
-            with Path(named[1:]).open("rb") as file:
+            if not path.is_file():  # a pipe would be waited for; the listing reads none either
+                return named
+            with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256")
         except OSError:  # the listing has said so, or will
             return named

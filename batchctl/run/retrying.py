@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from batchctl.dispatch.threshold import FailedBatches, Standing, judge, judge_batches
-from batchctl.errors import UsageError
+from batchctl.errors import ExitCode, UsageError
 from batchctl.files import Disk
 from batchctl.model.job import JobSpec
 from batchctl.model.records import Committed, Quarantined, Record, Reopened, Reopening
 from batchctl.plan.read import Plan
 from batchctl.report.quarantine import is_cause, of_cause
+from batchctl.report.summary import read_summary
 from batchctl.report.wording import plural
 from batchctl.run.existing import Existing
 from batchctl.run.request import Retry
@@ -47,7 +48,8 @@ def choose(disk: Disk, existing: Existing, retry: Retry, *, plan: Plan, spec: Jo
         told = () if found.generation else ("the run was about to end and does so now; then retry it again",)
         return Chosen((), told, sealed=True)
     records = read_records(disk, layout, run_id=run_id)
-    of_this_retry = _since_reopened(records) if _is_under_way(found, records, spec=spec) else frozenset()
+    goes_on = not _has_failed(existing, found) and _is_under_way(found, records, spec=spec)
+    of_this_retry = _since_reopened(records) if goes_on else frozenset()
     notes: list[str] = []
     concluded: Iterable[_Concluded] = ()
     if retry.only or not retry.short:
@@ -86,6 +88,14 @@ def _short(records: LogRecords, found: Replay, *, notes: list[str]) -> Iterator[
     again = lacking - published
     yield from (record for record in committed(records) if record.batch in again)
     yield from (record for record in quarantined(records) if record.lease.batch in again)
+
+
+def _has_failed(existing: Existing, found: Replay) -> bool:
+    """Did the last start end by a threshold, by its own account? That may be lost; then the log is judged anew."""
+    told = read_summary(existing.layout.summary)
+    last = found.scan.frames[-1].epoch if found.scan.frames else 0
+    said = None if told is None else (told.run_id, told.epochs, told.exit_code)
+    return said == (existing.document.run_id, last, ExitCode.THRESHOLD)
 
 
 def _is_under_way(found: Replay, records: LogRecords, *, spec: JobSpec) -> bool:

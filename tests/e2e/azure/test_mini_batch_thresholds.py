@@ -97,3 +97,14 @@ def test_a_retry_is_judged_by_what_stands(job: Job, name: str) -> None:
     job.batchctl(*again).expect(0)
     assert job.out.rows == sorted(path.name for path in job.inputs.iterdir())
     job.batchctl("verify", "out").expect(0)
+
+
+def test_what_failed_a_retry_is_scored_again_under_a_wider_threshold(job: Job) -> None:
+    """By then it would not fail the run any more, and yet it is what ended the retry."""
+    prepared(job, (BAD, BAD, BAD))
+    job.run(*FLAGS, "--error-threshold", "-1").expect(0)
+    job.batchctl("retry", "out", *FLAGS, "--error-threshold", "0").expect(3)
+    for path in job.inputs.iterdir():
+        path.write_text("mended")
+    job.batchctl("retry", "out", *FLAGS, "--error-threshold", "5").expect(0)
+    assert len(job.out.rows) == 6
