@@ -25,7 +25,7 @@ from batchctl.run.ready import Ready, open_plan
 from batchctl.run.request import Call
 from batchctl.run.reset import start_over
 from batchctl.run.retrying import choose
-from batchctl.store.creation import create_run
+from batchctl.store.creation import check_vacant, create_run
 from batchctl.store.reopen import reopen_finished
 
 
@@ -35,6 +35,7 @@ def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str)
     plan = plan_inputs(spec, piped=call.options.piped)
     fingerprint = _checked_fingerprint(call, engine, old=None)
     if existing is not None:
+        check_vacant(disk, call.layout, but_for=existing.layout)  # while nothing is lost
         start_over(disk, existing.layout, run_id=existing.document.run_id)
     document = new_document(spec, fingerprint, run_id=run_id, plan=plan, request=_request(call))
     create_run(disk, call.layout, job_document=document, plan_chunks=plan.chunks())

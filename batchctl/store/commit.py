@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from operator import itemgetter
 from typing import NamedTuple
@@ -215,13 +216,10 @@ class Committer:
             raise
 
     def _clear_refused(self, group: Group, lease: Lease) -> None:
-        """Nobody will ask for what this attempt left any more; there may be many like it."""
+        """There may be many like it."""
         for one in group.scored:
             if one.lease == lease:
-                if one.spill:
-                    self._disk.remove(self._layout.spill / one.spill)
-                if one.staged:
-                    self._disk.remove_tree(self._layout.stage / one.staged)
+                self._clear(one)
 
     def _cut_back(self) -> None:
         mark, rows_size = self._good
@@ -313,6 +311,12 @@ class Committer:
         for one in group.scored if self._waiting else ():
             self._waiting.pop(one.lease, None)
         for one in [one for one in group.scored if one[_SPILL] or one[_STAGED]]:
+            self._clear(one)
+
+    def _clear(self, one: Scored) -> None:
+        """Nobody asks any more for what this attempt left. Some full file systems have no room to remove a file: what
+        stays is removed at the end, and meanwhile it must not take back what counts."""
+        with suppress(NoSpaceError):
             if one.spill:
                 self._disk.remove(self._layout.spill / one.spill)
             if one.staged:

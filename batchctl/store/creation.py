@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from batchctl.errors import CorruptionError, UsageError
@@ -95,20 +96,30 @@ def _scan(disk: Disk, layout: RunLayout) -> Scan | None:
     return scan(memoryview(disk.read(layout.log)), run_id=run_id, where=str(layout.log))
 
 
-def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any], plan_chunks: Iterable[bytes]) -> None:
-    """A new run: OUT with its parents, the run directory, the plan and job.json are durable on return; before these
-    two the state directory, and then the pointer to it, where there is one; that this run was created, after them.
-
-    The caller holds the lock. What a half-created run left is replaced. `UsageError` where OUT holds a result already,
-    or rows of a run whose directory is gone: whose they are is not ours to decide.
-    """
-    for path in (layout.final, layout.partial, layout.sorting) if layout.rows else ():
-        if disk.stat(path) is not None:
+def check_vacant(disk: Disk, layout: RunLayout, *, but_for: RunLayout | None = None) -> None:
+    """`UsageError` where OUT holds a result already, or rows of a run whose directory is gone: whose they are is not
+    ours to decide. `but_for`: a run that is about to go, with its own names."""
+    own = _names(but_for) if but_for is not None else ()
+    for path in _names(layout):
+        if path not in own and disk.stat(path) is not None:
             raise UsageError(
                 f"{path} exists and belongs to no run",
                 where=str(path),
                 remedy="move it away, or choose another output folder",
             )
+
+
+def _names(layout: RunLayout) -> tuple[Path, ...]:
+    return (layout.final, layout.partial, layout.sorting) if layout.rows else ()
+
+
+def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any], plan_chunks: Iterable[bytes]) -> None:
+    """A new run: OUT with its parents, the run directory, the plan and job.json are durable on return; before these
+    two the state directory, and then the pointer to it, where there is one; that this run was created, after them.
+
+    The caller holds the lock. What a half-created run left is replaced. `UsageError` as of `check_vacant`.
+    """
+    check_vacant(disk, layout)
     make_run_directory(disk, layout)
     plan = Draft(disk, layout.plan, chunks=plan_chunks)
     job = Draft(disk, layout.job, chunks=[text_of(job_document)])

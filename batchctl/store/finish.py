@@ -15,7 +15,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from batchctl.errors import CorruptionError, StorageError, UsageError
+from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageError
 from batchctl.files import Disk
 from batchctl.model.job import Order
 from batchctl.store.assemble import assemble
@@ -32,6 +32,7 @@ from batchctl.store.publish import digest_of
 from batchctl.store.recover import cut_tail, make_durable, tail_of
 from batchctl.store.replay import LogRecords, Replay, replay
 from batchctl.store.rows import WrittenRows
+from batchctl.store.state_directory import is_own
 from batchctl.store.table import write_table
 
 _WINDOW = 4 << 20
@@ -70,6 +71,8 @@ def finish(
         raise ProtocolError("items are left that are neither committed nor quarantined")
     if committer.done is None:
         assemble(disk, layout, committer=committer)
+    else:  # the seal stands, whatever order is asked for by now
+        order = _order_of(committer.done)
     if not layout.rows:
         alone()
         _seal(disk, layout, committer=committer, rows=(0, 0, b"", Arrangement.NONE))
@@ -124,12 +127,8 @@ def _log_read(disk: Disk, layout: RunLayout) -> Iterator[LogBytes | memoryview]:
 def _check_finished(disk: Disk, layout: RunLayout, *, found: Replay) -> None:
     final = disk.stat(layout.final) if layout.rows else None
     beside = layout.rows and disk.stat(layout.partial) is not None
-    if beside and (found.done or not found.sealed) and not _is_sealed(disk, layout, done=found.done):
-        raise UsageError(
-            f"{layout.final} is not this run's result: the run is not finished",
-            where=str(layout.final),
-            remedy="move it away and run again",
-        )
+    if beside and (found.done or not found.sealed) and not is_sealed(disk, layout, done=found.done):
+        raise not_this_runs(layout)
     if (found.scan.torn and not beside) or found.done is None:  # beside rows it is a REOPEN that was cut off
         problem = found.scan.torn or "it is not sealed"
         raise CorruptionError(f"{layout.log} of a finished run is damaged: {problem}", where=str(layout.log))
@@ -139,7 +138,16 @@ def _check_finished(disk: Disk, layout: RunLayout, *, found: Replay) -> None:
         raise CorruptionError(f"{layout.log} is sealed, but items are missing", where=str(layout.log))
 
 
-def _is_sealed(disk: Disk, layout: RunLayout, *, done: Done | None) -> bool:
+def not_this_runs(layout: RunLayout) -> UsageError:
+    """For a file of the result's name beside the rows of a run that is not finished."""
+    return UsageError(
+        f"{layout.final} is not this run's result: the run is not finished",
+        where=str(layout.final),
+        remedy="move it away and run again",
+    )
+
+
+def is_sealed(disk: Disk, layout: RunLayout, *, done: Done | None) -> bool:
     # Asked only while the rows in commit order are there: a crash may have left them, or somebody else's file of the
     # result's name came before the rename.
     return done is not None and digest_of(disk, layout.final) == (done.size, done.sha256)
@@ -155,18 +163,27 @@ def _make_log_durable(disk: Disk, layout: RunLayout, *, found: Replay, data: Log
         log.close()
 
 
+def _order_of(done: Done) -> Order:
+    by_item = done.arrangement in (Arrangement.BY_ITEM, Arrangement.TABLE_BY_ITEM)
+    return Order.PLAN if by_item else Order.COMPLETION
+
+
 def tidy(disk: Disk, layout: RunLayout) -> None:
-    """Remove what only an unfinished run needs; the final file is durable."""
-    leftovers = [path for path in (layout.partial, layout.sorting) if layout.rows and disk.stat(path) is not None]
-    for path in leftovers:
-        disk.remove(path)
-    if leftovers:  # else a power cut after the end may bring them back beside the result, where nobody tidies any more
-        disk.sync_dir(layout.out)
-    for folder in (layout.stage, layout.parts, layout.spill):
-        disk.remove_tree(folder)
-    for name in disk.listdir(layout.directory):
-        if name.endswith(".tmp"):  # a life before was killed as it replaced a file that this one has no word for
-            disk.remove(layout.directory / name)
+    """Remove what only an unfinished run needs; the final file is durable. Some full file systems have no room to
+    remove a file: the result is complete all the same, and the next command tries again."""
+    with suppress(NoSpaceError):
+        leftovers = [path for path in (layout.partial, layout.sorting) if layout.rows and disk.stat(path) is not None]
+        for path in leftovers:
+            disk.remove(path)
+        if leftovers:  # else a power cut after the end may bring them back beside the result, where nobody tidies them
+            disk.sync_dir(layout.out)
+        for folder in (layout.stage, layout.parts, layout.spill):
+            disk.remove_tree(folder)
+        for name in disk.listdir(layout.directory):
+            # A life before was killed as it replaced a file that this one has no word for. In a state directory, which
+            # the user named, other names are other people's.
+            if name.endswith(".tmp") and (layout.state is None or is_own(name)):
+                disk.remove(layout.directory / name)
 
 
 def _ordered(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order, table: bool) -> Ordered:

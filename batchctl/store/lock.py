@@ -77,8 +77,10 @@ def _held(disk: Disk, layout: RunLayout, path: Path, *, place: Path, holder: Hol
     try:
         _check_exclusive(disk, path, place=place)
         _note(lock, json.dumps(as_document(holder)).encode("ascii") + b"\n")
-        yield
-        _note(lock, b"")  # free: a name left behind would mislead
+        try:
+            yield
+        finally:
+            _note(lock, b"")  # free: a name left behind would mislead
     finally:
         lock.release()
 

@@ -100,11 +100,12 @@ class RowsFile:
 class WrittenRows:
     """`ReadFile` over all rows, wherever they lie; a context manager."""
 
-    __slots__ = ("_base", "_files", "size")
+    __slots__ = ("_base", "_counted", "_files", "size")
 
     def __init__(self, disk: Disk, layout: RunLayout, *, sealed: Done | None) -> None:
         """`sealed`: what the final file was sealed as, where a retry has reopened it."""
         self._base = sealed.end if sealed else 0
+        self._counted = sealed is not None and sealed.is_table
         if sealed and disk.stat(layout.final) is None:  # it stays until its successor takes its place
             raise CorruptionError(f"{layout.final} is gone, its log is not", where=str(layout.final))
         self._files = [disk.open_read(layout.final)] if sealed else []
@@ -133,8 +134,9 @@ class WrittenRows:
         return (self._files[0], offset) if offset < self._base else (self._files[-1], offset - self._base)
 
     def pread(self, offset: int, length: int) -> bytes:
+        """Zeros stand for rows of a sealed table: below `base` offsets are their numbers, and lead to no bytes."""
         before = max(0, min(length, self._base - offset))
-        head = self._files[0].pread(offset, before) if before else b""
+        head = bytes(before) if self._counted else self._files[0].pread(offset, before) if before else b""
         if before == length:
             return head
         return head + self._files[-1].pread(max(0, offset - self._base), length - before)

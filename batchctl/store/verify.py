@@ -15,6 +15,7 @@ from batchctl.model.lease import Lease
 from batchctl.store.creation import is_result
 from batchctl.store.documents import read_document
 from batchctl.store.extents import damaged
+from batchctl.store.finish import is_sealed, not_this_runs
 from batchctl.store.frames import HEADER_SIZE, FrameType
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Extent
@@ -71,6 +72,8 @@ def verify(
         problems.append(f"{layout.log} {'holds no frame of this run' if data else 'is gone'}, its rows are there")
     if layout.rows:
         finished = is_result(disk, layout, done=found.done, sealed=found.sealed)
+        if finished and rows is not None and not is_sealed(disk, layout, done=found.done):
+            raise not_this_runs(layout)
     else:
         finished = found.done is not None
     torn_log, torn_rows = len(data) - found.scan.good_end, 0
