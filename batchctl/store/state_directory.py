@@ -116,9 +116,7 @@ def settle(disk: Disk, layout: RunLayout) -> RunLayout:
     if pointer is None or (found.directory == pointer.directory and pointer.created):
         return found
     if _run_in(disk, found) == pointer.run_id:
-        disk.sync_dir(
-            found.directory
-        )  # job.json's name may be no older than the crash: `created` says that it is there
+        disk.sync_dir(found.directory)  # `created` vouches for job.json, whose name a crash may have left unsynced
         write_pointer(disk, found, run_id=pointer.run_id, created=True)
     return found
 

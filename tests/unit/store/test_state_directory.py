@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from batchctl.store.creation import RunState, create_run, run_state
 from batchctl.store.layout import RunLayout
 from batchctl.store.lock import held_lock, held_state, this_process
 from batchctl.store.state_directory import find, forget_created, is_own, read_pointer, settle
+from tests.doubles.disk import DIR, Crash, MemoryDisk
+from tests.doubles.power_cut import survive
 
 DISK = RealDisk()
 RUN, OTHER = "a" * 32, "b" * 32
@@ -184,6 +187,27 @@ def test_a_crash_before_out_says_that_the_run_is_created_is_made_good(place: Pla
     emptied(place)
     with pytest.raises(CorruptionError, match=r"job\.json is gone"):
         settle(DISK, place.asked(None))
+
+
+def test_a_power_cut_right_after_that_loses_no_run() -> None:
+    """A kill had come between the rename of job.json and the sync of its name."""
+    disk = MemoryDisk()
+    for folder in ("/data", "/else"):
+        disk.names[folder] = disk.durable_names[folder] = DIR
+    layout = RunLayout(Path("/data/out"), "p.csv", state=Path("/else/state"))
+
+    def kill(disk: MemoryDisk, operation: str, *_: object) -> None:
+        if operation == "sync_dir" and str(layout.job) in disk.names and str(layout.job) not in disk.durable_names:
+            raise Crash
+
+    disk.hook = kill
+    with pytest.raises(Crash):
+        create_run(disk, layout, job_document={"run_id": RUN}, plan_chunks=[b"plan"])
+    disk.hook = None
+    assert settle(disk, layout.at(None)) == layout
+    after = MemoryDisk(survive(disk.image(), choose=random.Random(1), keep=0.0))
+    assert find(after, layout.at(None)) == layout
+    assert after.stat(layout.job) is not None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from batchctl.guest.arrow_rows import block
 from batchctl.model.column_types import Columns, parse_columns, unify
 from batchctl.model.job import Order
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Scored
+from batchctl.model.outcome import Failure, FailureKind, Scored
+from batchctl.model.records import Quarantined, Reopening
 from batchctl.store import finish as finishing
 from batchctl.store import table
 from batchctl.store.commit import Committer, Group, ProtocolError
@@ -28,6 +29,7 @@ from batchctl.store.creation import create_run
 from batchctl.store.finish import finish, open_finished
 from batchctl.store.layout import RunLayout
 from batchctl.store.recover import Recovered, recover
+from batchctl.store.reopen import reopen_finished
 from batchctl.store.verify import verify
 from tests.doubles.disk import MemoryDisk, Piece
 
@@ -229,6 +231,24 @@ def test_a_full_disk_leaves_room_and_can_be_tried_again() -> None:
         assert (str(layout.sorting) in disk.names) is (kind is StorageError)
     done(layout, committer, disk)
     assert verify(disk, layout, run_id=RUN, bounds=BOUNDS).problems == ()
+
+
+def test_a_retry_of_a_table_that_is_shorter_than_it_has_rows(layout: RunLayout) -> None:
+    """Below its end offsets are numbers of rows then, and lead to no bytes of the old file."""
+    committer = fresh(layout)
+    count = 20_000
+    commit(committer, scored(0, {"a": [1] * count}, n_rows=count))
+    failure = Failure(FailureKind.FAILED, "ValueError", "no", phase="run")
+    committer.commit(Group(quarantined=[Quarantined(Lease(1, 2, 2, 1), failure)]))
+    done(layout, committer)
+    assert layout.final.stat().st_size < count
+    again = (Reopening(1, 2, 2, 0, 0, 0),)
+    reopen_finished(DISK, layout, run_id=RUN, bounds=BOUNDS, ranges=again)
+    committer = begin(layout).committer
+    commit(committer, scored(1, {"a": [2, 3]}))
+    done(layout, committer)
+    assert pq.read_table(layout.final)["a"].to_pylist() == [1] * count + [2, 3]
+    assert verify(DISK, layout, run_id=RUN, bounds=BOUNDS).problems == ()
 
 
 def test_a_sealed_table_is_not_made_anew(layout: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
