@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from batchctl.errors import CorruptionError, ResumeRefusedError
+from batchctl.errors import CorruptionError, ResumeRefusedError, UsageError
 from batchctl.files import Disk, FileKind
 from batchctl.model.job import JobSpec, OutputAction
 from batchctl.model.progress import RunState as ToldState
@@ -63,20 +63,20 @@ def accepted_path(layout: RunLayout) -> Path:
     return layout.directory / "accepted.json"
 
 
-def read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
+def read_existing(disk: Disk, layout: RunLayout, *, leaving: bool = False) -> Existing | None:
     """The run in OUT, wherever its state directory is; None where there is none, or a half-created one, which holds
     nothing of worth.
 
     Raises CorruptionError and ResumeRefusedError (another format) from its documents, UsageError where `layout` asks
-    for another state directory than OUT has.
+    for another state directory than OUT has, and, unless it is to go (`leaving`), of a run that is half deleted.
     """
     try:
-        return _read_existing(disk, layout)
+        return _read_existing(disk, layout, leaving=leaving)
     except CorruptionError as error:
         raise CorruptionError(error.message, where=error.where, remedy=error.remedy or _DAMAGED_REMEDY) from error
 
 
-def _read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
+def _read_existing(disk: Disk, layout: RunLayout, *, leaving: bool) -> Existing | None:
     if disk.stat(layout.home) is None:
         return None
     layout = find(disk, layout)
@@ -87,6 +87,12 @@ def _read_existing(disk: Disk, layout: RunLayout) -> Existing | None:
         run_state(disk, layout)  # refuses a log without job.json
         return None
     document = parse_document(read_document(disk, layout.job), where=str(layout.job))
+    if not leaving and disk.stat(layout.leaving) is not None:
+        raise UsageError(
+            f"the run in {layout.out} was being deleted when that was cut off: what is left is not whole",
+            where=str(layout.leaving),
+            remedy="type the command with --fresh again",
+        )
     rows = document.output_action == OutputAction.APPEND_ROW
     layout = RunLayout(layout.out, document.output_file_name, rows=rows, state=layout.state)
     fingerprint, request = document.fingerprint, document.request

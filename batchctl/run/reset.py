@@ -8,6 +8,7 @@ from pathlib import Path
 
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
+from batchctl.store.documents import write_document
 from batchctl.store.inspection import inspect_log
 from batchctl.store.layout import RunLayout
 from batchctl.store.publish import digest_of
@@ -16,34 +17,37 @@ from batchctl.store.state_directory import forget_created, is_own
 # Held; the way to the rest, which is written anew before it; in use by the fork server that is already up; true of
 # script and model, whatever becomes of the run.
 _KEPT = ("lock", "state.json", "guest.pyz", "learned.json")
-_LAST = ("checkpoint.log", "job.json")  # deleted last, in this order
+_LAST = ("checkpoint.log", "leaving.json", "job.json")  # deleted last, one after the other
 
 
 def start_over(disk: Disk, layout: RunLayout, *, run_id: str) -> None:
     """Delete the run in OUT: its result, the files its script published, its run directory; the caller holds the lock.
 
-    The log, which names what was published, goes after that, and job.json last: after a crash in the middle the same
-    command finds the rest.
+    First leaving.json says so, or what is left after a crash would pass for a run that is whole. The log, which names
+    what was published, goes after that, and job.json last: the same command finds the rest.
     """
+    write_document(disk, layout.leaving, document={"run_id": run_id})
     if layout.state is not None:
         forget_created(disk, layout)
+    folders = {layout.out}
     for name, sha256 in _published(disk, layout, run_id=run_id):
         if _is_ours(disk, layout, name, sha256=sha256):
             disk.remove(layout.out / name)
+            folders.add((layout.out / name).parent)
     if layout.rows:
         for path in (layout.final, layout.partial, layout.sorting):
             disk.remove(path)
-    disk.sync_dir(layout.out)
+    for folder in sorted(folders):
+        disk.sync_dir(folder)
     for folder in layout.folders:
-        for name in sorted(disk.listdir(folder), key=_rank):
+        for name in disk.listdir(folder):
             # A state directory is a folder that the user named: what others have put there since is theirs.
-            if name not in _KEPT and (folder != layout.state or is_own(name)):
+            if name not in (*_KEPT, *_LAST) and (folder != layout.state or is_own(name)):
                 disk.remove_tree(folder / name)
         disk.sync_dir(folder)
-
-
-def _rank(name: str) -> int:
-    return _LAST.index(name) + 1 if name in _LAST else 0
+    for name in _LAST:
+        disk.remove(layout.directory / name)
+        disk.sync_dir(layout.directory)
 
 
 def _published(disk: Disk, layout: RunLayout, *, run_id: str) -> list[tuple[str, str]]:

@@ -90,7 +90,7 @@ def _in_place(call: Call) -> Iterator[Call]:
 
 def _run_placed(call: Call) -> Summary:
     disk, layout = call.disk, call.layout
-    existing = _existing(disk, layout)
+    existing = _existing(disk, layout, leaving=call.options.fresh)
     if existing is not None:
         run_id = existing.document.run_id
         processes.end_leftovers(run_id)  # of a coordinator that was killed
@@ -112,13 +112,13 @@ def _run_placed(call: Call) -> Summary:
         return begin(call, engine, existing, run_id=run_id)
 
 
-def _existing(disk: Disk, layout: RunLayout) -> Existing | None:
+def _existing(disk: Disk, layout: RunLayout, *, leaving: bool) -> Existing | None:
     """See `read_existing`, which a new run can do without."""
     if disk.stat(layout.job) is None and disk.stat(layout.log) is None:
         return None
     from batchctl.run.existing import read_existing
 
-    return read_existing(disk, layout)
+    return read_existing(disk, layout, leaving=leaving)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def check_entries(disk: Disk, layout: RunLayout) -> None:
     """Refuse a run directory in which a name of ours is not what it should be. Names that are not there are fine."""
     for path in (layout.lock, layout.state_lock, layout.log, layout.attempts):
         check_written(disk, path)
-    documents = (layout.pointer, layout.job, layout.status, layout.summary, layout.learned)
+    documents = (layout.pointer, layout.job, layout.status, layout.summary, layout.learned, layout.leaving)
     for path in (*documents, layout.plan, layout.guest, layout.quarantine):  # replaced as a whole: may have other names
         found = disk.stat(path)
         if found is not None and found.kind is not FileKind.FILE:

@@ -52,6 +52,7 @@ class RunLayout:
         self.quarantine = directory / "quarantine.jsonl"
         self.summary = directory / "summary.json"
         self.attempts = directory / "attempts.csv"
+        self.leaving = directory / "leaving.json"  # this run is being deleted (--fresh)
         self.learned = directory / "learned.json"  # what workers were seen to need; outlives the run
 
     def __eq__(self, other: object) -> bool:

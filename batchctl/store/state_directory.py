@@ -40,6 +40,7 @@ _OWN = frozenset(
         "summary.md",
         "attempts.csv",
         "quarantine.jsonl",
+        "leaving.json",
         "learned.json",
     )
 )

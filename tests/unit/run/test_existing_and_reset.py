@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batchctl.errors import CorruptionError, ResumeRefusedError
+from batchctl.errors import CorruptionError, ResumeRefusedError, UsageError
 from batchctl.files import RealDisk
 from batchctl.model.job import OnCollision, Order, OutputAction, OutputFormat, OwnFiles
 from batchctl.model.lease import Lease
@@ -204,6 +204,66 @@ def test_starting_over_deletes_what_belongs_to_the_run_and_nothing_else(tmp_path
     assert left == [".batchctl/guest.pyz", ".batchctl/lock", "mine.txt", "predictions.csv.bak", "texts/mine.txt"]
     assert read_existing(DISK, layout) is None
     created(tmp_path)
+
+
+class Cut(RealDisk):
+    """Ends the process before its n-th change of a name, or sync of some."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def _step(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+    def remove(self, path: Path) -> None:
+        self._step()
+        super().remove(path)
+
+    def remove_tree(self, path: Path) -> None:
+        self._step()
+        super().remove_tree(path)
+
+    def replace(self, source: Path, target: Path) -> None:
+        self._step()
+        super().replace(source, target)
+
+    def sync_dir(self, path: Path) -> None:
+        self._step()
+        super().sync_dir(path)
+
+
+def test_a_deletion_that_was_cut_off_leaves_no_run_that_passes_for_whole(tmp_path: Path) -> None:
+    seen = set()
+    for at in range(100):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        layout = published(folder)
+        layout.final.write_text("the run's")
+        files = {path for path in layout.out.rglob("*") if path.name != "lock"}
+        try:
+            start_over(Cut(at), layout, run_id=RUN_ID)
+            break
+        except KeyboardInterrupt:
+            pass
+        try:
+            found = read_existing(DISK, layout)
+            whole = files <= set(layout.out.rglob("*"))
+            seen.add("gone" if found is None else "whole" if whole else "nothing committed")
+            assert whole or not layout.log.exists()  # then it begins anew, from its plan if that is there
+        except UsageError as refused:
+            assert "--fresh" in refused.remedy
+            seen.add("refused")
+        existing = read_existing(DISK, layout, leaving=True)
+        if existing is not None:
+            start_over(DISK, existing.layout, run_id=RUN_ID)
+        assert read_existing(DISK, layout) is None
+        assert not layout.final.exists()
+        assert not (layout.out / "texts" / "a.txt").exists()
+    else:
+        raise AssertionError("it never came to its end")
+    assert seen == {"whole", "refused", "nothing committed", "gone"}
 
 
 def test_a_damaged_log_is_no_obstacle(tmp_path: Path) -> None:
