@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from batchctl.errors import BatchctlError, ResumeRefusedError
+from batchctl.errors import BatchctlError, ResumeRefusedError, UsageError
 from batchctl.files import Disk
 from batchctl.handles import ReadFile
 from batchctl.model.lease import Lease
@@ -56,7 +56,32 @@ def verify(
     disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequence[int], opaque: Sequence[tuple[Path, int]] = ()
 ) -> Verification:
     """Check job.json, the log, all rows, the final file, the script's published files, and that each of the `opaque`
-    files has its CRC-32. Raises ResumeRefusedError where the run is of a later format."""
+    files has its CRC-32. Raises ResumeRefusedError where the run is of a later format, UsageError where somebody's file
+    has the result's name.
+
+    A run may be going on, and end meanwhile: what seems wrong while its files change is looked at again.
+    """
+    for _ in range(2):
+        seen = _sizes(disk, layout)
+        try:
+            found = _verify(disk, layout, run_id=run_id, bounds=bounds, opaque=opaque)
+            if not found.problems or _sizes(disk, layout) == seen:
+                return found
+        except UsageError:
+            if _sizes(disk, layout) == seen:
+                raise
+    return _verify(disk, layout, run_id=run_id, bounds=bounds, opaque=opaque)
+
+
+def _sizes(disk: Disk, layout: RunLayout) -> tuple[int | None, ...]:
+    """Of the files that come, grow and go as a run does; None for one that is not there."""
+    found = [disk.stat(path) for path in (layout.log, layout.partial, layout.sorting, layout.final)]
+    return tuple(one.size if one is not None else None for one in found)
+
+
+def _verify(
+    disk: Disk, layout: RunLayout, *, run_id: str, bounds: Sequence[int], opaque: Sequence[tuple[Path, int]]
+) -> Verification:
     problems = [problem for path, crc in opaque for problem in _crc_problems(disk, path, crc=crc)]
     try:
         read_document(disk, layout.job)

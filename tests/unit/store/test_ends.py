@@ -124,6 +124,28 @@ def test_a_file_of_the_results_name_is_no_damage(disk: Disk, layout: RunLayout) 
     assert problems(disk, layout) == ()
 
 
+@pytest.mark.parametrize("tidies", [True, False])
+def test_a_run_that_ends_while_it_is_looked_at_is_sound(layout: RunLayout, tidies: bool) -> None:
+    """The log was read before its seal was there."""
+
+    class Racing(Disk):
+        committer: Committer | None = None
+
+        def read(self, path: Path) -> bytes:
+            data = super().read(path)
+            if path == layout.log and self.committer is not None:
+                committer, self.committer = self.committer, None
+                self.stuck = not tidies
+                finish(self, layout, committer=committer, order=Order.PLAN)
+                self.stuck = False
+            return data
+
+    disk = Racing()
+    disk.committer = all_committed(disk, layout)
+    found = verify(disk, layout, run_id=RUN, bounds=BOUNDS)
+    assert (found.problems, found.finished) == ((), True)
+
+
 def test_names_of_the_run_that_goes_are_free(disk: Disk, layout: RunLayout) -> None:
     finish(disk, layout, committer=all_committed(disk, layout), order=Order.PLAN)
     check_vacant(disk, layout, but_for=layout)
