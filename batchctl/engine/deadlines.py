@@ -17,7 +17,8 @@ from batchctl.guest import page, wire
 
 _DUMP_NS = 50_000_000  # what a stack dump may take before the group is asked to go
 _TERM_NS = 1_000_000_000
-_STUCK_NS = 5_000_000_000  # a killed worker whose end nobody reports for so long: the fork server itself is stuck
+_STUCK_NS = 5_000_000_000  # a death that the fork server does not report for so long: it is stuck itself
+_HELD_NS = 5_000_000_000  # what the kernel may take to end who was killed, before its slot goes on without it
 _GAP_NS = 2_000_000_000
 _SHUTDOWN_NS = 30_000_000_000  # a worker that is replaced in the middle of a run must not hold its slot for ever
 
@@ -32,6 +33,7 @@ class Deadlines:
         self._gaps: deque[tuple[int, int]] = deque(maxlen=100)  # (end, length) of times in which nobody looked
         self._dumped: dict[int, int] = {}  # incarnation -> when its stacks were asked for
         self._termed: dict[int, int] = {}
+        self._ended: dict[int, int] = {}  # incarnation -> when it was found dead, its end not being reported yet
 
     def tick(self, now_ns: int) -> None:
         """A round of checks begins. Where the last one was long ago we were stopped, and the workers with us, maybe:
@@ -58,9 +60,18 @@ class Deadlines:
                 processes.kill_process(worker.pid, wire.DUMP_SIGNAL)
 
     def is_stuck(self, worker: Worker, now_ns: int) -> bool:
-        """Has it been killed for being late, and its end not been reported for far too long?"""
+        """Has it been killed for being late, and is it dead, and was that not reported for far too long?"""
+        if worker.incarnation not in self._termed or not processes.has_ended(worker.pid):
+            return False
+        return self._spent(self._ended.setdefault(worker.incarnation, now_ns), now_ns) >= _STUCK_NS
+
+    def is_held(self, worker: Worker, now_ns: int) -> bool:
+        """Has it been killed for being late, and does the kernel hold it for far too long (it sleeps uninterruptibly,
+        or has tens of gigabytes to give back)? That is no fault of the fork server's, nor of other workers."""
         termed = self._termed.get(worker.incarnation)
-        return termed is not None and now_ns - termed >= _TERM_NS + _STUCK_NS
+        if termed is None or self._spent(termed, now_ns) < _TERM_NS + _HELD_NS:
+            return False
+        return not processes.has_ended(worker.pid)
 
     def reason(self, worker: Worker) -> str:
         """Why it was killed, in words."""
@@ -77,6 +88,7 @@ class Deadlines:
         """The worker is gone."""
         self._dumped.pop(worker.incarnation, None)
         self._termed.pop(worker.incarnation, None)
+        self._ended.pop(worker.incarnation, None)
 
     def _is_late(self, worker: Worker, now_ns: int) -> bool:
         if not worker.ready:

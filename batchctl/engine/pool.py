@@ -285,6 +285,9 @@ class Pool:
             self._deadlines.check(worker, now)
             if self._deadlines.is_stuck(worker, now):
                 self._end_server("it no longer reported which workers had ended")
+            elif self._deadlines.is_held(worker, now):  # its EXITED will come when nobody waits for it any more
+                self._bury(worker, signal.SIGKILL, events)
+                continue
             if self._standstill.lasts(worker.pid, matters=worker.owes):
                 worker.fault = "it was stopped, and nobody made it go on"
                 worker.kill(signal.SIGKILL)

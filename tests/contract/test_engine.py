@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchctl import processes
-from batchctl.engine import pool, standstill
+from batchctl.engine import deadlines, pool, standstill
 from batchctl.engine.base import ScriptFacts
 from batchctl.engine.registry import ENGINES
 from batchctl.errors import UsageError
@@ -196,6 +196,35 @@ def test_who_is_stopped_where_no_deadline_looks_is_replaced(
     bench.start(0)
     bench.engine.send(0, leases[1:2])
     assert bench.settled(leases[1:2])[leases[1]] == ["scored"]
+
+
+def test_a_killed_worker_that_takes_long_to_die_costs_nobody_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel that holds it, as in an uninterruptible sleep, is played by a SIGKILL that does not arrive."""
+    monkeypatch.setattr(deadlines, "_HELD_NS", 300_000_000)
+    script = "def run(batch):\n    while kind(batch[0]) == 'held': time.sleep(0.01)\n    return batch\n"
+    script = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + script
+    leases = bench.configure(script, items=["held", "ok", "ok", "ok"], timeout=0.3)
+    bench.start(0, 1)
+    held, other = bench.pids()
+    send = processes.kill_group
+    monkeypatch.setattr(
+        processes, "kill_group", lambda pid, number: (pid, number) == (held, signal.SIGKILL) or send(pid, number)
+    )
+    bench.engine.send(0, leases[:2])
+    gone = bench.gone()
+    assert (gone.slot, gone.expected, "0.3 s" in gone.cause) == (0, False, True)
+    assert bench.outcomes() == {leases[0]: ["timed_out"], leases[1]: ["returned"]}
+    assert alive(held) and alive(other)
+    bench.start(0)  # the slot goes on without it
+    os.kill(held, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{held}").exists(), "the server to reap it")
+    bench.engine.send(0, leases[2:3])
+    bench.engine.send(1, leases[3:])
+    assert bench.settled(leases[2:])[leases[3]] == ["scored"]
+    assert len(bench.seen(WorkerGone)) == 1
+    assert not bench.seen(EngineLost)
 
 
 def _parent(pid: int) -> int:

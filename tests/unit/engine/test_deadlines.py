@@ -187,6 +187,44 @@ def test_a_time_in_which_nobody_looked_does_not_count(target: Target) -> None:
     assert worker.phase is Phase.LATE
 
 
+def test_who_was_killed_and_does_not_die_is_held_and_no_fault_of_the_servers(target: Target) -> None:
+    deadlines, worker = Deadlines(30, 3600), target.worker
+    target.page.put(page.RUN, 1, START)
+    late = START + 30 * S + 1
+    termed = late + 50 * MS
+    for now in (late, termed):
+        deadlines.tick(now)
+        deadlines.check(worker, now)
+    assert not deadlines.is_held(worker, termed + 6 * S - 1)
+    assert deadlines.is_held(worker, termed + 6 * S)
+    assert not deadlines.is_stuck(worker, termed + 600 * S)
+    deadlines.tick(termed + 600 * S)  # nobody looked: the coordinator itself was stopped
+    assert not deadlines.is_held(worker, termed + 606 * S - 1)
+    assert deadlines.is_held(worker, termed + 606 * S)
+
+
+def test_a_death_that_is_not_reported_is_the_servers_fault(target: Target) -> None:
+    deadlines, worker = Deadlines(30, 3600), target.worker
+    target.page.put(page.RUN, 1, START)
+    late = START + 30 * S + 1
+    termed = late + 50 * MS
+    for now in (late, termed):
+        deadlines.tick(now)
+        deadlines.check(worker, now)
+    target.process.kill()
+    os.waitid(os.P_PID, target.process.pid, os.WEXITED | os.WNOWAIT)  # a zombie from here on
+    seen = termed + 60 * S
+    deadlines.tick(seen)
+    assert not deadlines.is_stuck(worker, seen)  # it may have died this moment
+    assert not deadlines.is_held(worker, seen)
+    assert not deadlines.is_stuck(worker, seen + 5 * S - 1)
+    assert deadlines.is_stuck(worker, seen + 5 * S)
+    deadlines.tick(seen + 600 * S)
+    assert not deadlines.is_stuck(worker, seen + 604 * S)
+    target.process.wait()
+    assert deadlines.is_stuck(worker, seen + 605 * S)  # gone altogether
+
+
 def test_an_idle_worker_that_does_not_heed_an_order_to_leave(target: Target) -> None:
     deadlines, worker = Deadlines(0, 0), target.worker
     lease = Lease(0, 0, 1, 1)
