@@ -95,9 +95,9 @@ class Deadlines:
             return bool(self._init_timeout_ns) and self._spent(worker.started_ns, now_ns) > self._init_timeout_ns
         picture = worker.page.look()
         if picture.state == page.SHUTDOWN:
-            return now_ns - picture.start_ns > _SHUTDOWN_NS
+            return self._spent(picture.start_ns, now_ns) > _SHUTDOWN_NS
         if picture.state == page.IDLE and worker.told_ns and not worker.outstanding:
-            return now_ns - max(worker.told_ns, picture.start_ns) > _SHUTDOWN_NS
+            return self._spent(max(worker.told_ns, picture.start_ns), now_ns) > _SHUTDOWN_NS
         if not self._timeout_ns or picture.state != page.RUN:
             return False
         return self._spent(picture.start_ns, now_ns) > self._timeout_ns
@@ -114,5 +114,5 @@ class Deadlines:
             if now_ns - self._dumped[worker.incarnation] >= _DUMP_NS:
                 self._termed[worker.incarnation] = now_ns
                 worker.kill(signal.SIGTERM)
-        elif now_ns - termed >= _TERM_NS:
+        elif self._spent(termed, now_ns) >= _TERM_NS:
             worker.kill(signal.SIGKILL)

@@ -187,6 +187,26 @@ def test_a_time_in_which_nobody_looked_does_not_count(target: Target) -> None:
     assert worker.phase is Phase.LATE
 
 
+# name: what the worker does, and whether it was told to leave at START
+LEAVING = {"in shutdown()": (page.SHUTDOWN, False), "idle, told to leave": (page.IDLE, True)}
+
+
+@pytest.mark.parametrize("case", LEAVING)
+def test_a_time_in_which_nobody_looked_does_not_count_for_leaving_either(target: Target, case: str) -> None:
+    deadlines, worker = Deadlines(30, 3600), target.worker
+    state, told = LEAVING[case]
+    worker.phase, worker.told_ns = Phase.STOPPING, START if told else 0
+    target.page.put(state, 0, START)
+    for now in (0, 1, 2, 602):
+        deadlines.tick(START + now * S)
+        deadlines.check(worker, START + now * S)
+        assert worker.phase is Phase.STOPPING
+    deadlines.check(worker, START + 630 * S)
+    assert worker.phase is Phase.STOPPING
+    deadlines.check(worker, START + 630 * S + 1)
+    assert worker.phase is Phase.LATE
+
+
 def test_who_was_killed_and_does_not_die_is_held_and_no_fault_of_the_servers(target: Target) -> None:
     deadlines, worker = Deadlines(30, 3600), target.worker
     target.page.put(page.RUN, 1, START)
