@@ -24,11 +24,16 @@ _SHUTDOWN_NS = 30_000_000_000  # a worker that is replaced in the middle of a ru
 
 
 class Deadlines:
-    """Watches the workers of a pool; `check` is called at least every 100 ms. Timeouts in seconds, 0 for none."""
+    """Watches the workers of a pool; `check` is called at least every 100 ms. Timeouts in seconds, 0 for none.
 
-    def __init__(self, timeout: float, init_timeout: float) -> None:
+    `start_timeout` is for what comes before import and init(): a worker waits there for room on a full disk, which is
+    not the script's fault.
+    """
+
+    def __init__(self, timeout: float, init_timeout: float, start_timeout: float = 0.0) -> None:
         self._timeout_ns = int(timeout * 1e9)
         self._init_timeout_ns = int(init_timeout * 1e9)
+        self._start_timeout_ns = int(start_timeout * 1e9)
         self._ticked_ns = 0
         self._gaps: deque[tuple[int, int]] = deque(maxlen=100)  # (end, length) of times in which nobody looked
         self._dumped: dict[int, int] = {}  # incarnation -> when its stacks were asked for
@@ -80,6 +85,8 @@ class Deadlines:
             return f"shutdown() took longer than {_SHUTDOWN_NS / 1e9:g} s"
         if state == page.IDLE and worker.told_ns:
             return f"it did not leave within {_SHUTDOWN_NS / 1e9:g} s of being told to"
+        if state == page.STARTING:
+            return f"it did not come to import the script within {self._start_timeout_ns / 1e9:g} s"
         if not worker.ready:
             return f"init() took longer than init_timeout ({self._init_timeout_ns / 1e9:g} s)"
         return f"run() took longer than timeout ({self._timeout_ns / 1e9:g} s)"
@@ -91,9 +98,13 @@ class Deadlines:
         self._ended.pop(worker.incarnation, None)
 
     def _is_late(self, worker: Worker, now_ns: int) -> bool:
-        if not worker.ready:
-            return bool(self._init_timeout_ns) and self._spent(worker.started_ns, now_ns) > self._init_timeout_ns
         picture = worker.page.look()
+        if not worker.ready:
+            # IDLE too, where READY does not come: nothing else would find it.
+            limit, since = self._init_timeout_ns, picture.start_ns
+            if picture.state == page.STARTING:
+                limit, since = self._start_timeout_ns, worker.started_ns
+            return bool(limit) and self._spent(since, now_ns) > limit
         if picture.state == page.SHUTDOWN:
             return self._spent(picture.start_ns, now_ns) > _SHUTDOWN_NS
         if picture.state == page.IDLE and worker.told_ns and not worker.outstanding:

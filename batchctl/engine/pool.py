@@ -68,7 +68,7 @@ class Pool:
     def configure(self, job: EngineJob) -> None:
         """What every worker will be told."""
         self._job = job
-        self._deadlines = Deadlines(job.timeout, job.init_timeout)
+        self._deadlines = Deadlines(job.timeout, job.init_timeout, job.start_timeout)
         self.server.send(wire.JOB, job_head(job))
 
     def start_worker(self, slot: Slot) -> int:

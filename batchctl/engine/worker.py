@@ -123,7 +123,8 @@ class Worker:
     def forgive(self) -> None:
         """It came back by itself before it was told to go."""
         if self.phase is Phase.LATE:  # an order to kill it stands
-            self.phase = Phase.READY if self._before_late is Phase.STARTING else self._before_late
+            late_to_start = self._before_late is Phase.STARTING
+            self.phase = Phase.READY if late_to_start and self.ready else self._before_late
 
     @property
     def owes(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -261,6 +262,28 @@ def test_an_init_that_fails_is_told_before_the_worker_is_gone(bench: Bench, case
     assert bench.events.index(failed) < bench.events.index(gone)
     assert len(bench.seen(InitFailed)) == 1
     assert not bench.seen(WorkerReady)
+
+
+def test_to_wait_for_room_is_not_init(bench: Bench) -> None:
+    """The disk is full for longer than init() may take: a worker looks again after a second."""
+    small = bench.root / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=1", "tmpfs", str(small)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"not run: {done.stderr.strip()}")
+    try:
+        leases = bench.configure(ECHO, stage=small, init_timeout=0.5, start_timeout=20.0)
+        bench.begin(0)
+        bench.until(lambda: any("waits for room" in event.text for event in bench.seen(GuestWarned)))
+        subprocess.run(["mount", "-o", "remount,nr_inodes=50", str(small)], check=True)
+        bench.until(lambda: bench.seen(WorkerReady, InitFailed))
+        assert not bench.seen(InitFailed)
+        bench.engine.send(0, leases[:1])
+        assert bench.settled(leases[:1]) == {leases[0]: ["scored"]}
+    finally:
+        bench.engine.close()
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_what_was_not_started_can_be_taken_back_and_is_not_run(bench: Bench) -> None:

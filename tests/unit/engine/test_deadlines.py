@@ -118,7 +118,9 @@ LATE = {
     "in init, in time": (30, 60, False, page.INIT, Phase.STARTING, 60, False),
     "in init, late": (30, 60, False, page.INIT, Phase.STARTING, 60.001, True),
     "in init, no limit": (30, 0, False, page.INIT, Phase.STARTING, 1e6, False),
-    "importing": (30, 60, False, page.STARTING, Phase.STARTING, 61, True),
+    "at its start, longer than init may take": (30, 60, False, page.STARTING, Phase.STARTING, 600, False),
+    "at its start, late": (30, 60, False, page.STARTING, Phase.STARTING, 600.001, True),
+    "past init, and never ready": (30, 60, False, page.IDLE, Phase.STARTING, 60.001, True),
     "in shutdown, in time": (5, 60, True, page.SHUTDOWN, Phase.STOPPING, 30, False),
     "in shutdown, late": (5, 60, True, page.SHUTDOWN, Phase.STOPPING, 31, True),
     "in shutdown, no limit on run": (0, 0, True, page.SHUTDOWN, Phase.STOPPING, 31, True),
@@ -131,7 +133,8 @@ def test_who_is_late(target: Target, case: str) -> None:
     worker = target.worker
     worker.ready, worker.phase = ready, phase
     target.page.put(state, 1, START)
-    Deadlines(timeout, init_timeout).check(worker, START + int(seconds * S))
+    worker.started_ns = START if state == page.STARTING else START - 300 * S  # init() counts from its own beginning
+    Deadlines(timeout, init_timeout, 600).check(worker, START + int(seconds * S))
     assert (worker.phase is Phase.LATE) is late
     assert (target.said(seconds=10 if late else 0.0) != b"") is late
 
@@ -158,7 +161,18 @@ def test_who_comes_back_before_the_end_is_forgiven(target: Target) -> None:
     assert worker.phase is Phase.LATE
 
 
+def test_who_comes_to_its_init_before_the_end_is_starting_as_before(target: Target) -> None:
+    deadlines, worker = Deadlines(30, 60, 600), target.worker
+    worker.ready, worker.phase = False, Phase.STARTING
+    deadlines.check(worker, START + 601 * S)
+    assert worker.phase is Phase.LATE
+    target.page.put(page.INIT, 0, START + 601 * S)
+    deadlines.check(worker, START + 602 * S)
+    assert worker.phase is Phase.STARTING
+
+
 REASONS = {
+    "start": (False, page.STARTING, "it did not come to import the script within 600 s"),
     "run": (True, page.RUN, "run() took longer than timeout (1.5 s)"),
     "init": (False, page.INIT, "init() took longer than init_timeout (60 s)"),
     "shutdown": (True, page.SHUTDOWN, "shutdown() took longer than 30 s"),
@@ -169,7 +183,7 @@ REASONS = {
 def test_reasons(target: Target, case: str) -> None:
     target.worker.ready, state, words = REASONS[case]
     target.page.put(state, 1, START)
-    assert Deadlines(1.5, 60).reason(target.worker) == words
+    assert Deadlines(1.5, 60, 600).reason(target.worker) == words
 
 
 def test_a_time_in_which_nobody_looked_does_not_count(target: Target) -> None:
