@@ -54,9 +54,9 @@ class Deadlines:
         elif (
             worker.pid
             and worker.phase in (Phase.STARTING, Phase.READY, Phase.STOPPING)
-            and self._is_late(worker, now_ns)
+            and (why := self._lateness(worker, now_ns))
         ):
-            worker.mark_late()
+            worker.mark_late(why)
             self._dumped[worker.incarnation] = now_ns
             if processes.is_stopped(worker.pid):
                 worker.kill(signal.SIGKILL)
@@ -78,47 +78,39 @@ class Deadlines:
             return False
         return not processes.has_ended(worker.pid)
 
-    def reason(self, worker: Worker) -> str:
-        """Why it was killed, in words."""
-        state = worker.page.look().state
-        if state == page.SHUTDOWN:
-            return f"shutdown() took longer than {_SHUTDOWN_NS / 1e9:g} s"
-        if state == page.IDLE and worker.told_ns:
-            return f"it did not leave within {_SHUTDOWN_NS / 1e9:g} s of being told to"
-        if state == page.STARTING:
-            return f"it did not come to import the script within {self._start_timeout_ns / 1e9:g} s"
-        if not worker.ready:
-            return f"init() took longer than init_timeout ({self._init_timeout_ns / 1e9:g} s)"
-        return f"run() took longer than timeout ({self._timeout_ns / 1e9:g} s)"
-
     def forget(self, worker: Worker) -> None:
         """The worker is gone."""
         self._dumped.pop(worker.incarnation, None)
         self._termed.pop(worker.incarnation, None)
         self._ended.pop(worker.incarnation, None)
 
-    def _is_late(self, worker: Worker, now_ns: int) -> bool:
+    def _lateness(self, worker: Worker, now_ns: int) -> str:
+        """Why it is late, in words; "" where it is not. One look at the page: what it says is what is told."""
         picture = worker.page.look()
+        state, since = picture.state, picture.start_ns
         if not worker.ready:
             # IDLE too, where READY does not come: nothing else would find it.
-            limit, since = self._init_timeout_ns, picture.start_ns
-            if picture.state == page.STARTING:
+            limit, what = self._init_timeout_ns, "init() took longer than init_timeout (%g s)"
+            if state == page.STARTING:
                 limit, since = self._start_timeout_ns, worker.started_ns
-            return bool(limit) and self._spent(since, now_ns) > limit
-        if picture.state == page.SHUTDOWN:
-            return self._spent(picture.start_ns, now_ns) > _SHUTDOWN_NS
-        if picture.state == page.IDLE and worker.told_ns and not worker.outstanding:
-            return self._spent(max(worker.told_ns, picture.start_ns), now_ns) > _SHUTDOWN_NS
-        if not self._timeout_ns or picture.state != page.RUN:
-            return False
-        return self._spent(picture.start_ns, now_ns) > self._timeout_ns
+                what = "it did not come to import the script within %g s"
+        elif state == page.SHUTDOWN:
+            limit, what = _SHUTDOWN_NS, "shutdown() took longer than %g s"
+        elif state == page.IDLE and worker.told_ns and not worker.outstanding:
+            limit, what = _SHUTDOWN_NS, "it did not leave within %g s of being told to"
+            since = max(worker.told_ns, since)
+        elif state == page.RUN:
+            limit, what = self._timeout_ns, "run() took longer than timeout (%g s)"
+        else:
+            return ""
+        return what % (limit / 1e9) if limit and self._spent(since, now_ns) > limit else ""
 
     def _spent(self, start_ns: int, now_ns: int) -> int:
         return now_ns - start_ns - sum(min(length, end - start_ns) for end, length in self._gaps if end > start_ns)
 
     def _go_on(self, worker: Worker, now_ns: int) -> None:
         termed = self._termed.get(worker.incarnation)
-        if termed is None and not self._is_late(worker, now_ns):
+        if termed is None and not self._lateness(worker, now_ns):
             worker.forgive()
             self.forget(worker)
         elif termed is None:

@@ -258,7 +258,7 @@ class Pool:
 
     def _bury(self, worker: Worker, status: int, events: list[Event]) -> None:
         # Its group is dead: the server killed it before it gave the number free, which another may have by now.
-        ours = self._deadlines.reason(worker) if worker.phase is Phase.LATE else worker.fault
+        ours = worker.late_because if worker.phase is Phase.LATE else worker.fault
         if worker.phase is Phase.KILLED:
             ours = "on the coordinator's order"
         shortage = Shortage.NONE
@@ -318,7 +318,7 @@ class Pool:
             late = worker.phase is Phase.LATE
             if not late:
                 worker.phase = Phase.KILLED
-            worker.conclude(events, cause=self._deadlines.reason(worker) if late else cause, charge=late)
+            worker.conclude(events, cause=worker.late_because if late else cause, charge=late)
             self._remove(worker)
             events.append(WorkerGone(worker.slot.index, worker.incarnation, expected, f"the fork server {cause}"))
         for fd in (self.server.channel.fileno(), self.server.errors):

@@ -68,6 +68,7 @@ class Worker:
         self.ready = False  # passed init()
         self.told_ns = 0  # when it was told to stop; 0: it was not
         self.fault = ""  # what it did that no worker of ours does; it is killed for it
+        self.late_because = ""
         self._before_late = self.phase
         self._late_serial = 0
         self._peak: int | None = None
@@ -115,8 +116,10 @@ class Worker:
         if sent != len(data):  # a few hundred bytes into an empty socket buffer: only a broken peer gets us here
             raise wire.ProtocolError("the channel is full")
 
-    def mark_late(self) -> None:
-        """Its deadline has passed. Only the lease that it is at now may be charged for that."""
+    def mark_late(self, why: str) -> None:
+        """Its deadline has passed. Only the lease that it is at now may be charged for that, and `why` is kept: what it
+        does by the time of its end is another matter."""
+        self.late_because = why
         self._before_late, self.phase, self._late_serial = self.phase, Phase.LATE, self.page.look().serial
         self._peak = processes.peak_memory(self.pid)  # now: soon there is nobody to ask
 

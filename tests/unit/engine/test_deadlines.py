@@ -90,7 +90,7 @@ def test_the_steps_dump_term_kill(target: Target) -> None:
     assert target.process.poll() is None
     deadlines.check(worker, late + 1050 * MS)
     assert target.process.wait(10) == -signal.SIGKILL
-    assert deadlines.reason(worker) == "run() took longer than timeout (30 s)"
+    assert worker.late_because == "run() took longer than timeout (30 s)"
     deadlines.check(worker, late + 2 * S)  # the group is gone: nothing to do
 
 
@@ -171,19 +171,30 @@ def test_who_comes_to_its_init_before_the_end_is_starting_as_before(target: Targ
     assert worker.phase is Phase.STARTING
 
 
+# name: (ready, told to leave, state, what is said)
 REASONS = {
-    "start": (False, page.STARTING, "it did not come to import the script within 600 s"),
-    "run": (True, page.RUN, "run() took longer than timeout (1.5 s)"),
-    "init": (False, page.INIT, "init() took longer than init_timeout (60 s)"),
-    "shutdown": (True, page.SHUTDOWN, "shutdown() took longer than 30 s"),
+    "start": (False, False, page.STARTING, "it did not come to import the script within 600 s"),
+    "run": (True, False, page.RUN, "run() took longer than timeout (1.5 s)"),
+    "init": (False, False, page.INIT, "init() took longer than init_timeout (60 s)"),
+    "shutdown": (True, True, page.SHUTDOWN, "shutdown() took longer than 30 s"),
+    "idle": (True, True, page.IDLE, "it did not leave within 30 s of being told to"),
 }
 
 
 @pytest.mark.parametrize("case", REASONS)
-def test_reasons(target: Target, case: str) -> None:
-    target.worker.ready, state, words = REASONS[case]
+@pytest.mark.parametrize("then", [page.INIT, page.IDLE, page.RUN, page.SHUTDOWN])
+def test_why_it_was_late_is_told_whatever_it_does_by_its_end(target: Target, case: str, then: int) -> None:
+    deadlines, worker = Deadlines(1.5, 60, 600), target.worker
+    worker.ready, told, state, words = REASONS[case]
+    worker.phase, worker.told_ns = Phase.READY, START if told else 0
     target.page.put(state, 1, START)
-    assert Deadlines(1.5, 60, 600).reason(target.worker) == words
+    late = START + 601 * S
+    deadlines.check(worker, late)
+    deadlines.check(worker, late + 50 * MS)
+    target.page.put(then, 1, late + 60 * MS)
+    worker.ready = True  # said in time to be heard before its end
+    deadlines.check(worker, late + 1050 * MS)
+    assert (worker.phase, worker.late_because) == (Phase.LATE, words)
 
 
 def test_a_time_in_which_nobody_looked_does_not_count(target: Target) -> None:
@@ -275,5 +286,5 @@ def test_an_idle_worker_that_does_not_heed_an_order_to_leave(target: Target) -> 
     os.waitid(os.P_PID, target.process.pid, os.WSTOPPED | os.WNOWAIT)
     deadlines.check(worker, told + 30 * S + 1)
     assert worker.phase is Phase.LATE
-    assert "did not leave within 30 s" in deadlines.reason(worker)
+    assert "did not leave within 30 s" in worker.late_because
     assert target.process.wait(10) == -signal.SIGKILL

@@ -152,7 +152,7 @@ def test_a_late_worker_is_charged_for_the_late_lease_only(far: Far) -> None:
         far.worker.send(LEASES[:2])
         far.page.put(page.RUN, 1 + 2 * moved_on, page.now_ns())
         far.worker.phase = Phase.READY
-        far.worker.mark_late()
+        far.worker.mark_late("it is late")
         if moved_on:
             far.page.put(page.RUN, 4, page.now_ns())  # it came back just before the signal
         kinds = [type(event) for event in far.buried()]
@@ -174,7 +174,7 @@ FORGIVEN = {
 def test_a_late_worker_that_comes_back(far: Far, case: str) -> None:
     before, said, after = FORGIVEN[case]
     far.worker.phase = before
-    far.worker.mark_late()
+    far.worker.mark_late("it is late")
     if said == "stop":
         far.worker.tell_to_stop()
         assert far.worker.phase is Phase.LATE
