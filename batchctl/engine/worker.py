@@ -178,6 +178,8 @@ class Worker:
         if self.phase is Phase.STARTING:
             self.phase = Phase.READY
         self.ready = True
+        if self.phase is Phase.KILLED or self.told_ns:  # nobody is to count on it any more
+            return
         events.append(WorkerReady(self.slot.index, self.incarnation, self.pid, init_seconds(frame)))
 
     def drain_channel(self, events: list[Event]) -> None:

@@ -184,6 +184,24 @@ def test_a_late_worker_that_comes_back(far: Far, case: str) -> None:
     assert far.worker.phase is after
 
 
+# name: (phase when it says that it is ready, told to leave) -> is anybody told?
+READY = {
+    "in time": (Phase.STARTING, False, True),
+    "late": (Phase.LATE, False, True),
+    "killed": (Phase.KILLED, False, False),
+    "late, and told to leave": (Phase.LATE, True, False),
+}
+
+
+@pytest.mark.parametrize("case", READY)
+def test_who_is_told_to_leave_or_killed_is_not_ready_for_anybody(far: Far, case: str) -> None:
+    far.worker.phase, told, heard = READY[case]
+    far.worker.ready, far.worker.told_ns = False, page.now_ns() if told else 0
+    far.say(wire.READY, b'{"init_s": 1.5, "import_s": 0.5}')
+    assert [type(event) for event in far.heard()] == ([WorkerReady] if heard else [])
+    assert far.worker.ready
+
+
 @pytest.mark.parametrize(("epoch", "incarnation"), [(6, 5), (7, 4)])
 def test_an_old_voice_is_not_heard(far: Far, epoch: int, incarnation: int) -> None:
     far.worker.send(LEASES[:1])
