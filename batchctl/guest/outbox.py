@@ -43,6 +43,13 @@ class Outbox:
         self._waiting = threading.Event()
         self._sweeper: Optional[threading.Thread] = None
         self.count = 0
+        self.stray = False  # this process is not the worker, but a child that its script forked
+
+    def disown(self) -> None:
+        """In a child that the script forked: it must never speak for this worker, and if it comes back out of the
+        script it must leave."""
+        self.stray = True
+        self._channel.close()
 
     def add(self, record: bytes, rows: bytes, *, start_ns: int, end_ns: int) -> bool:
         """One result and when its `run` was; True when it is time to flush (at once after a long `run`)."""

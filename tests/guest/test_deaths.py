@@ -146,6 +146,42 @@ def run(b):
     assert server.exited(worker) == 0
 
 
+# name: what the child does that the script forked, and where: {} is what it does, behind `if os.fork() == 0:`
+WAYS = {"goes on": "pass", "raises": "raise ValueError('child')", "exits": "sys.exit(3)"}
+PLACES = {
+    "import": "{fork}\n" + ECHO,
+    "init": "def init():\n    {fork}\n" + ECHO,
+    "shutdown": ECHO + "def shutdown():\n    {fork}\n",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_forked_child_that_comes_back_out_of_the_script_never_speaks(server: Server, place: str, way: str) -> None:
+    """It comes back first, with all that the worker would do next; the worker waits for it and says how it ended."""
+    marker = server.root / "told"
+    fork = f"fork(lambda: exec({WAYS[way]!r}))" if way != "goes on" else "fork(lambda: None)"
+    script = f"""{HEAD}import atexit
+def fork(child):
+    pid = os.fork()
+    if pid == 0:
+        return child()
+    with open({str(marker)!r}, "w") as file:
+        file.write("%d " % os.waitpid(pid, 0)[1])
+me = os.getpid()
+atexit.register(lambda: os.getpid() == me or os.write(1, b"called by the child"))
+{PLACES[place].format(fork=fork)}"""
+    worker = server.worker(script)
+    if place != "shutdown":
+        assert worker.page.look().state == pages.IDLE
+    assert worker.one() == server.items[0].encode() + b"\n"
+    worker.stop()
+    assert not worker.frames
+    assert server.exited(worker) == 0
+    assert marker.read_text() == "0 "
+    assert worker.log() == b""
+
+
 def test_multiprocessing_inside_a_script(server: Server) -> None:
     script = f"""{HEAD}
 import multiprocessing
