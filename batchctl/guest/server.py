@@ -31,7 +31,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from . import limits, wire
-from .config import SCRIPT, Fork, Job, fork_of, job_of
+from .config import SCRIPT, Job, fork_of, job_of
 from .facts import find_facts
 from .throwaway import ask_child
 
@@ -124,7 +124,7 @@ class Server:
             gc.collect()
             gc.freeze()
         elif frame.kind == wire.FORK:
-            self._fork(fork_of(frame))
+            self._fork(frame)
         elif frame.kind == wire.FACTS:
             asked = frame.json()
             script, code, scorer = str(asked["script"]), str(asked["code"]), str(asked.get("scorer", SCRIPT))
@@ -151,22 +151,23 @@ class Server:
                 gc.enable()
         return self._preloaded
 
-    def _fork(self, fork: Fork) -> None:
-        preloaded = self._prepare()
-        from .worker import Descriptors, live
-
+    def _fork(self, frame: wire.Frame) -> None:
         if len(self._fds) < _FDS_PER_FORK:
             raise wire.ProtocolError("FORK came without its descriptors")
-        descriptors = Descriptors(*[self._fds.popleft() for _ in range(_FDS_PER_FORK)])
+        fds = [self._fds.popleft() for _ in range(_FDS_PER_FORK)]  # first of all: else the next FORK would get them
         try:
+            fork = fork_of(frame)
             if self._job is None:
                 raise wire.ProtocolError("FORK before JOB")
+            preloaded = self._prepare()
+            from .worker import Descriptors, live
+
             server = os.getpid()
             pid = limits.fork()
             if pid == 0:
-                live(self._job, fork, descriptors, server=server, preloaded=preloaded)
+                live(self._job, fork, Descriptors(*fds), server=server, preloaded=preloaded)
         finally:
-            for fd in descriptors:
+            for fd in fds:
                 os.close(fd)
         try:
             os.setpgid(pid, pid)  # here too: whoever comes first, the group exists before anybody is told of it
