@@ -67,10 +67,19 @@ class Outbox:
     def go_on(self) -> None:
         """Results stay here while the next `run` begins: see to it that they do not stay too long."""
         if not self._waiting.is_set():
-            if self._sweeper is None:
-                self._sweeper = threading.Thread(target=self._sweep, name="batchctl-outbox", daemon=True)
-                self._sweeper.start()
+            if self._sweeper is None and not self._start_sweeper():
+                self.flush()  # nobody else would in time
+                return
             self._waiting.set()
+
+    def _start_sweeper(self) -> bool:
+        sweeper = threading.Thread(target=self._sweep, name="batchctl-outbox", daemon=True)
+        try:
+            sweeper.start()
+        except RuntimeError:  # a limit on processes, or on memory: the script does without threads, and so do we
+            return False
+        self._sweeper = sweeper
+        return True
 
     def flush(self) -> None:
         """Send the waiting results as one frame."""

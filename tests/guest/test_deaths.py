@@ -195,6 +195,25 @@ def run(b):
     assert worker.one() == b"2\n4\n6\n"
 
 
+def test_where_no_thread_can_be_started_results_are_sent_at_once(server: Server) -> None:
+    """No stack of that size can be had, which is told as a limit on processes is."""
+    gate = server.root / "open"
+    script = f"""{HEAD}import threading
+def init():
+    threading.stack_size(1 << 46)
+def run(b):
+    while b[0] == {server.items[1]!r} and not os.path.exists({str(gate)!r}):
+        time.sleep(0.002)
+    return b
+"""
+    worker = server.worker(script)
+    worker.lease(*[(0, number, 1) for number in range(6)])
+    rows = [rows for _, rows in worker.scored()]
+    gate.touch()
+    rows += [rows for _, rows in worker.scored(5)]
+    assert rows == [item.encode() + b"\n" for item in server.items[:6]]
+
+
 def test_flood_of_output_is_drained_and_nothing_else(server: Server) -> None:
     worker = server.worker("def run(b):\n    print('x' * (1 << 20))\n    return b\n")
     worker.lease((0, 0, 1))
