@@ -18,6 +18,7 @@ from batchctl.guest import page, wire
 _DUMP_NS = 50_000_000  # what a stack dump may take before the group is asked to go
 _TERM_NS = 1_000_000_000
 _STUCK_NS = 5_000_000_000  # a death that the fork server does not report for so long: it is stuck itself
+_FORK_NS = 120_000_000_000  # an interpreter on a cold network disk, on a machine that swaps, takes a minute to start
 _HELD_NS = 5_000_000_000  # what the kernel may take to end who was killed, before its slot goes on without it
 _GAP_NS = 2_000_000_000
 _SHUTDOWN_NS = 30_000_000_000  # a worker that is replaced in the middle of a run must not hold its slot for ever
@@ -64,8 +65,12 @@ class Deadlines:
             else:
                 processes.kill_process(worker.pid, wire.DUMP_SIGNAL)
 
-    def is_stuck(self, worker: Worker, now_ns: int) -> bool:
-        """Has it been killed for being late, and is it dead, and was that not reported for far too long?"""
+    def is_stuck(self, worker: Worker, now_ns: int, *, heard_ns: int) -> bool:
+        """Is it the fork server's fault that nothing becomes of it: was it asked for, and neither that nor anything
+        else was answered for far too long (the last at `heard_ns`)? Or has it been killed for being late, and is it
+        dead, and that was not reported?"""
+        if not worker.pid:
+            return self._spent(max(worker.started_ns, heard_ns), now_ns) >= _FORK_NS
         if worker.incarnation not in self._termed or not processes.has_ended(worker.pid):
             return False
         return self._spent(self._ended.setdefault(worker.incarnation, now_ns), now_ns) >= _STUCK_NS

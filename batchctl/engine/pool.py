@@ -283,15 +283,15 @@ class Pool:
         self._deadlines.tick(now)
         for worker in list(self._workers.values()):
             self._deadlines.check(worker, now)
-            if self._deadlines.is_stuck(worker, now):
-                self._end_server("it no longer reported which workers had ended")
+            if self._deadlines.is_stuck(worker, now, heard_ns=self.server.heard_ns):
+                self._end_server("it no longer reported which workers had begun or ended")
             elif self._deadlines.is_held(worker, now):  # its EXITED will come when nobody waits for it any more
                 self._bury(worker, signal.SIGKILL, events)
                 continue
             if self._standstill.lasts(worker.pid, matters=worker.owes):
                 worker.fault = "it was stopped, and nobody made it go on"
                 worker.kill(signal.SIGKILL)
-        if self._standstill.lasts(self.server.pid):
+        if self._standstill.lasts(self.server.acting):
             self._end_server("it was stopped, and nobody made it go on")
         self._tick_server(events)
 

@@ -6,8 +6,8 @@ workers.
 The control socket carries wire frames both ways; the three descriptors of a FORK (channel, page, log) come by
 SCM_RIGHTS with the bytes of that frame, first in first out. Requests are answered in order:
 
-    JOB      nothing (or PRELOAD_REFUSED); must come before the first FORK. Again: replaces the configuration.
-             Where it preloads, another process goes on as the server (preload.py)
+    JOB      nothing; must come before the first FORK. Again: replaces the configuration. Where it asks for a preload,
+             HELLO with `configured`: another process may go on as the server (preload.py). Then PRELOAD_REFUSED
     FORK     FORKED, and EXITED when that worker has ended
     FACTS    FACTS_FOUND
     QUIT     kills what is left, reports it, and leaves with 0
@@ -74,7 +74,7 @@ class Server:
     def serve(self) -> int:
         """The exit code."""
         limits.prefer_for_oom(_OOM_SCORE)
-        self._say(wire.HELLO, {"pid": os.getpid(), "python": sys.version.split()[0], "executable": sys.executable})
+        self._say_hello(configured=False)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
@@ -118,7 +118,10 @@ class Server:
     def _answer(self, frame: wire.Frame) -> None:
         if frame.kind == wire.JOB:
             self._job = job_of(frame)
-            for name, reason in self._prepare().bring(self._job, busy=bool(self._workers)):
+            refused = self._prepare().bring(self._job, busy=bool(self._workers))
+            if self._job.preload:
+                self._say_hello(configured=True)
+            for name, reason in refused:
                 self._say(wire.PRELOAD_REFUSED, {"module": name, "reason": reason})
             # What exists now is shared with every worker; a collection in a worker must not touch (and so copy) it.
             gc.collect()
@@ -201,6 +204,10 @@ class Server:
                 pass
         except BlockingIOError:
             pass
+
+    def _say_hello(self, *, configured: bool) -> None:
+        told = {"pid": os.getpid(), "python": sys.version.split()[0], "executable": sys.executable}
+        self._say(wire.HELLO, dict(told, configured=configured))
 
     def _say(self, kind: int, fields: Dict[str, Any], about: Any = None) -> None:
         # The header names the worker that it is about, and echoes the request's where that failed.

@@ -175,13 +175,13 @@ def test_a_late_worker_is_ended_and_its_lease_alone_timed_out(bench: Bench, case
         assert "score.py" in failure.traceback  # the stack dump
 
 
-@pytest.mark.parametrize("who", ["worker", "fork server"])
+@pytest.mark.parametrize("who", ["worker", "fork server", "fork server, after a preload"])
 def test_who_is_stopped_where_no_deadline_looks_is_replaced(
     bench: Bench, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Idle, with a lease before it that it will never take up; or a server that will never fork again."""
     monkeypatch.setattr(standstill, "_LOOKS", 5)
-    leases = bench.configure(ECHO)
+    leases = bench.configure(ECHO, preload=("wave",) if "preload" in who else ())
     bench.start(0)
     (worker,) = bench.pids()
     pid = worker if who == "worker" else _parent(worker)
@@ -226,6 +226,26 @@ def test_a_killed_worker_that_takes_long_to_die_costs_nobody_else(
     assert bench.settled(leases[2:])[leases[3]] == ["scored"]
     assert len(bench.seen(WorkerGone)) == 1
     assert not bench.seen(EngineLost)
+
+
+@pytest.mark.parametrize("preload", [(), ("wave",)], ids=["plain", "after a preload"])
+def test_a_server_that_never_answers_a_fork_is_replaced(
+    bench: Bench, preload: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, which is looked away from here, as one would be that hangs in a system call."""
+    monkeypatch.setattr(standstill, "_LOOKS", 10**9)
+    leases = bench.configure(ECHO, preload=preload)
+    bench.start(0)
+    os.kill(_parent(bench.pids()[0]), signal.SIGSTOP)
+    bench.begin(1)
+    monkeypatch.setattr(deadlines, "_FORK_NS", 300_000_000)
+    bench.until(lambda: bench.seen(EngineLost))
+    assert "begun" in bench.seen(EngineLost)[0].cause
+    monkeypatch.undo()
+    bench.events.clear()
+    bench.start(0)
+    bench.engine.send(0, leases[:1])
+    assert bench.settled(leases[:1])[leases[0]] == ["scored"]
 
 
 def _parent(pid: int) -> int:

@@ -145,6 +145,18 @@ def test_who_has_no_pid_yet_is_not_late(target: Target) -> None:
     assert target.worker.phase is Phase.STARTING
 
 
+def test_a_worker_that_was_asked_for_and_of_which_nothing_is_heard(target: Target) -> None:
+    deadlines, worker = Deadlines(30, 60), target.worker
+    worker.pid, worker.ready, worker.phase = 0, False, Phase.STARTING
+    assert not deadlines.is_stuck(worker, START + 120 * S - 1, heard_ns=START - 60 * S)
+    assert deadlines.is_stuck(worker, START + 120 * S, heard_ns=START - 60 * S)
+    assert not deadlines.is_stuck(worker, START + 120 * S, heard_ns=START + 1 * S)  # it answers somebody else
+    for now in (1, 2, 602):  # nobody looked in between
+        deadlines.tick(START + now * S)
+    assert not deadlines.is_stuck(worker, START + 719 * S, heard_ns=START)
+    assert deadlines.is_stuck(worker, START + 720 * S, heard_ns=START)
+
+
 def test_who_comes_back_before_the_end_is_forgiven(target: Target) -> None:
     deadlines, worker = Deadlines(30, 3600), target.worker
     target.page.put(page.RUN, 1, START)
@@ -242,7 +254,7 @@ def test_who_was_killed_and_does_not_die_is_held_and_no_fault_of_the_servers(tar
         deadlines.check(worker, now)
     assert not deadlines.is_held(worker, termed + 6 * S - 1)
     assert deadlines.is_held(worker, termed + 6 * S)
-    assert not deadlines.is_stuck(worker, termed + 600 * S)
+    assert not deadlines.is_stuck(worker, termed + 600 * S, heard_ns=START)
     deadlines.tick(termed + 600 * S)  # nobody looked: the coordinator itself was stopped
     assert not deadlines.is_held(worker, termed + 606 * S - 1)
     assert deadlines.is_held(worker, termed + 606 * S)
@@ -260,14 +272,14 @@ def test_a_death_that_is_not_reported_is_the_servers_fault(target: Target) -> No
     os.waitid(os.P_PID, target.process.pid, os.WEXITED | os.WNOWAIT)  # a zombie from here on
     seen = termed + 60 * S
     deadlines.tick(seen)
-    assert not deadlines.is_stuck(worker, seen)  # it may have died this moment
+    assert not deadlines.is_stuck(worker, seen, heard_ns=START)  # it may have died this moment
     assert not deadlines.is_held(worker, seen)
-    assert not deadlines.is_stuck(worker, seen + 5 * S - 1)
-    assert deadlines.is_stuck(worker, seen + 5 * S)
+    assert not deadlines.is_stuck(worker, seen + 5 * S - 1, heard_ns=START)
+    assert deadlines.is_stuck(worker, seen + 5 * S, heard_ns=START)
     deadlines.tick(seen + 600 * S)
-    assert not deadlines.is_stuck(worker, seen + 604 * S)
+    assert not deadlines.is_stuck(worker, seen + 604 * S, heard_ns=START)
     target.process.wait()
-    assert deadlines.is_stuck(worker, seen + 605 * S)  # gone altogether
+    assert deadlines.is_stuck(worker, seen + 605 * S, heard_ns=START)  # gone altogether
 
 
 def test_an_idle_worker_that_does_not_heed_an_order_to_leave(target: Target) -> None:
