@@ -198,11 +198,23 @@ def kill_process(pid: int, number: int) -> bool:
 
 def is_stopped(pid: int) -> bool:
     """Is the process stopped (SIGSTOP, a debugger)? A stopped process handles no signal but SIGKILL."""
+    return _state(pid) in (b"T", b"t")
+
+
+def has_ended(pid: int) -> bool:
+    """Is the process gone, or dead and not reaped yet? One that was killed may take its time for either."""
+    return _state(pid) in (b"", b"Z", b"X", b"x")
+
+
+def _state(pid: int) -> bytes:
+    """The letter of proc(5); none where the process is gone, `?` where that cannot be told."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
     except OSError:
-        return False
-    return text.rpartition(b")")[2].split()[0] in (b"T", b"t")
+        return b"?"
+    return text.rpartition(b")")[2].split()[0]
 
 
 def peak_memory(pid: int) -> int | None:

@@ -42,9 +42,11 @@ def never_starved(_pid: int) -> bool | None:
 class EngineJob(NamedTuple):
     """All that workers need to know. Folders are absolute and exist; durations in seconds.
 
-    `environment` is the script's (values are never written to disk by the engine). `timeout` covers `run()` only.
-    `was_starved`: has the kernel just killed this process, by its id, for want of memory? None: it cannot be told.
-    Asked once for each worker that a SIGKILL of somebody else's has ended, before anything is said of it.
+    `environment` is the script's (values are never written to disk by the engine). `timeout` covers `run()` only,
+    `init_timeout` the import of the script too; `start_timeout` what a worker does before that, where it waits for room
+    on a full disk. `was_starved`: has the kernel just killed this process, by its id, for want of memory? None: it
+    cannot be told. Asked once for each worker that a SIGKILL of somebody else's has ended, before anything is said of
+    it.
     """
 
     run_id: str
@@ -72,6 +74,7 @@ class EngineJob(NamedTuple):
     scorer: Scorer = Scorer.SCRIPT  # MLFLOW: `script` is an MLmodel file, and `code` the folder of its model
     chunk_rows: int = 0  # of MLFLOW: rows of a table per predict; 0: all
     was_starved: Callable[[int], bool | None] = never_starved
+    start_timeout: float = 0.0
 
 
 class Arity(NamedTuple):

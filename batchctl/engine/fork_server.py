@@ -30,6 +30,9 @@ _READ = 1 << 16
 class ForkServer:
     """One fork server process: `python *arguments guest`. `pid` is 0 once it is gone.
 
+    With a preload another process, below it, acts as the server: `acting` is who must not stand still, `pid` stays the
+    one to kill and to reap, which takes that one with it.
+
     `environment` is the script's. Workers are forked, not started: what an interpreter, or the loader of its
     libraries, reads only at its start (PYTHONHASHSEED, LD_LIBRARY_PATH, TZ) works for them when it works here.
     """
@@ -48,6 +51,9 @@ class ForkServer:
         self._decoder = wire.Decoder()
         self._early: list[wire.Frame] = []
         self._said_hello = False
+        self._preloading = False
+        self._heard_ns = time.monotonic_ns()
+        self._acting = 0
         self.pid = 0
         self.status = 0  # how it ended, where `wait_for` saw it
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -69,6 +75,8 @@ class ForkServer:
         """One request; a failure to carry it out names `incarnation`. A server that has died meanwhile is not an error
         here: its death will be reported."""
         data = wire.encode_json(kind, 0, incarnation, dict(fields))
+        if kind == wire.JOB:
+            self._preloading = bool(fields.get("preload"))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             if fds:
                 ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
@@ -79,7 +87,7 @@ class ForkServer:
 
     def receive(self) -> list[wire.Frame]:
         """Frames that have arrived; never blocks. Raises wire.ProtocolError."""
-        found, self._early = self._early, []
+        found: list[wire.Frame] = []
         while True:
             try:
                 data = self.channel.recv(_READ, socket.MSG_DONTWAIT)
@@ -88,9 +96,31 @@ class ForkServer:
             if not data:
                 break
             found.extend(self._decoder.feed(data))
-        if not self._said_hello:
-            self._said_hello = any(frame.kind == wire.HELLO for frame in found)
-        return [frame for frame in found if frame.kind != wire.HELLO]
+        for frame in found:
+            self._take_note(frame)
+        found = self._early + [frame for frame in found if frame.kind != wire.HELLO]
+        self._early = []
+        return found
+
+    def _take_note(self, frame: wire.Frame) -> None:
+        """It lives; and who it is now."""
+        self._heard_ns = time.monotonic_ns()
+        configured = False
+        if frame.kind == wire.HELLO:
+            said = frame.json()
+            configured, self._said_hello, self._acting = bool(said.get("configured")), True, int(said.get("pid") or 0)
+        if configured or frame.kind == wire.SERVER_FAILED:
+            self._preloading = False
+
+    @property
+    def acting(self) -> int:
+        """The process that serves; 0 once it is gone."""
+        return self._acting if self._acting and self.pid else self.pid
+
+    @property
+    def heard_ns(self) -> int:
+        """When it spoke last (CLOCK_MONOTONIC). Now, while it preloads: it looks at that time itself."""
+        return time.monotonic_ns() if self._preloading else self._heard_ns
 
     def wait_for(self, kind: int, *, seconds: float = _HELLO_LIMIT_S) -> dict[str, Any]:
         """Wait for an answer of this kind; other frames are kept for `receive`. Raises UsageError when none comes."""

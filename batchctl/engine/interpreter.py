@@ -68,9 +68,10 @@ def choose_interpreter(requested: str | None, environ: Mapping[str, str], *, sou
 
 
 def _executable(text: str) -> str | None:
-    path = Path(text).expanduser()
+    # os.path's, because Path's raise: for a user that is not known, for a folder that may not be looked at.
+    path = Path(os.path.expanduser(text))  # noqa: PTH111
     for candidate in (path, path / "bin" / "python3", path / "bin" / "python"):
-        if candidate.is_file() and os.access(candidate, os.X_OK):
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):  # noqa: PTH113
             return str(Path.cwd() / candidate)  # absolute, yet not resolved
     if "/" not in text:
         import shutil  # with its archives 8 ms, and a name on PATH is rare

@@ -68,7 +68,7 @@ class Pool:
     def configure(self, job: EngineJob) -> None:
         """What every worker will be told."""
         self._job = job
-        self._deadlines = Deadlines(job.timeout, job.init_timeout)
+        self._deadlines = Deadlines(job.timeout, job.init_timeout, job.start_timeout)
         self.server.send(wire.JOB, job_head(job))
 
     def start_worker(self, slot: Slot) -> int:
@@ -258,7 +258,7 @@ class Pool:
 
     def _bury(self, worker: Worker, status: int, events: list[Event]) -> None:
         # Its group is dead: the server killed it before it gave the number free, which another may have by now.
-        ours = self._deadlines.reason(worker) if worker.phase is Phase.LATE else worker.fault
+        ours = worker.late_because if worker.phase is Phase.LATE else worker.fault
         if worker.phase is Phase.KILLED:
             ours = "on the coordinator's order"
         shortage = Shortage.NONE
@@ -283,12 +283,15 @@ class Pool:
         self._deadlines.tick(now)
         for worker in list(self._workers.values()):
             self._deadlines.check(worker, now)
-            if self._deadlines.is_stuck(worker, now):
-                self._end_server("it no longer reported which workers had ended")
+            if self._deadlines.is_stuck(worker, now, heard_ns=self.server.heard_ns):
+                self._end_server("it no longer reported which workers had begun or ended")
+            elif self._deadlines.is_held(worker, now):  # its EXITED will come when nobody waits for it any more
+                self._bury(worker, signal.SIGKILL, events)
+                continue
             if self._standstill.lasts(worker.pid, matters=worker.owes):
                 worker.fault = "it was stopped, and nobody made it go on"
                 worker.kill(signal.SIGKILL)
-        if self._standstill.lasts(self.server.pid):
+        if self._standstill.lasts(self.server.acting):
             self._end_server("it was stopped, and nobody made it go on")
         self._tick_server(events)
 
@@ -315,7 +318,7 @@ class Pool:
             late = worker.phase is Phase.LATE
             if not late:
                 worker.phase = Phase.KILLED
-            worker.conclude(events, cause=self._deadlines.reason(worker) if late else cause, charge=late)
+            worker.conclude(events, cause=worker.late_because if late else cause, charge=late)
             self._remove(worker)
             events.append(WorkerGone(worker.slot.index, worker.incarnation, expected, f"the fork server {cause}"))
         for fd in (self.server.channel.fileno(), self.server.errors):

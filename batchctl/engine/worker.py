@@ -68,6 +68,7 @@ class Worker:
         self.ready = False  # passed init()
         self.told_ns = 0  # when it was told to stop; 0: it was not
         self.fault = ""  # what it did that no worker of ours does; it is killed for it
+        self.late_because = ""
         self._before_late = self.phase
         self._late_serial = 0
         self._peak: int | None = None
@@ -115,15 +116,18 @@ class Worker:
         if sent != len(data):  # a few hundred bytes into an empty socket buffer: only a broken peer gets us here
             raise wire.ProtocolError("the channel is full")
 
-    def mark_late(self) -> None:
-        """Its deadline has passed. Only the lease that it is at now may be charged for that."""
+    def mark_late(self, why: str) -> None:
+        """Its deadline has passed. Only the lease that it is at now may be charged for that, and `why` is kept: what it
+        does by the time of its end is another matter."""
+        self.late_because = why
         self._before_late, self.phase, self._late_serial = self.phase, Phase.LATE, self.page.look().serial
         self._peak = processes.peak_memory(self.pid)  # now: soon there is nobody to ask
 
     def forgive(self) -> None:
         """It came back by itself before it was told to go."""
         if self.phase is Phase.LATE:  # an order to kill it stands
-            self.phase = Phase.READY if self._before_late is Phase.STARTING else self._before_late
+            late_to_start = self._before_late is Phase.STARTING
+            self.phase = Phase.READY if late_to_start and self.ready else self._before_late
 
     @property
     def owes(self) -> bool:
@@ -174,6 +178,8 @@ class Worker:
         if self.phase is Phase.STARTING:
             self.phase = Phase.READY
         self.ready = True
+        if self.phase is Phase.KILLED or self.told_ns:  # nobody is to count on it any more
+            return
         events.append(WorkerReady(self.slot.index, self.incarnation, self.pid, init_seconds(frame)))
 
     def drain_channel(self, events: list[Event]) -> None:

@@ -59,7 +59,6 @@ class Loop:
         self._plan: Optional[PlanMap] = None
         self._check = InputCheck(job.input_check, 0)  # until the plan is there
         self._window = 1
-        self.stray = False  # set in a child that the script forked and that came back out of run()
 
     def serve(self) -> bool:
         """Work until STOP (True) or until the pool has closed the channel (False)."""
@@ -139,7 +138,7 @@ class Loop:
                 if held is not None:
                     check.after(items, held)
                 end = clock()
-                if self.stray:
+                if outbox.stray:  # a child that the script forked, and that came back out of run()
                     os._exit(0)
                 put(pages.RENDER, serial, end)
                 phase = "render"
@@ -245,7 +244,7 @@ class Loop:
     def _fail(self, lease: Lease, phase: str, run_ns: int, error: BaseException) -> None:
         """Say that the attempt failed. Its files go first: they must not pass for the next mini-batch's. Where they
         cannot be deleted this worker must not score another one: raises what deleting raised, after all is said."""
-        if self.stray:
+        if self._outbox.stray:
             os._exit(1)
         self._check.credit += run_ns >> SHARE
         fields: Dict[str, Any] = {"serial": lease[0], "lease": list(lease[1:]), "run_ns": run_ns, "phase": phase}

@@ -43,6 +43,13 @@ class Outbox:
         self._waiting = threading.Event()
         self._sweeper: Optional[threading.Thread] = None
         self.count = 0
+        self.stray = False  # this process is not the worker, but a child that its script forked
+
+    def disown(self) -> None:
+        """In a child that the script forked: it must never speak for this worker, and if it comes back out of the
+        script it must leave."""
+        self.stray = True
+        self._channel.close()
 
     def add(self, record: bytes, rows: bytes, *, start_ns: int, end_ns: int) -> bool:
         """One result and when its `run` was; True when it is time to flush (at once after a long `run`)."""
@@ -60,10 +67,19 @@ class Outbox:
     def go_on(self) -> None:
         """Results stay here while the next `run` begins: see to it that they do not stay too long."""
         if not self._waiting.is_set():
-            if self._sweeper is None:
-                self._sweeper = threading.Thread(target=self._sweep, name="batchctl-outbox", daemon=True)
-                self._sweeper.start()
+            if self._sweeper is None and not self._start_sweeper():
+                self.flush()  # nobody else would in time
+                return
             self._waiting.set()
+
+    def _start_sweeper(self) -> bool:
+        sweeper = threading.Thread(target=self._sweep, name="batchctl-outbox", daemon=True)
+        try:
+            sweeper.start()
+        except RuntimeError:  # a limit on processes, or on memory: the script does without threads, and so do we
+            return False
+        self._sweeper = sweeper
+        return True
 
     def flush(self) -> None:
         """Send the waiting results as one frame."""

@@ -6,8 +6,8 @@ workers.
 The control socket carries wire frames both ways; the three descriptors of a FORK (channel, page, log) come by
 SCM_RIGHTS with the bytes of that frame, first in first out. Requests are answered in order:
 
-    JOB      nothing (or PRELOAD_REFUSED); must come before the first FORK. Again: replaces the configuration.
-             Where it preloads, another process goes on as the server (preload.py)
+    JOB      nothing; must come before the first FORK. Again: replaces the configuration. Where it asks for a preload,
+             HELLO with `configured`: another process may go on as the server (preload.py). Then PRELOAD_REFUSED
     FORK     FORKED, and EXITED when that worker has ended
     FACTS    FACTS_FOUND
     QUIT     kills what is left, reports it, and leaves with 0
@@ -31,7 +31,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from . import limits, wire
-from .config import SCRIPT, Fork, Job, fork_of, job_of
+from .config import SCRIPT, Job, fork_of, job_of
 from .facts import find_facts
 from .throwaway import ask_child
 
@@ -74,7 +74,7 @@ class Server:
     def serve(self) -> int:
         """The exit code."""
         limits.prefer_for_oom(_OOM_SCORE)
-        self._say(wire.HELLO, {"pid": os.getpid(), "python": sys.version.split()[0], "executable": sys.executable})
+        self._say_hello(configured=False)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
@@ -118,13 +118,16 @@ class Server:
     def _answer(self, frame: wire.Frame) -> None:
         if frame.kind == wire.JOB:
             self._job = job_of(frame)
-            for name, reason in self._prepare().bring(self._job, busy=bool(self._workers)):
+            refused = self._prepare().bring(self._job, busy=bool(self._workers))
+            if self._job.preload:
+                self._say_hello(configured=True)
+            for name, reason in refused:
                 self._say(wire.PRELOAD_REFUSED, {"module": name, "reason": reason})
             # What exists now is shared with every worker; a collection in a worker must not touch (and so copy) it.
             gc.collect()
             gc.freeze()
         elif frame.kind == wire.FORK:
-            self._fork(fork_of(frame))
+            self._fork(frame)
         elif frame.kind == wire.FACTS:
             asked = frame.json()
             script, code, scorer = str(asked["script"]), str(asked["code"]), str(asked.get("scorer", SCRIPT))
@@ -151,22 +154,23 @@ class Server:
                 gc.enable()
         return self._preloaded
 
-    def _fork(self, fork: Fork) -> None:
-        preloaded = self._prepare()
-        from .worker import Descriptors, live
-
+    def _fork(self, frame: wire.Frame) -> None:
         if len(self._fds) < _FDS_PER_FORK:
             raise wire.ProtocolError("FORK came without its descriptors")
-        descriptors = Descriptors(*[self._fds.popleft() for _ in range(_FDS_PER_FORK)])
+        fds = [self._fds.popleft() for _ in range(_FDS_PER_FORK)]  # first of all: else the next FORK would get them
         try:
+            fork = fork_of(frame)
             if self._job is None:
                 raise wire.ProtocolError("FORK before JOB")
+            preloaded = self._prepare()
+            from .worker import Descriptors, live
+
             server = os.getpid()
             pid = limits.fork()
             if pid == 0:
-                live(self._job, fork, descriptors, server=server, preloaded=preloaded)
+                live(self._job, fork, Descriptors(*fds), server=server, preloaded=preloaded)
         finally:
-            for fd in descriptors:
+            for fd in fds:
                 os.close(fd)
         try:
             os.setpgid(pid, pid)  # here too: whoever comes first, the group exists before anybody is told of it
@@ -200,6 +204,10 @@ class Server:
                 pass
         except BlockingIOError:
             pass
+
+    def _say_hello(self, *, configured: bool) -> None:
+        told = {"pid": os.getpid(), "python": sys.version.split()[0], "executable": sys.executable}
+        self._say(wire.HELLO, dict(told, configured=configured))
 
     def _say(self, kind: int, fields: Dict[str, Any], about: Any = None) -> None:
         # The header names the worker that it is about, and echoes the request's where that failed.

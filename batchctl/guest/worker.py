@@ -71,6 +71,7 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int, preloaded
         linger_ms=job.linger_ms,
         linger_bytes=job.linger_bytes,
     )
+    os.register_at_fork(after_in_child=outbox.disown)  # before anything of the script's is run: its import may fork
     limits.keep_freed_memory()
     trouble = limits.pin(fork.cpus) + limits.prefer_for_oom(fork.oom_score_adj)
     direct = job.own_files == "direct"
@@ -89,14 +90,6 @@ def _live(job: Job, fork: Fork, descriptors: Descriptors, server: int, preloaded
     if started is None:
         return wire.EXIT_INIT_FAILED
     loop = Loop(job, started, channel=channel, page=page, outbox=outbox, harvest=harvest, incarnation=fork.incarnation)
-
-    def in_grandchild() -> None:
-        # The script forked: its child must never speak for this worker, and if it comes back out of run() it must
-        # leave.
-        loop.stray = True
-        channel.close()
-
-    os.register_at_fork(after_in_child=in_grandchild)
     if not loop.serve():
         return wire.EXIT_NO_POOL
     _shut_down(started, page, outbox)
@@ -172,6 +165,7 @@ def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) 
             phase = "contract"
         else:
             module = load(job.script, job.code, job.argv, job.logging_level)
+            _leave_if_stray(outbox)
             phase = "contract"
             script = Script(module)
         Renderer(job.output_format, job.output_action, job.code, header=job.header)  # a damaged settings file shows now
@@ -179,8 +173,10 @@ def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) 
         imported = time.monotonic_ns()
         if script.init is not None:
             script.init()
+        _leave_if_stray(outbox)
         harvest.after_init()
     except BaseException as error:
+        _leave_if_stray(outbox)
         fields: Dict[str, object] = {"kind": "failed", "phase": phase}
         found = describe(error)
         fields.update(found)
@@ -192,6 +188,12 @@ def _start_script(job: Job, page: pages.Page, outbox: Outbox, harvest: Harvest) 
     page.put(pages.IDLE, 0, now)
     outbox.say(wire.READY, {"init_s": (now - began) / 1e9, "import_s": (imported - began) / 1e9})
     return script
+
+
+def _leave_if_stray(outbox: Outbox) -> None:
+    """A child that the script forked has come back out of it: what follows is the worker's alone."""
+    if outbox.stray:
+        os._exit(0)
 
 
 def _shut_down(script: Scorer, page: pages.Page, outbox: Outbox) -> None:
@@ -208,9 +210,11 @@ def _shut_down(script: Scorer, page: pages.Page, outbox: Outbox) -> None:
         try:
             function()
         except BaseException as error:
+            _leave_if_stray(outbox)
             found = describe(error)
             text = "%s raised %s: %s" % (name, found["error"], found["message"])
             outbox.say(wire.NOTE, {"kind": "shutdown", "text": text, "traceback": found["traceback"]})
+        _leave_if_stray(outbox)
     _flush_streams()
 
 

@@ -50,6 +50,7 @@ def engine_job(
         input_check=spec.input_check,
         timeout=spec.timeout,
         init_timeout=spec.init_timeout,
+        start_timeout=max(spec.init_timeout, spec.pause_max),  # not before a pause for the same full disk ends the run
         preload=spec.preload,
         header=spec.header,
         scorer=spec.scorer,

@@ -324,4 +324,8 @@ def _pair(node: Node) -> tuple[str, str]:
     name, equals, value = node.text.partition("=")
     if node.kind is not Kind.SCALAR or not equals or "\x00" in node.text:
         raise Wrong("a variable without `=`", "Write NAME=value")  # not quoted: it may be the value
+    try:
+        text(node, Path())
+    except Wrong as wrong:
+        raise Wrong(f"{quoted(name)}: {wrong.what}", wrong.remedy) from None
     return name, value

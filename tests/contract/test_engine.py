@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from batchctl import processes
-from batchctl.engine import pool, standstill
+from batchctl.engine import deadlines, pool, standstill
 from batchctl.engine.base import ScriptFacts
 from batchctl.engine.registry import ENGINES
 from batchctl.errors import UsageError
@@ -174,13 +175,13 @@ def test_a_late_worker_is_ended_and_its_lease_alone_timed_out(bench: Bench, case
         assert "score.py" in failure.traceback  # the stack dump
 
 
-@pytest.mark.parametrize("who", ["worker", "fork server"])
+@pytest.mark.parametrize("who", ["worker", "fork server", "fork server, after a preload"])
 def test_who_is_stopped_where_no_deadline_looks_is_replaced(
     bench: Bench, who: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Idle, with a lease before it that it will never take up; or a server that will never fork again."""
     monkeypatch.setattr(standstill, "_LOOKS", 5)
-    leases = bench.configure(ECHO)
+    leases = bench.configure(ECHO, preload=("wave",) if "preload" in who else ())
     bench.start(0)
     (worker,) = bench.pids()
     pid = worker if who == "worker" else _parent(worker)
@@ -196,6 +197,55 @@ def test_who_is_stopped_where_no_deadline_looks_is_replaced(
     bench.start(0)
     bench.engine.send(0, leases[1:2])
     assert bench.settled(leases[1:2])[leases[1]] == ["scored"]
+
+
+def test_a_killed_worker_that_takes_long_to_die_costs_nobody_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel that holds it, as in an uninterruptible sleep, is played by a SIGKILL that does not arrive."""
+    monkeypatch.setattr(deadlines, "_HELD_NS", 300_000_000)
+    script = "def run(batch):\n    while kind(batch[0]) == 'held': time.sleep(0.01)\n    return batch\n"
+    script = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + script
+    leases = bench.configure(script, items=["held", "ok", "ok", "ok"], timeout=0.3)
+    bench.start(0, 1)
+    held, other = bench.pids()
+    send = processes.kill_group
+    monkeypatch.setattr(
+        processes, "kill_group", lambda pid, number: (pid, number) == (held, signal.SIGKILL) or send(pid, number)
+    )
+    bench.engine.send(0, leases[:2])
+    gone = bench.gone()
+    assert (gone.slot, gone.expected, "0.3 s" in gone.cause) == (0, False, True)
+    assert bench.outcomes() == {leases[0]: ["timed_out"], leases[1]: ["returned"]}
+    assert alive(held) and alive(other)
+    bench.start(0)  # the slot goes on without it
+    os.kill(held, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{held}").exists(), "the server to reap it")
+    bench.engine.send(0, leases[2:3])
+    bench.engine.send(1, leases[3:])
+    assert bench.settled(leases[2:])[leases[3]] == ["scored"]
+    assert len(bench.seen(WorkerGone)) == 1
+    assert not bench.seen(EngineLost)
+
+
+@pytest.mark.parametrize("preload", [(), ("wave",)], ids=["plain", "after a preload"])
+def test_a_server_that_never_answers_a_fork_is_replaced(
+    bench: Bench, preload: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, which is looked away from here, as one would be that hangs in a system call."""
+    monkeypatch.setattr(standstill, "_LOOKS", 10**9)
+    leases = bench.configure(ECHO, preload=preload)
+    bench.start(0)
+    os.kill(_parent(bench.pids()[0]), signal.SIGSTOP)
+    bench.begin(1)
+    monkeypatch.setattr(deadlines, "_FORK_NS", 300_000_000)
+    bench.until(lambda: bench.seen(EngineLost))
+    assert "begun" in bench.seen(EngineLost)[0].cause
+    monkeypatch.undo()
+    bench.events.clear()
+    bench.start(0)
+    bench.engine.send(0, leases[:1])
+    assert bench.settled(leases[:1])[leases[0]] == ["scored"]
 
 
 def _parent(pid: int) -> int:
@@ -232,6 +282,28 @@ def test_an_init_that_fails_is_told_before_the_worker_is_gone(bench: Bench, case
     assert bench.events.index(failed) < bench.events.index(gone)
     assert len(bench.seen(InitFailed)) == 1
     assert not bench.seen(WorkerReady)
+
+
+def test_to_wait_for_room_is_not_init(bench: Bench) -> None:
+    """The disk is full for longer than init() may take: a worker looks again after a second."""
+    small = bench.root / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "nr_inodes=1", "tmpfs", str(small)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"not run: {done.stderr.strip()}")
+    try:
+        leases = bench.configure(ECHO, stage=small, init_timeout=0.5, start_timeout=20.0)
+        bench.begin(0)
+        bench.until(lambda: any("waits for room" in event.text for event in bench.seen(GuestWarned)))
+        subprocess.run(["mount", "-o", "remount,nr_inodes=50", str(small)], check=True)
+        bench.until(lambda: bench.seen(WorkerReady, InitFailed))
+        assert not bench.seen(InitFailed)
+        bench.engine.send(0, leases[:1])
+        assert bench.settled(leases[:1]) == {leases[0]: ["scored"]}
+    finally:
+        bench.engine.close()
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_what_was_not_started_can_be_taken_back_and_is_not_run(bench: Bench) -> None:
@@ -296,7 +368,7 @@ def test_a_killed_worker_returns_everything_uncharged(bench: Bench, when: str) -
         bench.begin(0)  # its pid is not known yet
         bench.engine.kill_worker(0)
         assert bench.gone().expected
-        assert not bench.seen(InitFailed)  # that it is ready it may just have said
+        assert not bench.seen(WorkerReady, InitFailed)
         return
     bench.start(0)
     bench.engine.send(0, leases[:3])

@@ -146,6 +146,42 @@ def run(b):
     assert server.exited(worker) == 0
 
 
+# name: what the child does that the script forked, and where: {} is what it does, behind `if os.fork() == 0:`
+WAYS = {"goes on": "pass", "raises": "raise ValueError('child')", "exits": "sys.exit(3)"}
+PLACES = {
+    "import": "{fork}\n" + ECHO,
+    "init": "def init():\n    {fork}\n" + ECHO,
+    "shutdown": ECHO + "def shutdown():\n    {fork}\n",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_forked_child_that_comes_back_out_of_the_script_never_speaks(server: Server, place: str, way: str) -> None:
+    """It comes back first, with all that the worker would do next; the worker waits for it and says how it ended."""
+    marker = server.root / "told"
+    fork = f"fork(lambda: exec({WAYS[way]!r}))" if way != "goes on" else "fork(lambda: None)"
+    script = f"""{HEAD}import atexit
+def fork(child):
+    pid = os.fork()
+    if pid == 0:
+        return child()
+    with open({str(marker)!r}, "w") as file:
+        file.write("%d " % os.waitpid(pid, 0)[1])
+me = os.getpid()
+atexit.register(lambda: os.getpid() == me or os.write(1, b"called by the child"))
+{PLACES[place].format(fork=fork)}"""
+    worker = server.worker(script)
+    if place != "shutdown":
+        assert worker.page.look().state == pages.IDLE
+    assert worker.one() == server.items[0].encode() + b"\n"
+    worker.stop()
+    assert not worker.frames
+    assert server.exited(worker) == 0
+    assert marker.read_text() == "0 "
+    assert worker.log() == b""
+
+
 def test_multiprocessing_inside_a_script(server: Server) -> None:
     script = f"""{HEAD}
 import multiprocessing
@@ -157,6 +193,25 @@ def run(b):
     worker = server.worker(script)
     assert worker.one() == b"2\n4\n6\n"
     assert worker.one() == b"2\n4\n6\n"
+
+
+def test_where_no_thread_can_be_started_results_are_sent_at_once(server: Server) -> None:
+    """No stack of that size can be had, which is told as a limit on processes is."""
+    gate = server.root / "open"
+    script = f"""{HEAD}import threading
+def init():
+    threading.stack_size(1 << 46)
+def run(b):
+    while b[0] == {server.items[1]!r} and not os.path.exists({str(gate)!r}):
+        time.sleep(0.002)
+    return b
+"""
+    worker = server.worker(script)
+    worker.lease(*[(0, number, 1) for number in range(6)])
+    rows = [rows for _, rows in worker.scored()]
+    gate.touch()
+    rows += [rows for _, rows in worker.scored(5)]
+    assert rows == [item.encode() + b"\n" for item in server.items[:6]]
 
 
 def test_flood_of_output_is_drained_and_nothing_else(server: Server) -> None:

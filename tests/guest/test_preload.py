@@ -86,6 +86,17 @@ def test_refused(server: Server, name: str) -> None:
     assert worker.one() == b"['joined', 'quiet']\n"
 
 
+@pytest.mark.parametrize("name", ["quiet", "broken"])
+def test_who_serves_from_then_on_is_told(server: Server, name: str) -> None:
+    worker = server.worker(LOADED % [name], preload=[name])
+    hello = server.expect(wire.HELLO).json()
+    with open(f"/proc/{worker.pid}/stat", "rb") as file:
+        parent = int(file.read().rpartition(b")")[2].split()[1])
+    assert hello == {**server.hello, "pid": parent, "configured": True}
+    assert (parent == server.process.pid) is (name == "broken")
+    refusals(server)
+
+
 def test_all_that_are_refused_are_named_in_order(server: Server) -> None:
     names = ["threaded", "quiet", "dying", "broken", "quiet"]
     worker = server.worker(LOADED % names, preload=names)

@@ -124,6 +124,27 @@ def test_refusals_leave_the_server_serving(python: str, pyz: Path, tmp_path: Pat
     server.close()
 
 
+def test_a_fork_that_cannot_be_done_leaves_no_descriptors_to_the_next(python: str, pyz: Path, tmp_path: Path) -> None:
+    mended, altered = tmp_path / "mended", tmp_path / "altered.pyz"
+    with zipfile.ZipFile(pyz) as source, zipfile.ZipFile(altered, "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            if name.endswith("/worker.py"):
+                data += f"\nif not os.path.exists({str(mended)!r}): raise OSError(24, 'too many')\n".encode()
+            target.writestr(name, data)
+    server = Server(python, altered).enter(tmp_path)
+    server.job(ECHO)
+    assert "too many" in server.expect(wire.SERVER_FAILED).json()["message"]
+    with pytest.raises(AssertionError, match="too many"):
+        server.fork()
+    mended.touch()
+    worker = server.fork()
+    worker.ready()
+    assert worker.one() == server.items[0].encode() + b"\n"
+    server.leave()
+    server.close()
+
+
 def test_workers_share_no_descriptor(server: Server) -> None:
     script = """
 import os

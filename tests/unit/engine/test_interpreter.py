@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,11 @@ CHOICES = {
     "not executable": ("@/plain", {}, None),
     "an empty folder": ("@/empty", {}, None),
     "no such name": ("python9.9", {}, None),
+    "the home of nobody": ("~nobody-of-this-name", {}, None),
+    "in the home of nobody": ("~nobody-of-this-name/venv", {}, None),
+    "an active one, in the home of nobody": (None, {"VIRTUAL_ENV": "~nobody-of-this-name"}, (sys.executable, "own")),
+    "a name that is too long": ("@/" + "x" * 300, {}, None),
+    "an active one whose name is too long": (None, {"VIRTUAL_ENV": "@/" + "x" * 300}, (sys.executable, "own Python")),
     "asked for is never replaced": ("@/nowhere", {"VIRTUAL_ENV": "@/venv"}, None),
 }
 
@@ -69,6 +76,30 @@ def test_choice(places: Path, case: str) -> None:
     chosen = choose_interpreter(requested, environ)
     assert chosen.path == at(expected[0])  # symlinks are kept: a venv is known by the path it is called by
     assert expected[1] in chosen.reason
+
+
+def test_an_environment_that_may_not_be_looked_at_is_not_there() -> None:
+    with tempfile.TemporaryDirectory() as scratch:  # not pytest's folder, which is shut to others as a whole
+        os.chmod(scratch, 0o755)
+        locked = Path(scratch) / "locked"
+        (locked / "venv" / "bin").mkdir(parents=True)
+        (locked / "venv" / "bin" / "python3").symlink_to(sys.executable)
+        locked.chmod(0)
+        child = os.fork()
+        if child == 0:  # root may look at everything, so the child gives root up
+            said = "raised"
+            try:
+                if os.getuid() == 0:
+                    os.setgid(65534)
+                    os.setuid(65534)
+                found = choose_interpreter(None, dict.fromkeys(("VIRTUAL_ENV", "CONDA_PREFIX"), str(locked / "venv")))
+                said = "" if found.path == sys.executable else found.path
+            finally:
+                os.write(2, said.encode())
+                os._exit(bool(said))
+        status = os.waitpid(child, 0)[1]
+        locked.chmod(0o755)
+    assert status == 0
 
 
 def test_the_packaged_file_is_its_own_python(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:

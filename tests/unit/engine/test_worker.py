@@ -152,7 +152,7 @@ def test_a_late_worker_is_charged_for_the_late_lease_only(far: Far) -> None:
         far.worker.send(LEASES[:2])
         far.page.put(page.RUN, 1 + 2 * moved_on, page.now_ns())
         far.worker.phase = Phase.READY
-        far.worker.mark_late()
+        far.worker.mark_late("it is late")
         if moved_on:
             far.page.put(page.RUN, 4, page.now_ns())  # it came back just before the signal
         kinds = [type(event) for event in far.buried()]
@@ -174,7 +174,7 @@ FORGIVEN = {
 def test_a_late_worker_that_comes_back(far: Far, case: str) -> None:
     before, said, after = FORGIVEN[case]
     far.worker.phase = before
-    far.worker.mark_late()
+    far.worker.mark_late("it is late")
     if said == "stop":
         far.worker.tell_to_stop()
         assert far.worker.phase is Phase.LATE
@@ -182,6 +182,24 @@ def test_a_late_worker_that_comes_back(far: Far, case: str) -> None:
         far.worker.phase = Phase.KILLED
     far.worker.forgive()
     assert far.worker.phase is after
+
+
+# name: (phase when it says that it is ready, told to leave) -> is anybody told?
+READY = {
+    "in time": (Phase.STARTING, False, True),
+    "late": (Phase.LATE, False, True),
+    "killed": (Phase.KILLED, False, False),
+    "late, and told to leave": (Phase.LATE, True, False),
+}
+
+
+@pytest.mark.parametrize("case", READY)
+def test_who_is_told_to_leave_or_killed_is_not_ready_for_anybody(far: Far, case: str) -> None:
+    far.worker.phase, told, heard = READY[case]
+    far.worker.ready, far.worker.told_ns = False, page.now_ns() if told else 0
+    far.say(wire.READY, b'{"init_s": 1.5, "import_s": 0.5}')
+    assert [type(event) for event in far.heard()] == ([WorkerReady] if heard else [])
+    assert far.worker.ready
 
 
 @pytest.mark.parametrize(("epoch", "incarnation"), [(6, 5), (7, 4)])

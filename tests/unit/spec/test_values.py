@@ -117,6 +117,8 @@ BAD: list[tuple[Parser, str, str]] = [
     (values.text, "a\ud800b", "half a character"),
     (values.variables, "SECRET", "a variable without `=`"),
     (values.variables, "=x", "cannot be a variable's name"),
+    (values.variables, "A=\ud800", '"A": holds half a character'),
+    (values.variables, "A\ud800=b", "holds half a character"),
 ]
 
 
