@@ -128,12 +128,18 @@ def _figures(columns: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _newest(columns: Sequence[Mapping[str, Any]]) -> str:
-    """For a reader in a hurry: what was done to the newest code, and what it did to results."""
+    """For a reader in a hurry: what was done to the newest code and to all that is recorded, and what it did to
+    results."""
     sums = columns[0]["totals"] if columns else {}
-    done = [f"| {words} | {sums[name]:,} |" for name, words in COUNTS.items() if name in sums and name not in HARM]
-    words = {**{name: COUNTS[name] for name in HARM}, "violations": BROKEN}
-    harm = [f"| **{words[name]}** | **{sums[name]:,}** |" for name in words if name in sums]
-    return "\n".join(["| what was done | how often |", "|---|---:|", *done, *harm]) + "\n"
+    ever = totals([entry for column in columns for entry in column["entries"]])
+    lines = ["| what was done | to the newest code | in all |", "|---|---:|---:|"]
+    for name, words in {**COUNTS, "violations": BROKEN}.items():
+        if name in ever and name not in HARM and name != "violations":
+            lines.append(f"| {words} | {sums.get(name, 0):,} | {ever[name]:,} |")
+    for name, words in {**{name: COUNTS[name] for name in HARM}, "violations": BROKEN}.items():
+        if name in ever:
+            lines.append(f"| **{words}** | **{sums.get(name, 0):,}** | **{ever[name]:,}** |")
+    return "\n".join(lines) + "\n"
 
 
 def _campaigns(columns: Sequence[Mapping[str, Any]]) -> str:

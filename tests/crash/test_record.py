@@ -148,8 +148,16 @@ def test_what_the_same_seed_does_again_is_not_counted_twice(figures: Path) -> No
 
 def test_a_broken_promise_is_told_to_a_reader_in_a_hurry() -> None:
     entry = {"counts": {"kills": 3, "lost": 0}, "violations": 2, "commit": "c0ffee", "command": "-", "seconds": 1}
-    column = {"code": "a", "machines": [], "not_run": {}, "entries": [entry], "totals": totals([entry])}
-    assert "| **promises broken** | **2** |" in tables({"columns": [column]})["newest"]
+    other = {**entry, "counts": {"kills": 4, "power_cuts": 5, "lost": 0}, "violations": 1}
+    columns = [
+        {"code": code, "machines": [], "not_run": {}, "entries": [one], "totals": totals([one])}
+        for code, one in (("new", entry), ("old", other))
+    ]
+    told = tables({"columns": columns})["newest"].splitlines()
+    assert told[0] == "| what was done | to the newest code | in all |"
+    assert "| **promises broken** | **2** | **3** |" in told
+    assert "| **rows or files lost** | **0** | **0** |" in told
+    assert [line.split(" | ")[1:] for line in told[2:4]] == [["3", "7 |"], ["0", "5 |"]]
 
 
 def test_a_campaign_that_is_out_of_time_begins_nothing(tmp_path: Path) -> None:
