@@ -108,7 +108,9 @@ class ForkServer:
         configured = False
         if frame.kind == wire.HELLO:
             said = frame.json()
-            configured, self._said_hello, self._acting = bool(said.get("configured")), True, int(said.get("pid") or 0)
+            pid = said.get("pid")
+            self._acting = pid if type(pid) is int and pid > 0 else 0  # else it is the one that we started
+            configured, self._said_hello = bool(said.get("configured")), True
         if configured or frame.kind == wire.SERVER_FAILED:
             self._preloading = False
 

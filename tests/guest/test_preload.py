@@ -149,6 +149,7 @@ def test_a_file_held_open_has_its_own_position_in_every_worker(server: Server) -
     # beyond what the reader had buffered at the fork, too
     script = "import os, raw\ndef run(b): return [os.read(raw.fd, 4).decode() for _ in b]\n"
     (server.root / "site" / "raw.py").write_text("import os\nfd = os.open(__file__, os.O_RDONLY)\n")
+    server.expect(wire.HELLO)
     server.leave()
     server.job(script, preload=["raw"])
     workers = [server.fork() for _ in range(2)]
