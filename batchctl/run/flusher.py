@@ -5,10 +5,14 @@ One group at a time. The thread touches nothing but the committer, which nobody 
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
+
+from batchctl.errors import NodeTooSmallError
 
 TaskT = TypeVar("TaskT")
 ResultT = TypeVar("ResultT")
@@ -24,7 +28,13 @@ class Flusher(Generic[TaskT, ResultT]):
         self._results: SimpleQueue[ResultT | BaseException] = SimpleQueue()
         self.busy = False
         self._thread = threading.Thread(target=self._loop, name="batchctl-flusher", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # of a limit on processes; the system's own words are not passed on
+            raise NodeTooSmallError(
+                f"no thread can be started: {os.strerror(errno.EAGAIN)}",
+                remedy="raise the limit on processes (ulimit -u; TasksMax= of a unit) or ask for fewer --workers",
+            ) from error
 
     def submit(self, task: TaskT) -> None:
         """Begin; only when not `busy`."""

@@ -26,11 +26,12 @@ def start_over(disk: Disk, layout: RunLayout, *, run_id: str) -> None:
     First leaving.json says so, or what is left after a crash would pass for a run that is whole. The log, which names
     what was published, goes after that, and job.json last: the same command finds the rest.
     """
+    published = _published(disk, layout, run_id=run_id)  # refuses a log of a later format, before anything is changed
     write_document(disk, layout.leaving, document={"run_id": run_id})
     if layout.state is not None:
         forget_created(disk, layout)
     folders = {layout.out}
-    for name, sha256 in _published(disk, layout, run_id=run_id):
+    for name, sha256 in published:
         if _is_ours(disk, layout, name, sha256=sha256):
             disk.remove(layout.out / name)
             folders.add((layout.out / name).parent)

@@ -54,7 +54,7 @@ class Case:
 CASES: Mapping[str, Case] = {
     "rows": Case(),
     "rows-stay": Case(stays=True),
-    "rows-term": Case(free=0, stays=True, term=True),
+    "rows-term": Case(stays=True, term=True),
     "start": Case(free=0, before=True, stays=True, codes=(ExitCode.STOPPED, ExitCode.STORAGE)),
     "sorting": Case(free=512 << 10, rows=1),
     "sorting-stay": Case(free=512 << 10, rows=1, stays=True),
