@@ -306,21 +306,24 @@ def _tell_end(books: _Books, verdict: Verdict) -> Summary:
     teller.state = verdict.state
     teller.message = verdict.reason
     teller.tick(force=True)
-    with _room_or_note(teller, layout.summary):
+    with _room_or_note(teller, layout.summary, verdict):
         write_summary(layout.summary, summary)
     done = verdict.code is ExitCode.OK
     forgotten = remember(staffing, layout, foreman=foreman, items_fitted=queue.most_items, done=done)
     if forgotten:
         teller.note(forgotten, level="warning")
-    with _room_or_note(teller, layout.quarantine):
+    with _room_or_note(teller, layout.quarantine, verdict):
         tell_quarantine(ready, books.plan, disk=books.disk, items=summary.items_quarantined)
     return summary
 
 
 @contextlib.contextmanager
-def _room_or_note(teller: Teller, path: Path) -> Iterator[None]:
-    """A full disk does not change how the run ended."""
+def _room_or_note(teller: Teller, path: Path, verdict: Verdict) -> Iterator[None]:
+    """A full disk does not hide why the run ended early. At a good end it counts: what lies there would tell of another
+    one, and the same command writes it anew."""
     try:
         yield
     except NoSpaceError as error:
+        if verdict.code is ExitCode.OK:
+            raise
         teller.note(f"{path.name} is not up to date: {error.message}", level="warning")
