@@ -255,16 +255,16 @@ def end_leftovers(run_id: str) -> int:
 
     Returns how many were killed. Looks until none is found, because a process may fork while it is being looked at.
     """
-    killed = 0
+    killed: set[int] = set()  # one that gets no cpu to die on is found again
     for _ in range(20):
         carriers, unsure = _carriers(run_id)
         found = [pid for pid in carriers if kill_process(pid, signal.SIGKILL)]
         if not found and not unsure:
             break
-        killed += len(found)
+        killed.update(found)
         await_end(found, seconds=2.0)
         reap_children()
-    return killed
+    return len(killed)
 
 
 def await_end(pids: Iterable[int], *, seconds: float) -> None:

@@ -82,8 +82,10 @@ class Ran:
 def wait_for(condition: Callable[[], object], what: str, *, seconds: float = 20.0) -> Any:
     """Poll until the condition holds; returns its value."""
     deadline = time.monotonic() + seconds
+    late = False
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain for {what}"
+        assert not late, f"waited {seconds:g} s in vain for {what}"
+        late = time.monotonic() >= deadline  # then one more look: this process may have been stopped meanwhile
         time.sleep(0.01)
     return found
 
@@ -150,7 +152,7 @@ class Started:
         assert code != 1, f"an internal error:\n{ran}"
         assert not OUR_FRAME.search(ran.stdout + ran.stderr), f"a traceback of ours:\n{ran}"
         assert b"\x1b" not in ran.stdout + ran.stderr, f"an ESC byte:\n{ran}"
-        wait_for(lambda: not carriers(MARK, self._mark), "the processes of the run to be gone", seconds=5.0)
+        wait_for(lambda: not carriers(MARK, self._mark), "the processes of the run to be gone")
         return ran
 
     def kill(self) -> None:

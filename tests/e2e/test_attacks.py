@@ -106,7 +106,7 @@ def test_rows_without_their_log_are_no_sound_run(job: Job) -> None:
 
 def test_a_fork_server_that_is_stopped_costs_the_late_item_only(job: Job) -> None:
     mischief(job, "stop_server")
-    job.run("--mini-batch-size", "1", "--workers", "2", "--timeout", "1", "--max-retries", "0").expect(0)
+    job.run("--mini-batch-size", "1", "--workers", "2", "--timeout", "3", "--max-retries", "0").expect(0)
     assert [name for name in job.out.rows if "item" in name] == [f"item{n:03d}.txt" for n in range(8) if n != 3]
     assert job.out.summary["attempts_timed_out"] == 1
     assert job.out.summary["items_quarantined"] == 1

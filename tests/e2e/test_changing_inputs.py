@@ -123,6 +123,7 @@ def test_a_change_a_kill_and_a_resume(job: Job, output_format: str) -> None:
     flags += ("--output-file-name", "predictions.csv")
     words = ("run", "code/score.py", "in", "-o", "out", *flags)
     holding.lets_go = False
+    (holding.folder / "armed").touch()  # before the script can look for it
     with job.start(*words) as started:
 
         def change_and_kill(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -128,10 +129,9 @@ def test_a_stray_of_the_job_does_not_hold_the_lock(cron: Cron) -> None:
         assert len(cron.logs) == 2, "the second did its work"
     finally:
         for pid in carriers(MARK, cron.mark):
-            os.kill(pid, signal.SIGKILL)
-            watched = PidFd(pid)
-            watched.wait(5.0)
-            watched.close()
+            with contextlib.suppress(ProcessLookupError), contextlib.closing(PidFd(pid)) as watched:
+                os.kill(pid, signal.SIGKILL)
+                watched.wait(20.0)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -218,7 +218,7 @@ def test_a_command_that_is_missing_is_said(cron: Cron) -> None:
 
 def test_lower_priority(cron: Cron) -> None:
     cron.tick(sys.executable, "-c", "import os; print(os.nice(0))", options=("--nice", "7"))
-    assert cron.logs[0].read_text() == f"{os.nice(0) + 7}\n"
+    assert cron.logs[0].read_text() == f"{min(19, os.nice(0) + 7)}\n"
 
 
 def test_the_wrapper_is_clean() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e.driver import Job
 
-USER = 61_234  # nobody's: it has no other processes
+USER = 61_000 + os.getpid() % 4_000  # nobody's: it has no other processes, not those of another test run either
 SCRIPT = "def run(mini_batch):\n    return [open(path).read() for path in mini_batch]\n"
 
 
@@ -60,9 +60,16 @@ def test_too_few_processes(of_another: Job, processes: int, code: int) -> None:
     if tried.returncode != 0 or python is None:
         pytest.skip(f"not run: {tried.stderr.decode().strip() or 'no python3 that everybody may start'}")
     flags = ("--python", python, "--workers", "2", "--mini-batch-size", "1")
+    # The worker that there is room for must not be ready before the other is refused: it would go on alone.
+    go = job.folder / "go"
+    init = (
+        f"import os, time\n\n\ndef init():\n    while not os.path.exists({str(go)!r}):\n        time.sleep(0.01)\n\n\n"
+    )
+    (job.code / "score.py").write_text(init + SCRIPT, encoding="utf-8")
     ran = job.run(*flags, prefix=(*prefix, "prlimit", f"--nproc={processes}:{processes}"))
     assert ran.code == code, ran
     ran.names("Resource temporarily unavailable", "ulimit -u", "--workers")
     ran.remedied()
+    go.touch()
     job.run(*flags, prefix=prefix).expect(0)
     assert len((job.folder / "out" / "predictions.csv").read_text().splitlines()) == 7

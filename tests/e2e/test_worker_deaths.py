@@ -130,7 +130,7 @@ def others_are_undisturbed(out: Out, *, died: bool) -> None:
 
 def nothing_stays_behind(out: Out) -> None:
     run_id = out.summary["run_id"]
-    wait_for(lambda: not carriers("BATCHCTL_RUN_ID", run_id), "every process of the run to be gone", seconds=5.0)
+    wait_for(lambda: not carriers("BATCHCTL_RUN_ID", run_id), "every process of the run to be gone")
     assert out.leftovers() == []
 
 

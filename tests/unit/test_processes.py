@@ -164,7 +164,7 @@ def test_await_end_waits_for_the_dead_and_not_for_the_living() -> None:
     assert not alive(ended)
     began = time.monotonic()
     processes.await_end([living, living], seconds=0.05)
-    assert 0.04 < time.monotonic() - began < 5
+    assert 0.04 < time.monotonic() - began < 60
     assert alive(living)
     os.kill(living, signal.SIGKILL)
     processes.await_end([living], seconds=10)

@@ -25,11 +25,11 @@ START = 1_000_000 * S
 # Reports each signal that it gets on its standard output, and never ends by itself.
 TARGET = """
 import os, signal, sys
-for number in (int(sys.argv[1]), signal.SIGTERM):
-    signal.signal(number, lambda got, _frame: os.write(1, b"%d\\n" % got))
+numbers = (int(sys.argv[1]), signal.SIGTERM)
+signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 os.write(1, b"up\\n")
 while True:
-    signal.pause()
+    os.write(1, b"%d\\n" % signal.sigwait(numbers))
 """
 
 
@@ -46,7 +46,7 @@ class Target:
         self.worker.phase, self.worker.ready = Phase.READY, True
         assert self.said() == b"up\n"
 
-    def said(self, *, seconds: float = 10) -> bytes:
+    def said(self, *, seconds: float = 60) -> bytes:
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)
         return os.read(self.process.stdout.fileno(), 100) if ready else b""

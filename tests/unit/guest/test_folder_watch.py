@@ -105,11 +105,15 @@ def test_what_has_just_changed_is_not_watched(tmp_path: Path) -> None:
 
 
 def test_a_watch_goes_on_after_a_change(tmp_path: Path) -> None:
+    out, tick = tmp_path / "out", tmp_path / "tick"
+    out.mkdir()
+    tick.mkdir()
     watch = FolderWatch(later)
-    watch.begin(str(tmp_path), os.stat(tmp_path))
-    make_file(tmp_path)
+    watch.begin(str(out), os.stat(out))
+    _wait_for_a_tick(tick)
+    make_file(out)
     assert not watch.is_unchanged()
-    watch.begin(str(tmp_path), os.stat(tmp_path))
+    watch.begin(str(out), os.stat(out))
     assert watch.is_unchanged()
 
 

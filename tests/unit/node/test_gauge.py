@@ -196,6 +196,7 @@ class Driver:
 def driver(drivers: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     monkeypatch.setenv("LD_LIBRARY_PATH", str(drivers["new"]))
     monkeypatch.setenv("FAKE_NVML_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(gauge_module, "_PATIENCE", 1200)  # a minute: a start may take long here
     made = Driver(tmp_path / "state")
     yield made
     made.gauge.close()

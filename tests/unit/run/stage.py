@@ -141,6 +141,7 @@ class Engine:
         self.answers: Callable[[int, Lease], Event | None] = lambda slot, lease: self.scored(slot, lease)
         self.plot: list[Callable[[], Any]] = []
         self.immortal = False
+        self.busy: Callable[[], bool] = lambda: False  # is the flusher at work?
         self.did: list[tuple[str, int]] = []
         self.sent: list[tuple[int, Lease]] = []
         self.hands: dict[int, list[Lease]] = {}
@@ -222,7 +223,7 @@ class Engine:
         if not self._events and self.plot:
             self.plot.pop(0)()
         if not self._events:
-            self._woken.wait(0.001)  # the flusher may have something
+            self._woken.wait(60 if self.busy() else 0)  # this clock stands still while the flusher is at work
             self._woken.clear()
             self.clock.now += timeout
         events, self._events = self._events, []
@@ -272,6 +273,7 @@ class Stage:
             wake=self.engine.wake,
             pause_max=self.spec.pause_max,
         )
+        self.engine.busy = lambda: self.journal._flusher.busy
         self.attempts = AttemptsFile(folder / "attempts.csv", epoch=1, name_of=lambda item: f"item {item}")
         self.roll = Roll(self.engine)
         self.teller = teller(folder, self.queue, self.roll, self.reporter, self.attempts, self.clock)

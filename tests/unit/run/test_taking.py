@@ -45,7 +45,8 @@ def test_what_is_free_is_taken_and_given_back() -> None:
     assert not door.held
 
 
-def test_what_a_dead_process_has_left_is_tried_again() -> None:
+def test_what_a_dead_process_has_left_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking, "_PATIENCE_S", 60.0)
     door = Door(3)
     with ExitStack() as held:
         take(held, door.lock, is_left=lambda: True)
@@ -60,7 +61,7 @@ def test_what_somebody_has_is_refused_at_once() -> None:
 
 
 def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(taking, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(taking, "_PATIENCE_S", 1.0)
     door = Door(10**9)
     with ExitStack() as held, pytest.raises(RunLockedError):
         take(held, door.lock, is_left=lambda: True)
