@@ -216,6 +216,17 @@ def test_a_command_that_is_missing_is_said(cron: Cron) -> None:
     assert "no-such-command-anywhere" in mail
 
 
+def test_its_own_log_stays_whatever_the_others_are_called(cron: Cron) -> None:
+    """Of one second the process numbers decide, and those begin anew; a clock may have been ahead too."""
+    cron.exits(0)
+    for number in range(3):
+        (cron.folder / cron.name / f"log.29991231T235959Z.{number:07d}").touch()
+    before = {log.name for log in cron.logs}
+    code, mail = cron.exits(5, options=("--keep", "2"))
+    (own,) = {log.name for log in cron.logs} - before
+    assert (code, len(cron.logs), "line of 5" in mail) == (5, 2, True), own
+
+
 def test_lower_priority(cron: Cron) -> None:
     cron.tick(sys.executable, "-c", "import os; print(os.nice(0))", options=("--nice", "7"))
     assert cron.logs[0].read_text() == f"{min(19, os.nice(0) + 7)}\n"
