@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The short-lived objects here are tuples and bytes that reference counts free; looking for cycles among them every
     # 700 allocations cost 6 % of a run of many small mini-batches.
     gc.set_threshold(100_000, 20, 20)
+    # A thread that wants to run waits so long before it asks the other to let go: 5 ms, unless told otherwise, is more
+    # than workers of short mini-batches have in hand while a commit group is packed.
+    sys.setswitchinterval(0.0003)
     typed = list(sys.argv[1:] if argv is None else argv)
     args = argparse.Namespace()
     try:

@@ -1,8 +1,7 @@
 """The file queue: every mini-batch is waiting, leased or done, and who gets what next is decided here.
 
 Life of a queue: `replay` each record of the checkpoint log in order (the EpochOpened that this coordinator appended
-included), then `settle()` once, then the run: `take`, `scored`, `committed`, `failed`, `starved`,
-`returned`.
+included), then `settle()` once, then the run: `take`, `scored`, `committed`, `failed` and so on.
 
 A million ordinary mini-batches cost one byte each: FRESH -> LEASED -> (SCORED) -> DONE, found by fresh.py. Whatever has
 a history (charged, returned, in parts, suspect) is ODD: its outstanding parts are objects in a dict, gone when done.
@@ -56,8 +55,7 @@ class FileQueue:
         self._after = Consequences(policy, self._odd)
         self._watch = CrashWatch()
         self._settled = True
-        self._leased = self._done = 0
-        self._ok = self._failed = self._quarantined = 0
+        self._leased = self._done = self._ok = self._failed = self._quarantined = 0
 
     @property
     def finished(self) -> bool:
@@ -86,8 +84,13 @@ class FileQueue:
 
     @property
     def shareable(self) -> int:
-        """How many wait that several workers may share: all but those that are to run alone."""
+        """How many wait that several workers may share."""
         return self._fresh.left + self._odd.soon
+
+    @property
+    def earliest_out(self) -> int:
+        """The first mini-batch in plan order that is out as a whole; -1: none is."""
+        return self._state.find(_LEASED)
 
     def pending(self) -> Pending:
         """What is left, parts in plan order. Costs as much as there are parts."""
@@ -236,8 +239,7 @@ class FileQueue:
         batch = lease.batch
         if batch >= self._n:
             return False
-        state = self._state[batch]
-        if state in (_LEASED, _SCORED):
+        if self._state[batch] in (_LEASED, _SCORED):
             if not self._is_whole(lease):
                 return False
             self._state[batch] = _DONE

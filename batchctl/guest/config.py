@@ -81,7 +81,7 @@ def job_of(frame: Frame) -> Job:
             own_files=str(head.get("own_files", "staged")),
             preload=[str(name) for name in head.get("preload", ())],
             spill_over=min(int(head.get("spill_over", 1 << 20)), BODY_CAP),
-            linger_ms=float(head.get("linger_ms", 2)),
+            linger_ms=float(head.get("linger_ms", 8)),
             linger_bytes=min(int(head.get("linger_bytes", 64 << 10)), BODY_CAP // 2),
             timeout=float(head.get("timeout", 0)),
             scorer=str(head.get("scorer", SCRIPT)),

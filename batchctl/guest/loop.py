@@ -1,7 +1,7 @@
 """The worker's loop: receive leases, call `run`, render the rows, answer.
 
 The shared page says what happens before it happens. Leases are taken in the order in which they came. Results gather
-in the outbox until half of the window is done (the pool can then send more while the rest is worked on), until 2 ms or
+in the outbox until half of the window is done (the pool can then send more while the rest is worked on), until 8 ms or
 64 KiB have gathered, or until there is nothing left in hand and nothing to read: no result waits while the worker does.
 """
 
@@ -11,7 +11,7 @@ import os
 import socket
 import time
 import zlib
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from . import page as pages
 from . import wire
@@ -27,6 +27,7 @@ from .rows import Renderer, accept
 from .script import Scorer
 
 _READ = 256 << 10
+_AHEAD = 4096  # paths that are made at once, for leases that follow each other in the plan
 Lease = Tuple[int, ...]  # serial, batch, first, count, attempt
 
 
@@ -66,7 +67,7 @@ class Loop:
         page, outbox, channel = self._page, self._outbox, self._channel
         while True:
             data = b""
-            if outbox.count:
+            if outbox.gathered:
                 try:
                     data = channel.recv(_READ, socket.MSG_DONTWAIT)
                 except BlockingIOError:
@@ -102,6 +103,7 @@ class Loop:
         """The hot path: microseconds per mini-batch beside run(), so names are bound once, nothing built per item."""
         outbox, page, harvest, renderer = self._outbox, self._page, self._harvest, self._renderer
         put, is_void, clock, crc32 = page.put, page.is_void, time.monotonic_ns, zlib.crc32
+        gathered = outbox.gathered
         pack, add, has_new, per_file = wire.SCORED_RECORD.pack, outbox.add, harvest.has_new, self._script.per_file
         render = renderer.render_tables if per_file else renderer.render
         run, with_context, appends, spill_over = (
@@ -110,21 +112,17 @@ class Loop:
             self._appends,
             self._job.spill_over,
         )
-        if self._plan is None:
-            self._plan = PlanMap(self._job.plan)
-            self._check = InputCheck(self._job.input_check, self._plan.items)
-        paths, partition, go_on = self._plan.paths, self._plan.partition, outbox.go_on
-        check = self._check
+        plan = self._plan = self._plan or self._open_plan()
+        partition, check = plan.partition, self._check
         # The pool's window as seen from here, forgotten slowly: half of it is sent as soon as it is done.
-        self._window = max(len(leases) + outbox.count, self._window - 1)
+        self._window = max(len(leases) + len(gathered), self._window - 1)
         half = (self._window + 1) // 2
         voided: List[int] = []
-        for lease in leases:
+        for lease, items in with_items(leases, plan):
             serial, batch, first, count, attempt = lease
             if is_void(serial):
                 voided.append(serial)
                 continue
-            items = paths(first, count)
             phase = "run"
             start = clock()
             put(pages.RUN, serial, start)
@@ -134,10 +132,11 @@ class Loop:
                 result = run(given, MiniBatchContext(batch, partition(batch))) if with_context else run(given)
                 if type(result) is not list:
                     result = accept(result, outbox.note)
-                check.credit += (clock() - start) >> SHARE
+                end = clock()
+                check.credit += (end - start) >> SHARE
                 if held is not None:
                     check.after(items, held)
-                end = clock()
+                    end = clock()
                 if outbox.stray:  # a child that the script forked, and that came back out of run()
                     os._exit(0)
                 put(pages.RENDER, serial, end)
@@ -173,15 +172,20 @@ class Loop:
                     clock() - start,
                 ),
                 rows,
-                start_ns=start,
-                end_ns=end,
-            ) or (outbox.count >= half):
+                start,
+                end,
+            ) or (len(gathered) >= half):
                 put(pages.SEND, serial, end)
                 outbox.flush()
-            else:
-                go_on()
+            elif not outbox.watched:
+                outbox.watch()
         if voided:
             outbox.say(wire.VOIDED, {"serials": voided})
+
+    def _open_plan(self) -> PlanMap:
+        plan = PlanMap(self._job.plan)
+        self._check = InputCheck(self._job.input_check, plan.items)
+        return plan
 
     def _say_header(self) -> None:
         self._header = self._renderer.header
@@ -262,6 +266,29 @@ class Loop:
         if stuck is not None:
             self._outbox.note("stuck", "the worker ends: files of a failed attempt could not be deleted: %s" % stuck)
             raise stuck
+
+
+def with_items(leases: Sequence[Lease], plan: PlanMap) -> Iterator[Tuple[Lease, List[str]]]:
+    """Each lease and the paths of its items, a fresh list. They are made for many leases at once, as far as the plan
+    has those side by side: most of what a few paths cost does not depend on how many they are."""
+    ahead: List[str] = []
+    begin = 0  # the item that `ahead` begins with
+    for place, lease in enumerate(leases):
+        _, _, first, count, _ = lease
+        at = first - begin
+        if at < 0 or at + count > len(ahead):
+            ahead, begin, at = plan.paths(first, _side_by_side(leases, place)), first, 0
+        yield lease, ahead[at : at + count]
+
+
+def _side_by_side(leases: Sequence[Lease], place: int) -> int:
+    """Items of the lease at `place` and of those that follow it without a gap, up to `_AHEAD` altogether."""
+    first, end = leases[place][2], 0
+    for _, _, begin, count, _ in leases[place : place + _AHEAD]:
+        if end and (begin != end or begin + count - first > _AHEAD):
+            break
+        end = begin + count
+    return end - first
 
 
 def write_spill(path: str, rows: bytes) -> None:

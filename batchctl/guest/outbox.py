@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from . import wire
 
@@ -20,9 +20,14 @@ _MOST_PAUSES = 16
 
 
 class Outbox:
-    """Writes frames to the pool. `count` results are waiting. A pool that is gone ends this process quietly.
+    """Writes frames to the pool. A pool that is gone ends this process quietly.
 
-    One lock is around the waiting results and the channel; the methods take it, those with an underscore need it held.
+    One lock is around the channel; the methods take it, those with an underscore need it held. Results are added
+    without it, by the script's thread alone: a frame takes those that were there when it was begun.
+
+    gathered    results that wait, (record, rows) each
+    watched     is somebody going to send what waits too long?
+    stray       this process is not the worker, but a child that its script forked
     """
 
     def __init__(
@@ -34,16 +39,15 @@ class Outbox:
         self._linger_s = linger_ms / 1000
         self._linger_ns = int(linger_ms * 1_000_000)
         self._linger_bytes = linger_bytes
-        self._records: List[bytes] = []
-        self._rows: List[bytes] = []
-        self._bytes = 0
+        self.gathered: List[Tuple[bytes, bytes]] = []
+        self._bytes = 0  # too many rather than too few, where the other thread has just sent
         self._since = 0
         self._noted: Dict[str, bool] = {}
         self._lock = threading.Lock()
         self._waiting = threading.Event()
         self._sweeper: Optional[threading.Thread] = None
-        self.count = 0
-        self.stray = False  # this process is not the worker, but a child that its script forked
+        self.watched = False
+        self.stray = False
 
     def disown(self) -> None:
         """In a child that the script forked: it must never speak for this worker, and if it comes back out of the
@@ -51,26 +55,24 @@ class Outbox:
         self.stray = True
         self._channel.close()
 
-    def add(self, record: bytes, rows: bytes, *, start_ns: int, end_ns: int) -> bool:
+    def add(self, record: bytes, rows: bytes, start_ns: int, end_ns: int) -> bool:
         """One result and when its `run` was; True when it is time to flush (at once after a long `run`)."""
-        with self._lock:
-            self._records.append(record)
-            self._rows.append(rows)
-            self.count += 1
-            if self.count == 1:
-                self._since = start_ns
-                self._bytes = len(rows)
-            else:
-                self._bytes += len(rows)
-            return self._bytes >= self._linger_bytes or end_ns - self._since >= self._linger_ns
+        gathered = self.gathered
+        if not gathered:
+            self._since = start_ns
+            self._bytes = 0
+        gathered.append((record, rows))
+        self._bytes += len(rows)
+        return self._bytes >= self._linger_bytes or end_ns - self._since >= self._linger_ns
 
-    def go_on(self) -> None:
-        """Results stay here while the next `run` begins: see to it that they do not stay too long."""
-        if not self._waiting.is_set():
-            if self._sweeper is None and not self._start_sweeper():
-                self.flush()  # nobody else would in time
-                return
-            self._waiting.set()
+    def watch(self) -> None:
+        """Results stay here while the next `run` begins, and nobody is `watched`: see to it that they do not stay too
+        long."""
+        if self._sweeper is None and not self._start_sweeper():
+            self.flush()  # nobody else would in time
+            return
+        self.watched = True
+        self._waiting.set()
 
     def _start_sweeper(self) -> bool:
         sweeper = threading.Thread(target=self._sweep, name="batchctl-outbox", daemon=True)
@@ -83,7 +85,7 @@ class Outbox:
 
     def flush(self) -> None:
         """Send the waiting results as one frame."""
-        if self.count:
+        if self.gathered:
             with self._lock:
                 self._flush()
 
@@ -107,12 +109,12 @@ class Outbox:
             self.say(wire.NOTE, {"kind": kind, "text": text})
 
     def _flush(self) -> None:
-        if not self.count:
+        results = self.gathered[:]
+        if not results:
             return
-        frame = wire.encode(wire.SCORED, self._epoch, self._incarnation, b"".join(self._records), b"".join(self._rows))
-        self._records.clear()
-        self._rows.clear()
-        self.count = 0
+        records, rows = zip(*results)
+        frame = wire.encode(wire.SCORED, self._epoch, self._incarnation, b"".join(records), b"".join(rows))
+        del self.gathered[: len(results)]  # not those that came meanwhile
         self._send(frame)
 
     def _send(self, frame: bytes) -> None:
@@ -132,9 +134,14 @@ class Outbox:
             self._waiting.wait()
             time.sleep(pause)
             with self._lock:
-                late = self.count > 0 and time.monotonic_ns() - self._since >= self._linger_ns
+                late = bool(self.gathered) and time.monotonic_ns() - self._since >= self._linger_ns
                 if late:
                     self._flush()
-                if not self.count:
-                    self._waiting.clear()
+            if not self.gathered:
+                # In this order: whoever adds a result from here on finds that nobody watches, or is seen below.
+                self._waiting.clear()
+                self.watched = False
+                if self.gathered:
+                    self.watched = True
+                    self._waiting.set()
             pause = max(pause / 2, self._linger_s) if late else min(pause * 2, self._linger_s * _MOST_PAUSES)

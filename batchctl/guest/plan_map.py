@@ -119,20 +119,17 @@ class PlanMap:
                 raise PlanDamaged("the plan's runs are out of order")
             # One slice and one list of offsets for the run's share: half the time of an index and a slice per item.
             cuts = self.name_at[first : stop + 1].tolist()
-            base, low, prefix = cuts[0], 0, self._run_prefix
+            base, prefix = cuts[0], self._run_prefix
             names = bytes(self.name_bytes[base : cuts[-1]])
             if names.isascii():
                 # And one decode: in every file system encoding, a byte of ASCII is the character of that number.
                 text = names.decode("ascii")
-                for cut in cuts[1:]:
-                    high = cut - base
-                    found.append(prefix + text[low:high])
-                    low = high
+                found += [prefix + text[low - base : high - base] for low, high in zip(cuts, cuts[1:])]
             else:
-                for cut in cuts[1:]:
-                    high = cut - base
-                    found.append(prefix + names[low:high].decode(_ENCODING, _ERRORS))
-                    low = high
+                found += [
+                    prefix + names[low - base : high - base].decode(_ENCODING, _ERRORS)
+                    for low, high in zip(cuts, cuts[1:])
+                ]
             first = stop
         return found
 

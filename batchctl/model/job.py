@@ -179,6 +179,11 @@ class JobSpec(NamedTuple):
         return f"JobSpec({self.name!r})"  # the environment may hold secrets
 
     @property
+    def wants_plan_order(self) -> bool:
+        """Are rows, other than Arrow's, to be in the order of the plan?"""
+        return self.order is Order.PLAN and self.output_action is OutputAction.APPEND_ROW and not self.writes_tables
+
+    @property
     def writes_tables(self) -> bool:
         """Do rows travel as Arrow's, and is the result made at the finish?"""
         return self.output_format is OutputFormat.PARQUET and self.output_action is OutputAction.APPEND_ROW

@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, islice, pairwise
+from operator import eq
 
 _DIGIT = 16  # bits that one pass sorts by
 _MASK = (1 << _DIGIT) - 1
@@ -29,6 +30,15 @@ def largest_first(bounds: Sequence[int], sizes: Sequence[int]) -> array[int]:
     for shift in range(0, max(lacks).bit_length(), _DIGIT):
         order = _by_digit(order, array("H", (lack >> shift & _MASK for lack in lacks)))
     return order
+
+
+def are_alike(bounds: Sequence[int], sizes: Sequence[int], *, order: Sequence[int]) -> bool:
+    """Is the largest mini-batch less than a quarter larger than the smallest, or `order`, `largest_first`'s, the plan's
+    own?"""
+    if all(map(eq, order, range(len(order)))):
+        return True
+    most, least = (sum(sizes[bounds[batch] : bounds[batch + 1]]) for batch in (order[0], order[-1]))
+    return 4 * most < 5 * least
 
 
 def _by_digit(order: array[int], digits: array[int]) -> array[int]:

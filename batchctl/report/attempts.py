@@ -54,7 +54,7 @@ class AttemptsFile:
         self._epoch = epoch
         self._name_of = name_of
         self._began: dict[int, str] = {}  # by incarnation
-        self._leased: dict[Lease, float] = {}
+        self._leased: dict[int, float] = {}  # by first item: no two that are out begin with the same one
         self._rows: list[str] = []
         self._seconds = _Seconds()
         self._file: AppendFile | None = None
@@ -71,19 +71,19 @@ class AttemptsFile:
 
     def leased(self, leases: Iterable[Lease], *, now: float) -> None:
         """Leases are being handed out; one that comes back unused will be handed out again."""
-        self._leased.update(dict.fromkeys(leases, now))
+        self._leased.update(dict.fromkeys([first for _, first, _, _ in leases], now))
 
     def scored(self, slot: int, incarnation: int, found: Sequence[Scored], *, now: float) -> None:
         """The common case, on the hot path: successful attempts of one worker."""
         who, seconds = self._who(slot, incarnation), self._seconds
         since = self._leased.pop
         self._rows += [
-            f"{lease[0]},{lease[1]},{lease[3]},{who},{lease[2]},{ok},{failed},{rows},"
-            f"{seconds[int((now - since(lease, now)) * 1e6 + 0.5)]},"
+            f"{batch},{first},{attempt},{who},{count},{ok},{failed},{rows},"
+            f"{seconds[int((now - since(first, now)) * 1e6 + 0.5)]},"
             f"{seconds[(busy_ns + 500) // 1000]},{seconds[(run_ns + 500) // 1000]},scored,,,"
             # A name costs as much as the rest of the row: not for what nobody will look up.
-            f"{self._detail(lease[1], lease[2]) if failed or run_ns >= NAMED_FROM_NS else ''}\n"
-            for lease, _, _, _, rows, ok, failed, run_ns, _, _, _, busy_ns in found
+            f"{self._detail(first, count) if failed or run_ns >= NAMED_FROM_NS else ''}\n"
+            for (batch, first, count, attempt), _, _, _, rows, ok, failed, run_ns, _, _, _, busy_ns in found
         ]
         if len(self._rows) >= ROWS_BUFFERED:
             self.flush()
@@ -91,7 +91,7 @@ class AttemptsFile:
     def add(self, attempt: Attempt, *, now: float) -> None:
         """Any other attempt: its whole time in the worker passes for that in run()."""
         lease = attempt.lease
-        began = self._leased.pop(lease, None)
+        began = self._leased.pop(lease.first, None)
         elapsed = "" if began is None else f"{now - began:.6f}"
         self._rows.append(
             f"{lease.batch},{lease.first},{lease.attempt},{self._who(attempt.slot, attempt.incarnation)},"

@@ -44,6 +44,7 @@ from batchctl.run.ending import Verdict, judge_run, summarise_run
 from batchctl.run.engine_job import engine_job, failure_mask
 from batchctl.run.foreman import Foreman
 from batchctl.run.journal import Journal
+from batchctl.run.plan_order import PlanOrder
 from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan
 from batchctl.run.roll import Roll
@@ -129,7 +130,13 @@ def run_epoch(
         teller.note(other)
     foreman, crew = foreman_of(staffing, auto=spec.workers is None, engine=engine, roll=roll, teller=teller)
     books = _Books(ready, recovered, queue, teller, foreman, staffing, plan, disk)
-    journal = Journal(recovered.committer, clock=clock, wake=engine.wake, pause_max=spec.pause_max)
+    journal = Journal(
+        recovered.committer,
+        clock=clock,
+        wake=engine.wake,
+        pause_max=spec.pause_max,
+        order=PlanOrder(lambda: queue.earliest_out) if order is None and spec.wants_plan_order else None,
+    )
     clean = False
     try:
         _replay(recovered, queue=queue, teller=teller, journal=journal)

@@ -1,7 +1,8 @@
 """What waits to become durable: the open commit group, the group under way, and the pause while storage is full.
 
-A group closes after 100 ms, 8 MiB, or when nothing else can happen until it is committed. Only what came back from a
-commit counts; the caller learns of it from `pump`.
+A group closes after 100 ms, 8 MiB, or when nothing else can happen until it is committed. Results that are a little
+ahead of others may wait for the next one (plan_order.py). Only what came back from a commit counts; the caller learns
+of it from `pump`.
 
 Claims go with the next group. Where there is none for a second they are made durable by themselves, so that a machine
 that goes down leaves the names of those who may have done it; after such an end at once, and the claim of a suspect
@@ -18,6 +19,7 @@ from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored
 from batchctl.model.records import Charged, Quarantined
 from batchctl.run.flusher import Flusher
+from batchctl.run.plan_order import PlanOrder
 from batchctl.store.commit import Committer, Group
 
 GROUP_S = 0.1
@@ -30,13 +32,21 @@ _REST_MOST_S = 30.0  # by workers, whom a try may cost much
 
 
 class Journal:
-    """Collects outcomes and commits them in groups, on the flusher's thread. `clock` in monotonic seconds."""
+    """Collects outcomes and commits them in groups, on the flusher's thread. `clock` in monotonic seconds. `order`:
+    where rows are wanted in plan order."""
 
     def __init__(
-        self, committer: Committer, *, clock: Callable[[], float], wake: Callable[[], None], pause_max: float
+        self,
+        committer: Committer,
+        *,
+        clock: Callable[[], float],
+        wake: Callable[[], None],
+        pause_max: float,
+        order: PlanOrder | None = None,
     ) -> None:
         self._clock = clock
         self._pause_max = pause_max
+        self._order = order
         self._committer = committer
         self._flusher: Flusher[Group, Group] = Flusher(self._commit, done=wake)
         self._flying = Group()
@@ -98,7 +108,7 @@ class Journal:
     def add_scored(self, found: Sequence[Scored]) -> None:
         """Successful attempts."""
         self._scored += found
-        self._bytes += sum([len(scored.rows) for scored in found]) + _EACH * len(found)
+        self._bytes += _bytes_of(found)
         if self._opened is None:
             self._opened = self._clock()
 
@@ -151,14 +161,19 @@ class Journal:
                     group, self._retry = self._retry, None
                     self._begin(group)
             elif self._is_due(now, idle=idle):
-                self._begin(self._close_group())
+                closed = self._close_group(now, idle=idle)
+                if closed is not None:
+                    self._begin(closed)
         return finished
 
     def _is_due(self, now: float, *, idle: bool) -> bool:
-        if self._claimed is not None and now - self._claimed >= self._claim_s:
+        if self._are_claims_due(now):
             return True
         full = self._bytes >= GROUP_BYTES
         return self._opened is not None and (idle or full or now - self._opened >= GROUP_S)
+
+    def _are_claims_due(self, now: float) -> bool:
+        return self._claimed is not None and now - self._claimed >= self._claim_s
 
     def reject(self, lease: Lease) -> Scored | None:
         """Take a refused result out of the group that was being committed, which is tried again without it."""
@@ -168,10 +183,19 @@ class Journal:
         self._retry, self._retry_at = group._replace(scored=rest), 0.0
         return found
 
-    def _close_group(self) -> Group:
+    def _close_group(self, now: float, *, idle: bool) -> Group | None:
+        """None: all that there is waits for others."""
+        scored: Sequence[Scored] = self._scored
+        later: Sequence[Scored] = ()
+        if self._order is not None:
+            whole = idle or self._bytes >= GROUP_BYTES
+            scored, later = self._order.cut(scored, now=now, whole=whole)
+        if later and not (scored or self._charged or self._quarantined or self._are_claims_due(now)):
+            self._opened = now
+            return None
         group = Group(
             claims=tuple(self._claims),
-            scored=tuple(self._scored),
+            scored=tuple(scored),
             charged=tuple(self._charged),
             quarantined=tuple(self._quarantined),
             columns=self._columns,
@@ -179,7 +203,9 @@ class Journal:
         )
         size = self._bytes
         self._reset()
-        self._flying_bytes = size
+        if later:
+            self.add_scored(later)
+        self._flying_bytes = size - self._bytes
         return group
 
     def _begin(self, group: Group) -> None:
@@ -237,3 +263,7 @@ class Journal:
     def close(self) -> None:
         """End the thread; waits for the commit under way."""
         self._flusher.close()
+
+
+def _bytes_of(found: Sequence[Scored]) -> int:
+    return sum([len(scored.rows) for scored in found]) + _EACH * len(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 
 from batchctl.model.job import JobSpec, Schedule
-from batchctl.plan.largest import largest_first
+from batchctl.plan.largest import are_alike, largest_first
 from batchctl.plan.read import Plan
 from batchctl.report.progress import Reporter
 from batchctl.report.wording import count_text, plural
@@ -19,9 +19,14 @@ def sizes_up_to(spec: JobSpec) -> int | None:
 
 
 def order_of(spec: JobSpec, plan: Plan, reporter: Reporter) -> array[int] | None:
-    """The order for the file queue, None for plan order. Who asked for another one in vain is told."""
+    """The order for the file queue, None for plan order. Who asked for another one in vain is told.
+
+    Mini-batches of nearly one size count as equal: there is nothing to gain, and rows that come in plan order are not
+    copied at the end.
+    """
     if _applies(spec, items=plan.items, sized=plan.sized):
-        return largest_first(plan.batch_firsts, plan.sizes)
+        order = largest_first(plan.batch_firsts, plan.sizes)
+        return None if are_alike(plan.batch_firsts, plan.sizes, order=order) else order
     if _asked(spec):
         told = told_schedule(spec, items=plan.items, sized=plan.sized, planned=True)
         reporter.note(f"mini-batches are handed out {told}", level="warning")

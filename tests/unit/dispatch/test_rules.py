@@ -198,7 +198,8 @@ MS = 1_000_000
         (49_999, 64),
         (50_000, 16),
         (MS // 5, 16),
-        (MS, 4),
+        (MS, 16),
+        (MS * 5 // 4, 4),
         (5 * MS - 1, 4),
         (5 * MS, 2),
         (100 * MS, 2),
@@ -227,8 +228,26 @@ def test_the_estimate_rises_fast_and_falls_slowly() -> None:
     assert estimate.ns > 80 * MS
     for _ in range(200):
         estimate.observe(MS)
-    assert credits_for(estimate.ns, waiting=1000, workers=1) == 4
+    assert credits_for(estimate.ns, waiting=1000, workers=1) == 16
     assert RunEstimate(seed_ns=7).ns == 7
+
+
+# name: what a worker has shown, one after the other -> the estimate
+SHOWN: dict[str, tuple[int | None, list[int], int]] = {
+    "a first one that loads what the others find": (None, [80 * MS, MS], MS),
+    "a first one that was short": (None, [MS, 81 * MS], 41 * MS),
+    "a second short one is nothing new": (None, [80 * MS, 40 * MS, 32 * MS], 39 * MS),
+    "nor is the first where others have shown more": (80 * MS, [40 * MS], 75 * MS),
+}
+
+
+@pytest.mark.parametrize("case", SHOWN)
+def test_the_second_one_is_believed_where_it_is_shorter(case: str) -> None:
+    seed, shown, expected = SHOWN[case]
+    estimate = RunEstimate(seed)
+    for run_ns in shown:
+        estimate.observe(run_ns)
+    assert estimate.ns == expected
 
 
 RESTART, CLOSE, END = InitDecision

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchctl.plan import largest
-from batchctl.plan.largest import largest_first
+from batchctl.plan.largest import are_alike, largest_first
 
 # name: items of each mini-batch, by size
 CASES: dict[str, tuple[list[list[int]], list[int]]] = {
@@ -52,3 +52,26 @@ def test_order(case: str) -> None:
 @given(st.lists(st.lists(st.integers(0, 1 << 40) | st.integers(0, 3), min_size=1, max_size=4), max_size=40))
 def test_as_a_stable_sort_has_it(batches: list[list[int]]) -> None:
     assert order_of(batches) == sorted(range(len(batches)), key=lambda batch: -sum(batches[batch]))
+
+
+# name: bytes of the files of each mini-batch -> are they as good as equal?
+ALIKE: dict[str, tuple[list[list[int]], bool]] = {
+    "equal": ([[4], [4], [4]], True),
+    "just not a quarter larger": ([[4000], [4999], [4500]], True),
+    "a quarter larger": ([[4000], [5000]], False),
+    "by the sum": ([[1, 9], [5, 5]], True),
+    "a short one at the end": ([[4, 4], [4, 4], [4]], True),
+    "a short one that is not": ([[4, 4], [4], [4, 4]], False),
+    "empty ones": ([[0], [0]], True),
+    "empty ones and others": ([[0], [1]], False),
+    "one": ([[7]], True),
+    "none": ([], True),
+}
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_whether_an_order_is_worth_it(case: str) -> None:
+    batches, expected = ALIKE[case]
+    bounds = array("I", accumulate(map(len, batches), initial=0))
+    sizes = array("Q", [size for batch in batches for size in batch])
+    assert are_alike(bounds, sizes, order=order_of(batches)) is expected

@@ -49,7 +49,8 @@ class Bench:
 CREDITS = {
     "not known": (None, 1),
     "0.1 ms": (MS // 10, 16),
-    "1 ms": (MS, 4),
+    "1 ms": (MS, 16),
+    "3 ms": (3 * MS, 4),
     "50 ms": (50 * MS, 2),
     "1 s": (1000 * MS, 1),
 }

@@ -11,6 +11,7 @@ from batchctl.errors import NoSpaceError, StoppedError, StorageError
 from batchctl.model.lease import Lease
 from batchctl.model.records import Charged, Quarantined
 from batchctl.run.journal import GROUP_BYTES, GROUP_S, HELD_BYTES, Journal
+from batchctl.run.plan_order import HOLD_S, PlanOrder
 from batchctl.store.commit import Group
 from batchctl.store.publish import FilesRefusedError
 from tests.unit.run.stage import FAILURE, Clock, Committer, result
@@ -310,3 +311,53 @@ def test_many_small_rows_that_wait_for_a_slow_disk_are_too_much(bench: Bench) ->
     assert not journal.is_full
     journal.add_scored([result(B, rows=b"x")] * (HELD_BYTES // 1000))
     assert journal.is_full
+
+
+# --- plan order -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ordered() -> Iterator[Bench]:
+    """Mini-batch 0 is out."""
+    found = Bench()
+    found.journal._order = PlanOrder(lambda: 0)
+    yield found
+    found.journal.close()
+
+
+def test_a_result_that_waits_for_another_is_in_no_group(ordered: Bench) -> None:
+    ordered.journal.add_scored([result(B)])
+    ordered.clock.now += GROUP_S
+    assert ordered.step() is None
+    assert not ordered.journal.empty
+    assert ordered.journal.due_in(ordered.clock()) == pytest.approx(GROUP_S)
+    ordered.journal.add_scored([result(A)])
+    ordered.clock.now += GROUP_S
+    group = ordered.step()
+    assert group is not None
+    assert [one.lease for one in group.scored] == [A]
+    ordered.clock.now += HOLD_S
+    group = ordered.step()
+    assert group is not None
+    assert [one.lease for one in group.scored] == [B]
+    assert ordered.journal.empty
+
+
+def test_claims_and_charges_do_not_wait_with_it(ordered: Bench) -> None:
+    ordered.journal.claim([C], alone=False)
+    ordered.journal.add_scored([result(B)])
+    ordered.clock.now += GROUP_S
+    assert ordered.step() is None
+    ordered.journal.add_records([Charged(C, FAILURE)])
+    ordered.clock.now += GROUP_S
+    group = ordered.step()
+    assert group is not None
+    assert (group.claims, group.scored, len(group.charged)) == ((C,), (), 1)
+
+
+@pytest.mark.parametrize(("rows", "idle"), [(b"x", True), (b"x" * GROUP_BYTES, False)], ids=["idle", "much"])
+def test_nothing_waits_where_the_run_waits_or_much_has_come(ordered: Bench, rows: bytes, idle: bool) -> None:
+    ordered.journal.add_scored([result(B)._replace(rows=rows, length=len(rows))])
+    group = ordered.step(idle=idle)
+    assert group is not None
+    assert [one.lease for one in group.scored] == [B]
