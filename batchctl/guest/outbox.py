@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from . import wire
 
-_MOST_PAUSES = 16
+_MOST_PAUSES = 4
 
 
 class Outbox:
@@ -127,7 +127,7 @@ class Outbox:
         """The thread: a while after results began to wait, send those that still do.
 
         To wake it costs the script's thread more than a short mini-batch: each time that it was not needed it looks
-        half as often, down to a sixteenth.
+        half as often, down to a quarter.
         """
         pause = self._linger_s
         while True:

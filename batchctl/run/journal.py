@@ -26,6 +26,7 @@ GROUP_S = 0.1
 GROUP_BYTES = 8 << 20
 CLAIM_S = 1.0  # how long claims wait for a group
 HELD_BYTES = 64 << 20  # above this much uncommitted, no further leases are given
+LATER_BYTES = 32 << 20  # so much does not wait for others
 _EACH = 700  # bytes of an answer and its claim as objects: small rows of many mini-batches wait for a slow disk, too
 _PROBE_S = 1.0  # how often a full disk is tried again
 _REST_MOST_S = 30.0  # by workers, whom a try may cost much
@@ -188,8 +189,9 @@ class Journal:
         scored: Sequence[Scored] = self._scored
         later: Sequence[Scored] = ()
         if self._order is not None:
-            whole = idle or self._bytes >= GROUP_BYTES
-            scored, later = self._order.cut(scored, now=now, whole=whole)
+            scored, later = self._order.cut(scored, now=now, whole=idle)
+            if _bytes_of(later) >= LATER_BYTES:
+                scored, later = self._scored, ()
         if later and not (scored or self._charged or self._quarantined or self._are_claims_due(now)):
             self._opened = now
             return None

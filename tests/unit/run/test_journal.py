@@ -10,7 +10,7 @@ import pytest
 from batchctl.errors import NoSpaceError, StoppedError, StorageError
 from batchctl.model.lease import Lease
 from batchctl.model.records import Charged, Quarantined
-from batchctl.run.journal import GROUP_BYTES, GROUP_S, HELD_BYTES, Journal
+from batchctl.run.journal import GROUP_BYTES, GROUP_S, HELD_BYTES, LATER_BYTES, Journal
 from batchctl.run.plan_order import HOLD_S, PlanOrder
 from batchctl.store.commit import Group
 from batchctl.store.publish import FilesRefusedError
@@ -355,9 +355,17 @@ def test_claims_and_charges_do_not_wait_with_it(ordered: Bench) -> None:
     assert (group.claims, group.scored, len(group.charged)) == ((C,), (), 1)
 
 
-@pytest.mark.parametrize(("rows", "idle"), [(b"x", True), (b"x" * GROUP_BYTES, False)], ids=["idle", "much"])
+def test_what_fills_a_group_goes_as_far_as_it_is_in_order(ordered: Bench) -> None:
+    for lease in (B, A):
+        ordered.journal.add_scored([result(lease, rows=b"x" * GROUP_BYTES)])
+    group = ordered.step()
+    assert group is not None
+    assert [one.lease for one in group.scored] == [A]
+
+
+@pytest.mark.parametrize(("rows", "idle"), [(b"x", True), (b"x" * LATER_BYTES, False)], ids=["idle", "much"])
 def test_nothing_waits_where_the_run_waits_or_much_has_come(ordered: Bench, rows: bytes, idle: bool) -> None:
-    ordered.journal.add_scored([result(B)._replace(rows=rows, length=len(rows))])
+    ordered.journal.add_scored([result(B, rows=rows)])
     group = ordered.step(idle=idle)
     assert group is not None
     assert [one.lease for one in group.scored] == [B]
