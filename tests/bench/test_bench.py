@@ -37,13 +37,14 @@ def bench(tmp_path: Path, *options: str) -> list[dict[str, Any]]:
     ]
     batchctl = f"batchctl={Path(sys.executable).parent / 'batchctl'}"
     done = subprocess.run(
-        [*command, "--batchctl", batchctl, *options], cwd=ROOT, capture_output=True, text=True, timeout=110
+        [*command, "--batchctl", batchctl, *options], cwd=ROOT, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
     return found
 
 
+@pytest.mark.timeout(300)
 def test_batchctl_pool_and_the_plain_loop_make_the_same_rows(tmp_path: Path) -> None:
     small = ["--items", "25", "--megabytes", "1", "--peers", "pool", "--python", sys.executable]
     found = bench(tmp_path, "--only", "w1,w2,w3", *small)
@@ -57,6 +58,7 @@ def test_batchctl_pool_and_the_plain_loop_make_the_same_rows(tmp_path: Path) -> 
     assert all(one["spread"] >= 1.0 for one in found if (one["workload"], one["name"]) == ("w3", "batchctl"))
 
 
+@pytest.mark.timeout(300)
 def test_azure_rows_of_a_table_are_byte_for_byte_those_of_pandas(tmp_path: Path) -> None:
     python = str(environment("mlflow"))
     small = ["--items", "2", "--rows", "200", "--peers", "serial", "--python", python]

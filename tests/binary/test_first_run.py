@@ -78,7 +78,7 @@ def span_of_a_first_run(cold: Packaged) -> float:
 @pytest.mark.timeout(1200 if FULL else 240)
 def test_kill_9_at_random_moments_of_first_runs(cold: Packaged) -> None:
     dice = random.Random(5)
-    span = span_of_a_first_run(cold)
+    span = min(span_of_a_first_run(cold) for _ in range(3))
     halves = 0
     for number in range(count(short=12, full=50)):
         began = time.monotonic()

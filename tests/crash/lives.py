@@ -140,7 +140,8 @@ class Life:
     def hit(self, target: Target, moment: Moment) -> Kill | None:
         """Kill it now; None where it could not be hit."""
         found = targets.tree(self.process.pid)
-        early = not any(state >= page.IDLE for state in targets.worker_states(found))
+        # A worker that says it is idle may not have been heard of yet; one with a lease was.
+        early = not any(state > page.IDLE for state in targets.worker_states(found))
         if moment is Moment.RECOVERY and not early:
             moment = Moment.START  # it came too late for that
         kill = Kill(target, moment, round(self.age, 3), early=early)

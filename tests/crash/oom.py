@@ -168,7 +168,7 @@ def _choose(victim: str, job: MemoryJob, process: subprocess.Popen[bytes]) -> No
 
 
 def _check_orphans(job: MemoryJob, played: Round) -> None:
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while (left := targets.carriers(run_id_of(job.out))) and time.monotonic() < until:
         time.sleep(0.02)
     if left:

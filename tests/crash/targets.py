@@ -108,7 +108,10 @@ def _signal(fd: int, number: int) -> bool:
 def kill_all(found: Tree, order: list[int]) -> bool:
     """SIGKILL the whole tree in `order`; the coordinator is stopped first, so that it sees none of the others die."""
     with pinned(found.coordinator) as fd:
-        if fd is None or not _signal(fd, signal.SIGSTOP) or not _wait_stopped(found.coordinator):
+        if fd is None or not _signal(fd, signal.SIGSTOP):
+            return False
+        if not _wait_stopped(found.coordinator):
+            _signal(fd, signal.SIGCONT)  # else it would stand still for ever
             return False
         for pid in order:
             if pid != found.coordinator:
@@ -117,7 +120,7 @@ def kill_all(found: Tree, order: list[int]) -> bool:
 
 
 def _wait_stopped(pid: int) -> bool:
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30  # a sync is not interrupted
     while time.monotonic() < deadline:
         entry = entry_of(pid)
         if entry is None or entry.state == "Z":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from tests.crash.campaign import beside_python
 from tests.crash.checks import Results, judge, results_of, run_id_of
 from tests.crash.jobs.mixed import make_brief_job
+from tests.crash.targets import carriers
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,9 @@ def test_a_result_that_is_gone_has_lost_all_its_rows(finished: Path) -> None:
 def test_a_process_that_is_left_is_an_orphan(finished: Path) -> None:
     run_id = run_id_of(finished)
     with subprocess.Popen(["sleep", "600"], env={"BATCHCTL_RUN_ID": run_id}) as left:
+        until = time.monotonic() + 60
+        while left.pid not in carriers(run_id) and time.monotonic() < until:
+            time.sleep(0.01)  # in the middle of its exec it shows no environment
         found = judge(finished, results_of(finished, ""), batchctl="", run_id=run_id)
         left.kill()
     assert found.orphans == 1

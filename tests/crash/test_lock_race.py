@@ -12,6 +12,7 @@ from tests.crash.lock_race import campaign
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_of_coordinators_that_start_together_exactly_one_wins(tmp_path: Path) -> None:
     found = campaign(Asked(10, 10, tmp_path, beside_python()))
     assert found.violations == [], found

@@ -25,6 +25,7 @@ CASES = (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", CASES)
 def test_whoever_stops_costs_nobody_a_row(case: str, tmp_path: Path) -> None:
     found = campaign(Asked(1, 3, tmp_path, beside_python(), options={"case": case}))

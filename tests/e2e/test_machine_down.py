@@ -65,6 +65,7 @@ class Machine:
         with self.start() as started:
             wait_for(lambda: self.reached(started, kinds), "the file that takes the machine down")
             wait_for(lambda: len(self.in_flight()) >= len(kinds), "the claims in the log")
+            started.signal(signal.SIGKILL)  # first: a coordinator that outlives its workers charges them
             for pid in carriers(MARK, started._mark):
                 with contextlib.suppress(ProcessLookupError):  # the coordinator's end takes the others along
                     os.kill(pid, signal.SIGKILL)

@@ -51,7 +51,7 @@ def test_a_footprint_that_grows_on_a_late_file(job: Job) -> None:
 
 
 def test_a_leak_is_recycled_and_named(job: Job) -> None:
-    job.script("memory", MEMORY_LEAK=5, MEMORY_WORK=0.03)
+    job.script("memory", MEMORY_LEAK=5, MEMORY_WORK=0.06)
     names = inputs(job, 160)
     with memory_cgroup(700 * MIB) as group:
         ran = job.run("--mini-batch-size", "1", "--workers", "1", "--mem-reserve", "150M", prefix=group.prefix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import socket
 import time
@@ -83,7 +84,8 @@ def keys(said: list[str]) -> list[str]:
 def test_a_run_is_ready_tells_its_state_and_stops(job: Job, manager: Manager) -> None:
     job.items(12)
     job.script()
-    job.run("--workers", "1", env=manager.environment()).expect(0)
+    # No watchdog: the kernel keeps eleven messages until they are read, and the others are dropped.
+    job.run("--workers", "1", env=manager.environment(WATCHDOG_USEC="")).expect(0)
     manager.drain()
     said = manager.said()
     assert said.count("READY=1") == said.count("STOPPING=1") == 1
@@ -114,7 +116,8 @@ def test_a_run_that_cannot_start_is_never_ready(job: Job, manager: Manager) -> N
 def test_sigterm_drains_and_says_how_long(job: Job, manager: Manager) -> None:
     gate, _ = gated(job)
     with job.start(
-        "run", "code/score.py", "in", "-o", "out", "--workers", "1", "--grace", "25", env=manager.environment()
+        *("run", "code/score.py", "in", "-o", "out", "--workers", "1", "--grace", "25"),
+        env=manager.environment(WATCHDOG_USEC=""),
     ) as started:
         gate.wait_reached(started)
         committed(job.out)
@@ -136,10 +139,11 @@ def test_the_watchdog_is_fed_while_a_worker_computes_and_not_by_a_hung_coordinat
         gate.wait_reached(started)
         manager.drain()
         for _ in range(6):
-            manager.hear(lambda message: message == "WATCHDOG=1", "the watchdog", seconds=WATCHDOG_S * 3)
+            manager.hear(lambda message: message == "WATCHDOG=1", "the watchdog")
         fed = [when for when, message in manager.messages if message == "WATCHDOG=1"][-6:]
         # Half the interval is what systemd asks for; the rest is this machine's own slowness.
-        assert (fed[-1] - fed[0]) / 5 <= WATCHDOG_S / 2
+        gaps = sorted(after - before for before, after in itertools.pairwise(fed))
+        assert gaps[2] <= WATCHDOG_S / 2
         started.signal(signal.SIGSTOP)
         manager.drain()
         assert manager.silent(WATCHDOG_S * 1.5), "a stopped coordinator is not alive"

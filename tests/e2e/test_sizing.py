@@ -282,7 +282,7 @@ def test_the_summary_counts_workers_at_one_time_not_those_that_were_replaced(job
 
 @TWO_CPUS
 def test_what_a_run_learned_is_the_first_guess_of_the_next(job: Job) -> None:
-    seats = Seats(job, 40)
+    seats = Seats(job, 120)  # long enough to be measured: after a slow look there is none for 20 times as long
     flags = ("--mini-batch-size", "1")
     job.run(*flags, "--workers", "2").expect(0)
     entry = learned(job.out)
@@ -317,7 +317,7 @@ TOO_LARGE = {
 @pytest.mark.parametrize("case", TOO_LARGE)
 def test_what_is_known_not_to_fit_is_tried_with_a_warning(job: Job, case: str) -> None:
     flags, workers, said = TOO_LARGE[case]
-    seats = Seats(job, 30)
+    seats = Seats(job, 90)
     job.run("--mini-batch-size", "1", "--workers", "1").expect(0)
     path = job.out.run_directory / "learned.json"
     known = json.loads(path.read_bytes())

@@ -142,7 +142,7 @@ def test_an_attempt_that_is_late_is_not_charged_to_those_behind_it(job: Job, dea
     names[3] += "-guilty"
     for name in names:
         (job.inputs / name).touch()
-    flags = ("--mini-batch-size", "1", "--max-retries", "0", "--workers", "1", "--timeout", str(TIMEOUT_S))
+    flags = ("--mini-batch-size", "1", "--max-retries", "0", "--workers", "1", "--timeout", "2")
     job.run(*flags).expect(0)
     assert {first for _, first, _ in job.out.charged()} <= {3}, "an innocent was charged"
     assert [name for name in job.out.rows if "guilty" not in name] == [n for n in names if "guilty" not in n]

@@ -21,6 +21,7 @@ def names(server: Server, first: int, count: int) -> bytes:
 
 def test_many_leases_in_one_frame_come_back_in_order(server: Server) -> None:
     worker = server.worker(ECHO)
+    before = time.monotonic_ns()
     serials = worker.lease(*[(i, i * 10, 10) for i in range(10)] * 30)
     found = worker.scored(300)
     assert [record[0] for record, _ in found] == serials
@@ -29,7 +30,7 @@ def test_many_leases_in_one_frame_come_back_in_order(server: Server) -> None:
         assert (first, count, attempt, n_rows, ok) == (batch * 10, 10, 1, 10, 10)
         assert rows == names(server, first, 10)
         assert (length, crc) == (len(rows), zlib.crc32(rows))
-        assert 0 < run_ns <= busy_ns < 10**9
+        assert 0 < run_ns <= busy_ns < time.monotonic_ns() - before
 
 
 def test_a_result_never_waits_for_a_worker_that_waits(server: Server) -> None:

@@ -134,7 +134,7 @@ def test_a_tree_that_is_removed_before_it_starts_is_said_to_be(box: Box) -> None
     box.run()
     # Between the check and the start: the launcher's last act before execve is to set its umask.
     script = (
-        f'exec {strace} -o {box.home}/log -e trace=fcntl,umask -e inject=umask:delay_enter=3000000:when=2 "$0" exit 3'
+        f'exec {strace} -o {box.home}/log -e trace=fcntl,umask -e inject=umask:delay_enter=10000000:when=2 "$0" exit 3'
     )
     with subprocess.Popen(["sh", "-c", script, str(box.file)], env=box.env, stderr=subprocess.PIPE, text=True) as child:
         log = box.home / "log"

@@ -55,7 +55,7 @@ def make_filling_job(folder: Path, *, python: str, seed: int, what: str) -> Job:
     tasks = _plain(dice, BRIEF)
     for number, task in enumerate(tasks):
         task["size"] = {"rows": 40_000, "files": 500, "spills": SPILLED if number % 12 == 5 else 500}[what]
-        task["sleep"] = 0.01
+        task["sleep"] = 0.02
         if what == "files":
             task.update(kind="file", folder=[], lines=5_000)
     tasks[0]["sleep"] = 0.3  # so that the rows have to be sorted

@@ -47,7 +47,7 @@ SCRIPT = """
 
 
 def test_l1_attempts_have_the_columns_of_azure(job: Job) -> None:
-    deployment = Deployment(job, SCRIPT, mini_batch_size=3, retry_settings={"max_retries": 1, "timeout": 1})
+    deployment = Deployment(job, SCRIPT, mini_batch_size=3, retry_settings={"max_retries": 1, "timeout": 5})
     folders = ("hangs", "raises", "short", "slow")
     for folder in folders:
         deployment.files(*names(3, folder=f"{folder}/"))

@@ -170,16 +170,20 @@ def kill_and_resume(job: Job, command: tuple[str, ...], whole: Out) -> Out:
     log = out.run_directory / "checkpoint.log"
     end = (whole.run_directory / "checkpoint.log").stat().st_size
     dice, kills = random.Random(str(command)), 0
-    for target in sorted(dice.randint(0, end * 2 // 3) for _ in range(KILLS)):
-        fresh = not log.exists() or log.stat().st_size < target
-        with job.start(*command, "killed") as started:
-            wait_for(
-                lambda far=target: (log.exists() and log.stat().st_size >= far) or not started.alive(),
-                "the log to grow",
-                seconds=LIMIT_S,
-            )
-            kills += fresh and started.alive()
-            started.kill()
+    for _ in range(5):  # this process may be kept waiting for longer than a whole run takes: then from the start
+        shutil.rmtree(out.path, ignore_errors=True)
+        for target in sorted(dice.randint(0, end * 2 // 3) for _ in range(KILLS)):
+            fresh = not log.exists() or log.stat().st_size < target
+            with job.start(*command, "killed") as started:
+                wait_for(
+                    lambda far=target: (log.exists() and log.stat().st_size >= far) or not started.alive(),
+                    "the log to grow",
+                    seconds=LIMIT_S,
+                )
+                kills += fresh and started.alive()
+                started.kill()
+        if kills:
+            break
     assert kills, "every kill came too late"
     job.batchctl(*command, "killed").expect(0)
     return out

@@ -37,7 +37,7 @@ def types(job: Job) -> list[str]:
 
 def crash_with_pieces(job: Job, gate: Gate) -> None:
     """Kill the coordinator at the gate, when the first mini-batch is committed, its files in parts/."""
-    with job.start("run", "code/score.py", "in", "-o", "out", *APPEND) as started:
+    with job.start("run", "code/score.py", "in", "-o", "out", *APPEND, "--workers", "1") as started:
         gate.wait_reached(started)
         wait_for(lambda: "COMMIT" in types(job), "a commit")
         started.signal(signal.SIGKILL)
