@@ -157,7 +157,9 @@ class _Round:
                     process.send_signal(signal.SIGCONT)
                     # Where `pause_max` ends the pause before it is seen, the exit code proves it.
                     ended = case.stays and not case.term
-                    played.paused = self._await("the pause", process, self._is_paused, ended=ended)
+                    played.paused = self._await(
+                        "the pause", process, lambda: _state(self._out) == "paused", ended=ended
+                    )
                 if case.term:
                     process.send_signal(signal.SIGTERM)
                 if not case.stays:
@@ -195,10 +197,6 @@ class _Round:
                 raise Stuck(f"{what} did not come within {LIMIT_S:.0f} s; it said: {self._said()}")
             time.sleep(POLL_S)
         return True
-
-    def _is_paused(self) -> bool:
-        """As status.json says, or the command itself: the one may find no room."""
-        return _state(self._out) == "paused" or "paused: " in self._said()
 
     def _said(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
