@@ -56,7 +56,7 @@ def campaign(asked: Asked) -> Findings:
     not_run = ""
     while met < (asked.n or 50) and dry < _DRY and time.monotonic() < asked.until:
         folder = asked.work / f"block-{len(rounds):04d}"
-        setting = Setting(job, asked.batchctl, workers, folder, dice, reference, span)
+        setting = Setting(job, asked.batchctl, workers, folder, dice, reference, span, asked.judge)
         try:
             played = _play(setting)
         except NotHereError as error:
@@ -134,6 +134,6 @@ def _judge(setting: Setting, out: Path, log: Path, played: Round) -> None:
         again.close()
     if code != 0:
         raise Stuck(f"exit {code} on the disk that works again; it said: {again.said()}")
-    verdict = judge(out, setting.reference, batchctl=setting.batchctl, run_id=run_id_of(out))
+    verdict = judge(out, setting.reference, batchctl=setting.judge, run_id=run_id_of(out))
     played.problems += verdict.problems
     played.harm.update({name: getattr(verdict, name) for name in HARM})

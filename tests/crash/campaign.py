@@ -88,7 +88,7 @@ def play(setting: Setting, number: int, *, budget: int) -> Round:
                     break
             finally:
                 life.close()
-        verdict = judge(out, setting.reference, batchctl=setting.batchctl, run_id=run_id_of(out))
+        verdict = judge(out, setting.reference, batchctl=setting.judge, run_id=run_id_of(out))
         for name in ("lost", "duplicated", "unequal", "orphans", "leftovers"):
             setattr(played, name, getattr(verdict, name))
         played.problems += verdict.problems
@@ -176,16 +176,17 @@ def campaign(
     python: str = sys.executable,
     voice: Callable[[str], None] = lambda _: None,
     until: float = float("inf"),
+    short: bool = False,
 ) -> dict[str, object]:
     """Run it; the findings as one JSON-ready object, with `violations` in words. `python`: see make_mixed_job. No round
-    is begun after `until` (time.monotonic())."""
+    is begun after `until` (time.monotonic()). `short`: rounds are judged by this process, not by the command."""
     job = JOBS[job_name](work / "job", python=python, seed=seed)
     reference, span = undisturbed(job, batchctl=batchctl, workers=workers, work=work)
     voice(
         f"undisturbed: {span:.2f} s, {len(reference.rows)} bytes of rows, {len(reference.published)} files, "
         f"{len(reference.quarantined)} quarantined"
     )
-    setting = Setting(job, batchctl, workers, work, random.Random(seed), reference, span)
+    setting = Setting(job, batchctl, workers, work, random.Random(seed), reference, span, "" if short else batchctl)
     rounds: list[Round] = []
     dealt = dry = 0
     while dealt < kills and dry < 20 and time.monotonic() < until:

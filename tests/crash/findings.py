@@ -40,7 +40,8 @@ class OptionError(Exception):
 @dataclass(frozen=True, slots=True)
 class Asked:
     """`n`: how many kills, points, cuts, ...; 0: every one there is. `until`: time.monotonic() after which no new round
-    is begun. `work`: an existing empty folder. `options`: the family's own, as text."""
+    is begun. `work`: an existing empty folder. `options`: the family's own, as text. `short`: a test, whose rounds are
+    judged by this process."""
 
     n: int
     seed: int
@@ -49,6 +50,12 @@ class Asked:
     until: float = float("inf")
     options: Mapping[str, str] = field(default_factory=dict)
     voice: Callable[[str], None] = lambda _: None
+    short: bool = False
+
+    @property
+    def judge(self) -> str:
+        """Who reads and verifies a finished run: `batchctl` of `checks.judge`."""
+        return "" if self.short else self.batchctl
 
     def knows(self, *names: str) -> None:
         """OptionError where there is an option besides these: what is misspelt must not be passed over."""

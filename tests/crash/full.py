@@ -132,7 +132,7 @@ class _Round:
             image.mount()
             try:
                 self._run()
-                verdict = judge(self._out, self._reference, batchctl=self._asked.batchctl, run_id=run_id_of(self._out))
+                verdict = judge(self._out, self._reference, batchctl=self._asked.judge, run_id=run_id_of(self._out))
                 played.problems += verdict.problems
                 played.harm.update({name: getattr(verdict, name) for name in HARM})
             except (Stuck, OSError, subprocess.SubprocessError) as error:

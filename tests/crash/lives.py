@@ -64,6 +64,7 @@ class Setting:
     dice: random.Random
     reference: Results
     undisturbed_s: float
+    judge: str  # `batchctl` of `checks.judge`
 
 
 class Life:

@@ -100,7 +100,7 @@ def campaign(asked: Asked) -> Findings:
         race = Race(case, loaded)
         out = asked.work / f"out-{number:04d}"
         try:
-            _hold(race, job, templates, out, dice=dice)
+            _hold(race, job, templates, out, dice=dice, judge_by=asked.judge)
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             race.problems.append(f"{type(error).__name__}: {error}")
         races.append(race)
@@ -115,7 +115,7 @@ def campaign(asked: Asked) -> Findings:
     return Findings(counts, violations, detail={"exits": dict(sorted(exits.items()))})
 
 
-def _hold(race: Race, job: RaceJob, templates: Templates, out: Path, *, dice: random.Random) -> None:
+def _hold(race: Race, job: RaceJob, templates: Templates, out: Path, *, dice: random.Random, judge_by: str) -> None:
     case, problems = race.case, race.problems
     templates.lay(case.start, out)
     delays = [_delay(kind, case, dice=dice) for kind in case.contenders]
@@ -134,7 +134,7 @@ def _hold(race: Race, job: RaceJob, templates: Templates, out: Path, *, dice: ra
             problems.append(f"{kind}, typed again, exited {done.returncode}: {done.stderr[-1500:]}")
             return
     reference: Results = templates.retried if "retry" in case.contenders else templates.scored
-    verdict = judge(out, reference, batchctl=job.batchctl, run_id=run_id_of(out))
+    verdict = judge(out, reference, batchctl=judge_by, run_id=run_id_of(out))
     race.harm = {name: getattr(verdict, name) for name in HARM}
     problems += verdict.problems
     _check_log(race, job, out)

@@ -68,7 +68,7 @@ def campaign(asked: Asked) -> Findings:
         folder = asked.work / f"round-{number:03d}"
         try:
             with memory_cgroup(played.limit * MIB) as group:
-                _play(played, folder, group, dice=dice, batchctl=asked.batchctl)
+                _play(played, folder, group, dice=dice, asked=asked)
         except pytest.skip.Exception as why:
             not_run = str(why)
             break
@@ -89,16 +89,16 @@ def campaign(asked: Asked) -> Findings:
     )
 
 
-def _play(played: Round, folder: Path, group: MemoryCgroup, *, dice: random.Random, batchctl: str) -> None:
+def _play(played: Round, folder: Path, group: MemoryCgroup, *, dice: random.Random, asked: Asked) -> None:
     job = _job(played, folder, dice=dice)
     victim = played.kind if played.kind in ("coordinator", "server") else ""
     try:
-        played.codes.append(_live(job, played, group, victim=victim, batchctl=batchctl))
+        played.codes.append(_live(job, played, group, victim=victim, batchctl=asked.batchctl))
         if victim == "coordinator":
             if played.codes != [-signal.SIGKILL]:
                 played.problems.append("the kernel did not take the coordinator")
             _check_orphans(job, played)
-            played.codes.append(_live(job, played, group, victim="", batchctl=batchctl))
+            played.codes.append(_live(job, played, group, victim="", batchctl=asked.batchctl))
     except (TimeoutError, subprocess.TimeoutExpired) as error:
         played.problems.append(f"{type(error).__name__}: {error}; it said: {_said(job)}")
     played.kills = group.oom_kills
@@ -107,7 +107,7 @@ def _play(played: Round, folder: Path, group: MemoryCgroup, *, dice: random.Rand
     if played.codes[-1] != 0:
         played.problems.append(f"exit {played.codes[-1]}; it said: {_said(job)}")
         return
-    _judge(played, job, batchctl=batchctl)
+    _judge(played, job, batchctl=asked.judge)
     least = len(job.guilty) + bool(victim)
     # The kernel takes somebody more where a killed worker's memory is not free yet.
     most = 2 + KILLS_PER_FILE * len(job.guilty) + 2 * bool(victim) + _of_the_leak(job, played)

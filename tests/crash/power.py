@@ -83,7 +83,14 @@ def campaign(asked: Asked) -> Findings:
     def stretch(number: int, kind: str, cuts: int) -> None:
         folder = asked.work / f"{number:04d}-{kind}"
         setting = Setting(
-            job, asked.batchctl, workers, folder, random.Random(f"{asked.seed}/{number}"), reference, span
+            job,
+            asked.batchctl,
+            workers,
+            folder,
+            random.Random(f"{asked.seed}/{number}"),
+            reference,
+            span,
+            asked.judge,
         )
         try:
             for played in _stretch(setting, kind, cuts=cuts, until=asked.until):
@@ -149,7 +156,7 @@ def _play(setting: Setting, image: Image, played: Round, *, number: int, budget:
             image.mount()
             _look(out, setting.reference, played)
         run_id = run_id_of(out)
-        verdict = judge(out, setting.reference, batchctl=setting.batchctl, run_id=run_id)
+        verdict = judge(out, setting.reference, batchctl=setting.judge, run_id=run_id)
         played.problems += verdict.problems
         played.harm.update({name: getattr(verdict, name) for name in HARM})
     except (Stuck, OSError, subprocess.SubprocessError) as error:

@@ -46,7 +46,7 @@ def campaign(asked: Asked) -> Findings:
         played = Round(cases[number % len(cases)])
         folder = asked.work / f"round-{number:03d}"
         try:
-            _play(played, folder, dice=dice, batchctl=asked.batchctl)
+            _play(played, folder, dice=dice, asked=asked)
         except NotHere as why:
             not_run = str(why)
             cases.remove(played.case)
@@ -65,7 +65,7 @@ def campaign(asked: Asked) -> Findings:
     return Findings(counts if rounds else {}, violations, not_run, {"rounds": len(rounds)})
 
 
-def _play(played: Round, folder: Path, *, dice: random.Random, batchctl: str) -> None:
+def _play(played: Round, folder: Path, *, dice: random.Random, asked: Asked) -> None:
     play = PLAYS[played.case]
     job = make_stops_job(
         folder,
@@ -74,7 +74,7 @@ def _play(played: Round, folder: Path, *, dice: random.Random, batchctl: str) ->
         sleep=play.sleep,
         python=sys.executable,
     )
-    command = Command(job, batchctl, dice, codes=played.codes, did=played.did)
+    command = Command(job, asked.batchctl, dice, codes=played.codes, did=played.did)
     try:
         try:
             play.play(command)
@@ -87,7 +87,7 @@ def _play(played: Round, folder: Path, *, dice: random.Random, batchctl: str) ->
             played.problems.append(f"exits {played.codes}; it said: {command.said()}")
             return
         played.problems += command.problems
-        _judge(played, job, play, batchctl=batchctl)
+        _judge(played, job, play, batchctl=asked.judge)
     finally:
         if play.mischief:
             played.did += [name.removeprefix("once.") for name in job.marks("once.*")]

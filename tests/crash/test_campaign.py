@@ -17,7 +17,7 @@ from tests.crash.jobs.table import LARGE
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_thirty_random_kills_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
-    found = campaign(kills=30, seed=30, workers=2, batchctl=beside_python(), work=tmp_path)
+    found = campaign(kills=30, seed=30, workers=2, batchctl=beside_python(), work=tmp_path, short=True)
     assert found["violations"] == [], render(found)
     assert found["kills"] == 30
 
@@ -25,7 +25,7 @@ def test_thirty_random_kills_lose_nothing_and_leave_nothing(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_directory_elsewhere_is_found_again(tmp_path: Path) -> None:
-    found = campaign(kills=6, seed=6, workers=2, batchctl=beside_python(), work=tmp_path, job_name="state")
+    found = campaign(kills=6, seed=6, workers=2, batchctl=beside_python(), work=tmp_path, short=True, job_name="state")
     assert found["violations"] == [], render(found)
     assert found["kills"] == 6
 
@@ -34,7 +34,7 @@ def test_a_run_directory_elsewhere_is_found_again(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("job", ["parquet", "appending"])
 def test_every_file_of_the_script_is_there_once_and_whole(job: str, tmp_path: Path) -> None:
-    found = campaign(kills=6, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, job_name=job)
+    found = campaign(kills=6, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, short=True, job_name=job)
     assert found["violations"] == [], render(found)
     assert found["kills"] == 6
     # Every round ended in the bytes of this one:
@@ -52,7 +52,7 @@ def test_every_file_of_the_script_is_there_once_and_whole(job: str, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_table_has_every_row_once(tmp_path: Path) -> None:
-    found = campaign(kills=6, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, job_name="table")
+    found = campaign(kills=6, seed=12, workers=2, batchctl=beside_python(), work=tmp_path, short=True, job_name="table")
     assert found["violations"] == [], render(found)
     assert found["kills"] == 6
     rows = pq.read_table(tmp_path / "reference-a" / "predictions.parquet").to_pylist()

@@ -15,7 +15,14 @@ from tests.crash.full import campaign
 @pytest.mark.timeout(300)
 def test_a_full_disk_costs_nobody_anything(tmp_path: Path) -> None:
     found = campaign(
-        Asked(6, 1, tmp_path, beside_python(), options={"case": "rows-stay,rows-term,start,sorting,files-stay,inodes"})
+        Asked(
+            6,
+            1,
+            tmp_path,
+            beside_python(),
+            short=True,
+            options={"case": "rows-stay,rows-term,start,sorting,files-stay,inodes"},
+        )
     )
     if found.not_run:
         pytest.skip(f"not run: {found.not_run}")

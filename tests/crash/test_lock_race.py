@@ -14,6 +14,6 @@ from tests.crash.lock_race import campaign
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_of_coordinators_that_start_together_exactly_one_wins(tmp_path: Path) -> None:
-    found = campaign(Asked(10, 10, tmp_path, beside_python()))
+    found = campaign(Asked(10, 10, tmp_path, beside_python(), short=True))
     assert found.violations == [], found
     assert found.counts == {"lock_races": 10, "lost": 0, "duplicated": 0, "unequal": 0}

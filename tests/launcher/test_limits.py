@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -133,14 +134,15 @@ def test_a_tree_that_is_removed_before_it_starts_is_said_to_be(box: Box) -> None
     good = with_a_second_root(box)
     box.run()
     # Between the check and the start: the launcher's last act before execve is to set its umask.
-    script = (
-        f'exec {strace} -o {box.home}/log -e trace=fcntl,umask -e inject=umask:delay_enter=10000000:when=2 "$0" exit 3'
-    )
-    with subprocess.Popen(["sh", "-c", script, str(box.file)], env=box.env, stderr=subprocess.PIPE, text=True) as child:
+    stop = ["-e", "trace=fcntl,umask", "-e", "inject=umask:signal=STOP:when=2"]
+    command = [strace, "-o", f"{box.home}/log", *stop, str(box.file), "exit", "3"]
+    with subprocess.Popen(command, env=box.env, stderr=subprocess.PIPE, text=True) as child:
         log = box.home / "log"
-        while not log.exists() or "F_SETFD, 0" not in log.read_text():
+        while not log.exists() or "stopped by SIGSTOP" not in log.read_text():
             assert child.poll() is None
+        assert "F_SETFD, 0" in log.read_text()
         shutil.rmtree(box.cache / box.id)
+        os.kill(int(Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text()), signal.SIGCONT)
         assert child.wait() == 3, child.stderr and child.stderr.read()
     box.assert_whole(good)
 

@@ -25,13 +25,15 @@ STRUCK = {"full": {"write"}, "sync": {"sync", "sync_dir"}}  # which operations a
 
 
 class Crash(NamedTuple):
-    """A disk as a crash left it, what had been promised, and how it came about (for the report)."""
+    """A disk as a crash left it, what had been promised, and how it came about (for the report). With `keep`, a disk
+    just before its power is cut: most that wait are never looked at, so what is left of it is decided then."""
 
     image: Image
     acked: Acked
     scenario: int
     depth: int
     story: tuple[str, ...]
+    keep: float | None = None  # how much of what was not synced survives
 
 
 @dataclass
@@ -88,6 +90,8 @@ class Checker:
         operations: dict[int, list[str]] = {}
         for number, scenario in self.scenarios:
             operations[number] = self._first_life(number, scenario, fault=None)
+            if self._over():
+                return
         early = 300 if self.stop_at_first else 0  # most mutants need no fault to be caught
         while self.queue and not self._over() and self.findings.states < early:
             self._next()
@@ -102,7 +106,16 @@ class Checker:
     def _next(self) -> None:
         at = int(self.choose.random() * len(self.queue))
         self.queue[at], self.queue[-1] = self.queue[-1], self.queue[at]
-        self._after(self.queue.pop())
+        crash = self.queue.pop()
+        if crash.keep is not None:
+            cut = survive(crash.image, choose=self.choose, keep=crash.keep)
+            key = hash((crash.scenario, crash.acked, frozenset(cut.names.items()), frozenset(cut.files.items())))
+            if key in self.seen:
+                self.findings.duplicates += 1
+                return
+            self.seen.add(key)
+            crash = crash._replace(image=cut)
+        self._after(crash)
 
     def _over(self) -> bool:
         found = self.findings
@@ -269,14 +282,10 @@ class Checker:
         self, life: Life, number: int, *, count: int, depth: int, story: tuple[str, ...], extremes: bool = True
     ) -> None:
         image = life.disk.image()
+        if not image.pending_names and not any(state.pending for state in image.files.values()):
+            count, extremes = 1, False  # nothing to be decided: all cuts are this one
         for keep in [0.0, 1.0] * extremes + [self.choose.choice((0.2, 0.5, 0.8)) for _ in range(count)]:
-            cut = survive(image, choose=self.choose, keep=keep)
-            key = hash((number, life.acked, frozenset(cut.names.items()), frozenset(cut.files.items())))
-            if key in self.seen:
-                self.findings.duplicates += 1
-                continue
-            self.seen.add(key)
-            self._queue(Crash(cut, life.acked, number, depth, story))
+            self._queue(Crash(image, life.acked, number, depth, story, keep))
 
     def _queue(self, crash: Crash) -> None:
         self.findings.by_kind[crash.story[-1]] += 1
