@@ -18,6 +18,7 @@ from batchctl.files import FileKind, Stat
 from batchctl.together import Aside
 
 DIR = -1
+FOLDER = Stat(FileKind.DIRECTORY, 0, 0o700, os.geteuid())
 
 
 class Piece(NamedTuple):
@@ -225,8 +226,8 @@ class MemoryDisk:
         if ino is None:
             return None
         if ino == DIR:
-            return Stat(FileKind.DIRECTORY, 0, 0o700, os.geteuid())
-        return Stat(FileKind.FILE, len(self.files[ino].view), 0o600, os.geteuid())
+            return FOLDER
+        return Stat(FileKind.FILE, len(self.files[ino].view), 0o600, FOLDER.uid)
 
     def lock(self, path: Path) -> MemoryLock | None:
         if str(path) in self.locked:

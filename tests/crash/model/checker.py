@@ -92,7 +92,7 @@ class Checker:
             operations[number] = self._first_life(number, scenario, fault=None)
             if self._over():
                 return
-        early = 300 if self.stop_at_first else 0  # most mutants need no fault to be caught
+        early = 300  # most mutants need no fault to be caught
         while self.queue and not self._over() and self.findings.states < early:
             self._next()
         for number, scenario in self.scenarios:

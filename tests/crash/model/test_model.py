@@ -24,5 +24,5 @@ def test_no_crash_breaks_a_promise(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_same_seed_makes_the_same_exploration() -> None:
-    one, two = (Checker(seed=7, states=200).run() for _ in range(2))
+    one, two = (Checker(seed=7, states=400).run() for _ in range(2))
     assert (one.states, one.by_kind, one.by_depth) == (two.states, two.by_kind, two.by_depth)

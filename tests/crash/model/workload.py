@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, reduce
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -41,6 +41,36 @@ NEEDED_ATTEMPTS = {1: 2}  # mini-batch 1 succeeds the second time
 RETRIED = 9  # attempts from here on are a retry's
 LATE = 11  # the item whose row has a value in a column that is null elsewhere
 GUILTY = 6  # the item of mini-batch 2 that never does
+
+
+class RememberingPath(PosixPath):
+    """A path, and all below it, that is made once: every life asks for the same few hundred, some a dozen times."""
+
+    __slots__ = ("_above", "_below")
+    _above: tuple[Path, ...]
+    _below: dict[Any, RememberingPath]
+
+    def __truediv__(self, name: Any) -> RememberingPath:
+        try:
+            return self._below[name]
+        except AttributeError:
+            self._below = {}
+        except KeyError:
+            pass
+        found = self._below[name] = super().__truediv__(name)
+        return found
+
+    @property
+    def parents(self) -> tuple[Path, ...]:  # type: ignore[override]
+        try:
+            return self._above
+        except AttributeError:
+            self._above = tuple(super().parents)
+        return self._above
+
+    @property
+    def parent(self) -> Path:  # type: ignore[override]
+        return (self.parents or (self,))[0]
 
 
 class RememberingLayout(RunLayout):
@@ -73,8 +103,8 @@ class Scenario:
 
     @cached_property
     def layout(self) -> RunLayout:
-        state = Path("/state/of/job") if self.state else None
-        return RememberingLayout(Path("/data/job/out"), "p.csv", rows=self.rows, state=state)
+        state = RememberingPath("/state/of/job") if self.state else None
+        return RememberingLayout(RememberingPath("/data/job/out"), "p.csv", rows=self.rows, state=state)
 
 
 SCENARIOS = (

@@ -36,8 +36,9 @@ def run(asked: Asked, *, enumerate_points: Enumerate, allowed: Allowed, count: s
     made = {name: asked.work / name for name in names}
     for name, folder in made.items():
         JOBS[name].make(folder, python=options.get("python", sys.executable))
-    env = {**os.environ, "PYTHONPYCACHEPREFIX": str(asked.work / "pycache")}  # compiled once, also where that is off
-    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    env = dict(os.environ)
+    if env.pop("PYTHONDONTWRITEBYTECODE", ""):
+        env["PYTHONPYCACHEPREFIX"] = str(asked.work / "pycache")  # compiled once there too
     lanes = [
         Lane(asked.work / f"lane-{number}", made, batchctl=asked.batchctl, env=env) for number in range(lane_count)
     ]
