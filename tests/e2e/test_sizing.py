@@ -45,6 +45,12 @@ class Seats:
         assert started.alive(), started.end()
         return self.all()
 
+    def shorten(self, count: int) -> None:
+        """No more than these are there from now on."""
+        for name in self.names[count:]:
+            (self.job.inputs / name).unlink()
+        del self.names[count:]
+
     def forget(self) -> None:
         self.told_in.unlink()
 
@@ -294,6 +300,7 @@ def test_what_a_run_learned_is_the_first_guess_of_the_next(job: Job) -> None:
     plan.names("(remembered)")
     job.batchctl("plan", "code/score.py", "in", "-o", "out").expect(0).names("(remembered)")
     assert (job.out.run_directory / "learned.json").read_bytes() == before
+    seats.shorten(40)
     for again in (("--fresh",), ("--hint", "out")):
         out = "out" if "--fresh" in again else "other"
         ran = job.run(*flags, *again, out=out).expect(0)
@@ -323,6 +330,7 @@ def test_what_is_known_not_to_fit_is_tried_with_a_warning(job: Job, case: str) -
     known = json.loads(path.read_bytes())
     known["learned"][0]["memory"] = 1 << 50
     path.write_text(json.dumps(known))
+    seats.shorten(30)
     job.run("--mini-batch-size", "1", "--fresh", *flags).expect(0).names(said)
     assert job.out.summary["workers"] == workers
     assert any(said in note for note in job.out.summary["notes"])
