@@ -26,6 +26,7 @@ from batchctl.plan.patterns import Filters, Glob, is_glob
 from batchctl.plan.stretch import Findings, Noticed, Stretch
 from batchctl.plan.walk import OutGuard, Walk, look
 
+_LONG = 1024  # bytes; no file system has longer names (255, most of them), so most need not be measured
 _NO_SUCH = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
@@ -197,7 +198,7 @@ class Listing:
         """Without a look: the listing has said that they are regular files."""
         self.findings.unsized = True
         self._items += len(names)
-        if len(folder) + 1 + max(map(len, names)) > LONGEST:
+        if len(folder) + 1 + _LONG > LONGEST and len(folder) + 1 + max(map(len, names)) > LONGEST:
             return look(Part(folder, names), source=source, findings=self.findings)  # which refuses them by name
         return Stretch(source, folder, names, (), ())
 

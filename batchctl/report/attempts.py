@@ -76,15 +76,18 @@ class AttemptsFile:
     def scored(self, slot: int, incarnation: int, found: Sequence[Scored], *, now: float) -> None:
         """The common case, on the hot path: successful attempts of one worker."""
         who, seconds = self._who(slot, incarnation), self._seconds
-        since = self._leased.pop
-        self._rows += [
-            f"{batch},{first},{attempt},{who},{count},{ok},{failed},{rows},"
-            f"{seconds[int((now - since(first, now)) * 1e6 + 0.5)]},"
-            f"{seconds[(busy_ns + 500) // 1000]},{seconds[(run_ns + 500) // 1000]},scored,,,"
+        since, add = self._leased.pop, self._rows.append
+        last, middle = None, ""
+        for (batch, first, count, attempt), _, _, _, rows, ok, failed, run_ns, _, _, _, busy_ns in found:
+            alike = (attempt, count, ok, failed, rows)
+            if alike != last:  # the same for nearly all of a frame
+                last, middle = alike, f"{attempt},{who},{count},{ok},{failed},{rows}"
             # A name costs as much as the rest of the row: not for what nobody will look up.
-            f"{self._detail(first, count) if failed or run_ns >= NAMED_FROM_NS else ''}\n"
-            for (batch, first, count, attempt), _, _, _, rows, ok, failed, run_ns, _, _, _, busy_ns in found
-        ]
+            detail = self._detail(first, count) if failed or run_ns >= NAMED_FROM_NS else ""
+            add(
+                f"{batch},{first},{middle},{seconds[int((now - since(first, now)) * 1e6 + 0.5)]},"
+                f"{seconds[(busy_ns + 500) // 1000]},{seconds[(run_ns + 500) // 1000]},scored,,,{detail}\n"
+            )
         if len(self._rows) >= ROWS_BUFFERED:
             self.flush()
 

@@ -88,7 +88,7 @@ def run_epoch(
     notifier.starting("reading the checkpoint log" if said else "starting workers")
     staffing = staff(spec, layout, ready.fingerprint)
     sizing = staffing.sizing
-    plan = open_plan(layout, ready.plan_crc)
+    plan = open_plan(layout, ready.plan_crc, ours=said is None)
     settings = json.dumps({**free_part(spec), "slots": len(sizing.slots)}, separators=(",", ":"))
     recovered = recover(
         disk,

@@ -1,8 +1,8 @@
 """What waits to become durable: the open commit group, the group under way, and the pause while storage is full.
 
-A group closes after 100 ms, 8 MiB, or when nothing else can happen until it is committed. Results that are a little
-ahead of others may wait for the next one (plan_order.py). Only what came back from a commit counts; the caller learns
-of it from `pump`.
+A group closes after 100 ms, 8 MiB, 2,048 results, or when nothing else can happen until it is committed. Results that
+are a little ahead of others may wait for the next one (plan_order.py). Only what came back from a commit counts; the
+caller learns of it from `pump`.
 
 Claims go with the next group. Where there is none for a second they are made durable by themselves, so that a machine
 that goes down leaves the names of those who may have done it; after such an end at once, and the claim of a suspect
@@ -24,6 +24,7 @@ from batchctl.store.commit import Committer, Group
 
 GROUP_S = 0.1
 GROUP_BYTES = 8 << 20
+GROUP_RESULTS = 2048  # packed in some 10 ms, which the end of a run waits for
 CLAIM_S = 1.0  # how long claims wait for a group
 HELD_BYTES = 64 << 20  # above this much uncommitted, no further leases are given
 LATER_BYTES = 32 << 20  # so much does not wait for others
@@ -70,6 +71,7 @@ class Journal:
         self._columns = b""
         self._types: Columns = ()
         self._bytes = 0
+        self._held = (0, 0)  # of these bytes and results, those that a group has left here
         self._opened: float | None = None
 
     def _commit(self, group: Group) -> Group:
@@ -170,7 +172,8 @@ class Journal:
     def _is_due(self, now: float, *, idle: bool) -> bool:
         if self._are_claims_due(now):
             return True
-        full = self._bytes >= GROUP_BYTES
+        size, count = self._held
+        full = self._bytes - size >= GROUP_BYTES or len(self._scored) - count >= GROUP_RESULTS
         return self._opened is not None and (idle or full or now - self._opened >= GROUP_S)
 
     def _are_claims_due(self, now: float) -> bool:
@@ -193,7 +196,7 @@ class Journal:
             if _bytes_of(later) >= LATER_BYTES:
                 scored, later = self._scored, ()
         if later and not (scored or self._charged or self._quarantined or self._are_claims_due(now)):
-            self._opened = now
+            self._opened, self._held = now, (self._bytes, len(later))
             return None
         group = Group(
             claims=tuple(self._claims),
@@ -207,6 +210,7 @@ class Journal:
         self._reset()
         if later:
             self.add_scored(later)
+            self._held = (self._bytes, len(later))
         self._flying_bytes = size - self._bytes
         return group
 

@@ -31,9 +31,10 @@ class Ready(NamedTuple):
     items_added: int | None = None  # files beside the planned ones, since; None: not looked for
 
 
-def open_plan(layout: RunLayout, crc: int) -> Plan:
-    """The plan of a run, checked against itself and against job.json; CorruptionError otherwise."""
-    plan = Plan.open(layout.plan)
+def open_plan(layout: RunLayout, crc: int, *, ours: bool = False) -> Plan:
+    """The plan of a run, checked against itself and against job.json; CorruptionError otherwise. `ours`: the CRC is
+    that of a plan which this process has made."""
+    plan = Plan.open(layout.plan, columns=not ours)
     if plan.crc != crc:
         plan.close()
         text = f"the plan's CRC-32 is {plan.crc:08x}, job.json says {crc:08x}"

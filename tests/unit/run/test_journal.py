@@ -10,7 +10,7 @@ import pytest
 from batchctl.errors import NoSpaceError, StoppedError, StorageError
 from batchctl.model.lease import Lease
 from batchctl.model.records import Charged, Quarantined
-from batchctl.run.journal import GROUP_BYTES, GROUP_S, HELD_BYTES, LATER_BYTES, Journal
+from batchctl.run.journal import GROUP_BYTES, GROUP_RESULTS, GROUP_S, HELD_BYTES, LATER_BYTES, Journal
 from batchctl.run.plan_order import HOLD_S, PlanOrder
 from batchctl.store.commit import Group
 from batchctl.store.publish import FilesRefusedError
@@ -73,6 +73,12 @@ CLOSING: dict[str, tuple[Callable[[Journal], None], float, bool, bool]] = {
     "a result, all workers wait": (lambda journal: journal.add_scored([result(A)]), 0.0, True, True),
     "a charge, in time": (lambda journal: journal.add_records([Charged(A, FAILURE)]), GROUP_S + 0.001, False, True),
     "8 MiB": (lambda journal: journal.add_scored([result(A, rows=bytes(GROUP_BYTES))]), 0.0, False, True),
+    "as many as one packs at once": (
+        lambda journal: journal.add_scored([result(A)] * GROUP_RESULTS),
+        0.0,
+        False,
+        True,
+    ),
     "almost 8 MiB, with the object": (
         lambda journal: journal.add_scored([result(A, rows=bytes(GROUP_BYTES - 1000))]),
         0.0,
@@ -358,6 +364,18 @@ def test_claims_and_charges_do_not_wait_with_it(ordered: Bench) -> None:
 def test_what_fills_a_group_goes_as_far_as_it_is_in_order(ordered: Bench) -> None:
     for lease in (B, A):
         ordered.journal.add_scored([result(lease, rows=b"x" * GROUP_BYTES)])
+    group = ordered.step()
+    assert group is not None
+    assert [one.lease for one in group.scored] == [A]
+
+
+def test_what_is_held_back_does_not_fill_the_next_group(ordered: Bench) -> None:
+    ordered.journal.add_scored([result(B)] * GROUP_RESULTS)
+    assert ordered.step() is None
+    ordered.journal.add_scored([result(A)])
+    assert ordered.step() is None
+    assert ordered.journal.due_in(ordered.clock()) == pytest.approx(GROUP_S)
+    ordered.journal.add_scored([result(C)] * GROUP_RESULTS)
     group = ordered.step()
     assert group is not None
     assert [one.lease for one in group.scored] == [A]
