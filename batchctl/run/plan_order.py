@@ -2,7 +2,7 @@
 
 Workers finish a little out of turn. Rows that were committed in plan order need no second copy of them at the end
 (store/finish.py), so a result that is ahead of a mini-batch still under way waits for it: for half a second at most,
-and only while all rows so far are in plan order. One that comes later ends that for the run, and nothing is held back
+and only while all rows so far are in plan order. One that takes longer ends that for the run, and nothing is held back
 any more.
 """
 
@@ -38,9 +38,10 @@ class PlanOrder:
             return Cut(scored, ())
         ordered = sorted(scored, key=_lease)
         late = ordered[0][0][0] < self._reached
-        if whole or late or (self._since is not None and now - self._since >= HOLD_S):
+        too_long = self._since is not None and now - self._since >= HOLD_S
+        if whole or late or too_long:
             self._since = None
-            self._kept = not late
+            self._kept = not (late or too_long)
             self._reached = ordered[-1][0][0]
             return Cut(ordered, ())
         out, count = self._earliest_out(), len(ordered)

@@ -54,6 +54,7 @@ def test_nothing_waits_longer_than_that() -> None:
     assert cut(order, 2, now=10.0) == ([], [2])
     assert cut(order, 2, 3, now=10.0 + HOLD_S - 0.01) == ([], [2, 3])
     assert cut(order, 2, 3, now=10.0 + HOLD_S) == ([2, 3], [])
+    assert cut(order, 5, 4, now=10.0 + HOLD_S) == ([5, 4], [])  # as they came: there is nothing to gain any more
 
 
 def test_a_wait_begins_anew_when_some_have_gone() -> None:
@@ -63,7 +64,7 @@ def test_a_wait_begins_anew_when_some_have_gone() -> None:
     out[0] = 4
     assert cut(order, 1, 2, 6, now=10.4) == ([1, 2], [6])
     assert cut(order, 6, now=10.6) == ([], [6])
-    assert cut(order, 6, now=10.4 + HOLD_S) == ([6], [])
+    assert cut(order, 6, now=10.9) == ([6], [])
 
 
 def test_once_one_came_too_late_nothing_waits_any_more() -> None:
