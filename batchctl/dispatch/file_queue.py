@@ -88,9 +88,9 @@ class FileQueue:
         return self._fresh.left + self._odd.soon
 
     @property
-    def earliest_out(self) -> int:
-        """The first mini-batch in plan order that is out as a whole; -1: none is."""
-        return self._state.find(_LEASED)
+    def frontier(self) -> tuple[int, int]:
+        """In plan order, the last mini-batch that is done and the first that is out as a whole; -1: none is."""
+        return self._state.rfind(_DONE), self._state.find(_LEASED)
 
     def pending(self) -> Pending:
         """What is left, parts in plan order. Costs as much as there are parts."""

@@ -130,12 +130,13 @@ def run_epoch(
         teller.note(other)
     foreman, crew = foreman_of(staffing, auto=spec.workers is None, engine=engine, roll=roll, teller=teller)
     books = _Books(ready, recovered, queue, teller, foreman, staffing, plan, disk)
+    in_order = order is None and spec.wants_plan_order and not recovered.committer.sealed
     journal = Journal(
         recovered.committer,
         clock=clock,
         wake=engine.wake,
         pause_max=spec.pause_max,
-        order=PlanOrder(lambda: queue.earliest_out) if order is None and spec.wants_plan_order else None,
+        order=PlanOrder(lambda: queue.frontier) if in_order else None,
     )
     clean = False
     try:

@@ -192,9 +192,11 @@ class Journal:
         scored: Sequence[Scored] = self._scored
         later: Sequence[Scored] = ()
         if self._order is not None:
-            scored, later = self._order.cut(scored, now=now, whole=idle)
+            # What failed counts together with what succeeded beside it, or a threshold would see the failures first.
+            whole = idle or bool(self._quarantined)
+            scored, later = self._order.cut(self._scored, now=now, whole=whole)
             if _bytes_of(later) >= LATER_BYTES:
-                scored, later = self._scored, ()
+                scored, later = self._order.cut(self._scored, now=now, whole=True)
         if later and not (scored or self._charged or self._quarantined or self._are_claims_due(now)):
             self._opened, self._held = now, (self._bytes, len(later))
             return None

@@ -21,8 +21,8 @@ def sizes_up_to(spec: JobSpec) -> int | None:
 def order_of(spec: JobSpec, plan: Plan, reporter: Reporter) -> array[int] | None:
     """The order for the file queue, None for plan order. Who asked for another one in vain is told.
 
-    Mini-batches of nearly one size count as equal: there is nothing to gain, and rows that come in plan order are not
-    copied at the end.
+    Where all mini-batches are of nearly one size they count as equal ones: there is nothing to gain, and rows that come
+    in plan order are not copied at the end.
     """
     if _applies(spec, items=plan.items, sized=plan.sized):
         order = largest_first(plan.batch_firsts, plan.sizes)

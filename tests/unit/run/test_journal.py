@@ -326,7 +326,7 @@ def test_many_small_rows_that_wait_for_a_slow_disk_are_too_much(bench: Bench) ->
 def ordered() -> Iterator[Bench]:
     """Mini-batch 0 is out."""
     found = Bench()
-    found.journal._order = PlanOrder(lambda: 0)
+    found.journal._order = PlanOrder(lambda: (-1, 0))
     yield found
     found.journal.close()
 
@@ -346,6 +346,27 @@ def test_a_result_that_waits_for_another_is_in_no_group(ordered: Bench) -> None:
     group = ordered.step()
     assert group is not None
     assert [one.lease for one in group.scored] == [B]
+    assert ordered.journal.empty
+
+
+def test_what_is_given_up_counts_together_with_what_succeeded_beside_it(ordered: Bench) -> None:
+    ordered.journal.add_scored([result(B)])
+    ordered.journal.add_records([Quarantined(C, FAILURE)])
+    ordered.clock.now += GROUP_S
+    group = ordered.step()
+    assert group is not None
+    assert ([one.lease for one in group.scored], len(group.quarantined)) == ([B], 1)
+
+
+def test_where_much_has_come_the_order_is_lost_for_good(ordered: Bench) -> None:
+    ordered.journal.add_scored([result(C, rows=bytes(LATER_BYTES))])
+    assert ordered.step() is not None
+    ordered.journal.add_scored([result(A)])
+    ordered.clock.now += GROUP_S
+    assert ordered.step() is not None
+    ordered.journal.add_scored([result(B)])  # ahead of what is out, but nothing waits any more
+    ordered.clock.now += GROUP_S
+    assert ordered.step() is not None
     assert ordered.journal.empty
 
 
