@@ -11,6 +11,7 @@ import json
 import random
 from pathlib import Path
 
+from batchctl.run.plan_order import HOLD_S
 from tests.crash.jobs.job import Job, item_name, lay_job, python_line
 from tests.crash.jobs.script import script
 
@@ -58,7 +59,8 @@ def make_filling_job(folder: Path, *, python: str, seed: int, what: str) -> Job:
         task["sleep"] = 0.02
         if what == "files":
             task.update(kind="file", folder=[], lines=5_000)
-    tasks[0]["sleep"] = 0.3  # so that the rows have to be sorted
+    if what == "rows":
+        tasks[0]["sleep"] = 3 * HOLD_S  # nothing waits for it so long: the rows have to be sorted
     return _write_job(folder, python=python, tasks=tasks)
 
 
