@@ -30,6 +30,7 @@ _PSS_EVERY_S = 0.1
 _LIMIT_S = 1800.0
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+_DEEP = 20_000  # calls: a tree is taken away by a function that calls itself for each folder
 OTHER_SHAPES = (
     Shape("mini-batches of 1", 1_000_000, mini_batch=1),
     Shape("one folder", 1_000_000, per_folder=1_000_000),
@@ -227,6 +228,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true", help="publish in docs/performance.json what has a bound there")
     parser.add_argument("--batchctl", default=str(Path(sys.executable).parent / "batchctl"), help="the executable")
     given = parser.parse_args(arguments)
+    sys.setrecursionlimit(_DEEP)
     shapes = [Shape("", int(size)) for size in given.sizes.split(",") if size]
     shapes += [shape for shape in OTHER_SHAPES if given.shapes]
     rows: list[dict[str, Any]] = []
