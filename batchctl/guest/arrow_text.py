@@ -1,11 +1,13 @@
 """What frame_text.py does, by pyarrow's compute functions: for large frames, where something has imported them.
 
 Columns become Arrow strings; cells of which Arrow has another text than pandas are put in by themselves. Then rows are
-joined, separators and line feeds between them, in one buffer, which is the text.
+joined, separators and line feeds between them, in one buffer, which is the text. Where rows are many and no cell needs
+quotes, Arrow's writer of csv files joins them, which also makes the numbers text on its way: in two thirds of the time.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any, List, Optional, Sequence
 
@@ -13,6 +15,8 @@ from .cell_text import Unsure, float_texts, has_one_text, is_whole, row_major, s
 
 _NEEDED = ("binary_join_element_wise", "replace_with_mask", "if_else", "fill_null", "match_substring_regex")
 _CELLS = 1 << 18  # formatted at a time
+_WRITER_ROWS = 256  # below, its fixed cost per column is more than it saves
+_WRITER_STEP = 16 << 10  # rows that it has on its way
 
 
 def arrow_bytes(runs: Sequence[Any], separator: str) -> Optional[bytes]:
@@ -31,6 +35,18 @@ def arrow_bytes(runs: Sequence[Any], separator: str) -> Optional[bytes]:
         return None
 
 
+def _writer(separator: str) -> Any:
+    """Arrow's: (columns, sink) -> None; None where its options are not to be had."""
+    try:
+        csv: Any = importlib.import_module("pyarrow.csv")
+        options = csv.WriteOptions(
+            include_header=False, batch_size=_WRITER_STEP, delimiter=separator, quoting_style="none"
+        )
+    except (ImportError, TypeError, ValueError):
+        return None
+    return lambda columns, sink: csv.write_csv(columns, sink, options)
+
+
 class _Maker:
     """Arrow's functions, and the texts that stand between cells. Strings are large ones: no offset can overflow."""
 
@@ -43,13 +59,19 @@ class _Maker:
         self._separator = self._scalar(separator)
         self._line_feed = self._scalar("\n")
         self._special = '["\n' + separator + "]"
+        self._quoting = False  # has any cell been quoted? Arrow's writer would do that by rules of its own
+        self._write = _writer(separator)
         self._bytes = (b'"', b"\n", separator.encode("ascii"))
 
     def _scalar(self, text: str) -> Any:
         return self._arrow.scalar(text, self._text)
 
-    def rows(self, runs: Sequence[Any], first: int, end: int, width: int) -> bytes:
-        """The text of some rows."""
+    def rows(self, runs: Sequence[Any], first: int, end: int, width: int) -> Any:
+        """The text of some rows, as bytes or a buffer of Arrow's."""
+        if self._write is not None and end - first >= _WRITER_ROWS and width > 1 and not self._quoting:
+            columns = [self._column(kind, column[first:end]) for kind, columns in runs for column in columns]
+            if not self._quoting:
+                return self._written(columns)
         pieces: List[Any] = []
         for kind, columns in runs:
             columns = [column[first:end] for column in columns]
@@ -62,6 +84,18 @@ class _Maker:
             pieces[0] = self._compute.if_else(empty, self._scalar('""'), pieces[0])
         found = self._join(*pieces)
         return self._data(found)
+
+    def _written(self, columns: List[Any]) -> Any:
+        names = ["%d" % number for number in range(len(columns))]
+        sink = self._arrow.BufferOutputStream()
+        self._write(self._arrow.RecordBatch.from_arrays(columns, names), sink)
+        return sink.getvalue()
+
+    def _column(self, kind: str, values: Any) -> Any:
+        """What Arrow's writer makes these cells of: numbers as they are, where it has the right text for all."""
+        if kind == "i" or (kind == "f" and has_one_text(values).all()):
+            return self._arrow.array(values)
+        return self._cells(kind, values)
 
     def _join(self, *pieces: Any) -> Any:
         return self._compute.binary_join_element_wise(*pieces, self._nothing)
@@ -117,6 +151,7 @@ class _Maker:
         if b"\r" in data:  # quoted or not, that depends on Python's version
             raise Unsure
         if any(special in data for special in self._bytes):
+            self._quoting = True
             special = compute.match_substring_regex(texts, self._special)
             doubled = compute.replace_substring(texts, '"', '""')
             texts = compute.if_else(special, self._join(self._quote, doubled, self._quote), texts)

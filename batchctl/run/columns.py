@@ -3,15 +3,16 @@ cells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 from batchctl.model.column_types import Columns as Types
 from batchctl.model.column_types import DriftError, parse_kinds, unify
-from batchctl.model.outcome import Failure, FailureKind
+from batchctl.model.outcome import Failure, FailureKind, Scored
 
 
-class _Headers:
+class _Headers(ABC):
     """What each worker has said of the rows that follow: a csv header, or the kinds of its blocks (`parse_kinds`)."""
 
     def __init__(self) -> None:
@@ -29,6 +30,23 @@ class _Headers:
         """Has this worker rows with columns at all? Spares a look per result where it has not."""
         return incarnation in self._seen
 
+    def told_apart(
+        self, incarnation: int, found: Sequence[Scored]
+    ) -> tuple[list[Scored], list[tuple[Scored, Failure]]]:
+        """Of results of this worker those that can be taken, and those that cannot, with the reason."""
+        right, wrong = [], []
+        for scored in found:
+            problem = self.problem(incarnation) if scored.length else None
+            if problem is None:
+                right.append(scored)
+            else:
+                wrong.append((scored, problem))
+        return right, wrong
+
+    @abstractmethod
+    def problem(self, incarnation: int) -> Failure | None:
+        """Why rows of this worker cannot be taken; None if they can, and then they have fixed the columns."""
+
 
 class Columns(_Headers):
     """What each worker's rows look like, held against those of the run. `fixed`: what an earlier epoch has fixed, b""
@@ -40,7 +58,6 @@ class Columns(_Headers):
         self._fix = fix
 
     def problem(self, incarnation: int) -> Failure | None:
-        """Why rows of this worker cannot be taken; None if they can, and then they have fixed the columns."""
         header = self._seen[incarnation]
         if not self._fixed:
             self._fixed = header
@@ -67,7 +84,6 @@ class ColumnTypes(_Headers):
         self._right: set[bytes] = set()  # what has been found right stays right: what is fixed only becomes more
 
     def problem(self, incarnation: int) -> Failure | None:
-        """See Columns."""
         header = self._seen[incarnation]
         if header in self._right:
             return None

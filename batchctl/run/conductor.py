@@ -51,7 +51,8 @@ ChangedInputs = Callable[[Sequence[Lease]], BatchctlError | None]
 
 
 class Conductor:
-    """Runs one epoch. `changed` (resumes only) looks at the inputs of leases before they are handed out."""
+    """Runs one epoch. `changed` (resumes only) looks at the inputs of leases before they are handed out. `last_out` is
+    called whenever what was handed out leaves nothing that waits."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Conductor:
         signals: StopSignals,
         columns: Columns | ColumnTypes,
         changed: ChangedInputs | None,
+        last_out: Callable[[], None],
         mask: Callable[[Failure], Failure],
         clock: Callable[[], float],
     ) -> None:
@@ -79,6 +81,7 @@ class Conductor:
         self._signals = signals
         self._columns = columns
         self._changed = changed
+        self._last_out = last_out
         self._mask = mask
         self._clock = clock
         self._phase = Phase.RUNNING
@@ -210,7 +213,9 @@ class Conductor:
     def _take_scored(self, slot: int, incarnation: int, found: Sequence[Scored]) -> None:
         self._servers_lost = 0
         if self._columns.concern(incarnation):
-            found = self._with_right_columns(slot, incarnation, found)
+            found, wrong = self._columns.told_apart(incarnation, found)
+            for scored, problem in wrong:
+                self._charge(slot, incarnation, scored.lease, problem, scored.run_ns)
         fresh = self._queue.all_scored(found)  # the others are answers that nobody waits for any more
         if fresh:
             run_ns = sum([scored.run_ns for scored in fresh])
@@ -220,16 +225,6 @@ class Conductor:
             self._foreman.scored(slot, run_ns=run_ns, items=sum([scored.lease.count for scored in fresh]))
             self._journal.add_scored(fresh)
             self._teller.scored(slot, incarnation, fresh)
-
-    def _with_right_columns(self, slot: int, incarnation: int, found: Sequence[Scored]) -> Sequence[Scored]:
-        right = []
-        for scored in found:
-            problem = self._columns.problem(incarnation) if scored.length else None
-            if problem is None:
-                right.append(scored)
-            else:
-                self._charge(slot, incarnation, scored.lease, problem, scored.run_ns)
-        return right
 
     def _charge(
         self, slot: int, incarnation: int, lease: Lease, failure: Failure, run_ns: int, *, divide: bool = True
@@ -307,6 +302,8 @@ class Conductor:
             return ()
         self._journal.claim(leases, alone=alone)
         self._teller.leased(leases)
+        if leases and not self._queue.shareable:
+            self._last_out()
         return leases
 
     def _pump(self) -> None:

@@ -57,6 +57,8 @@ from batchctl.store.entries import exposed
 from batchctl.store.finish import finish
 from batchctl.store.lock import this_process
 from batchctl.store.recover import Recovered, recover
+from batchctl.store.table import load_arrow
+from batchctl.together import Once
 
 
 class _Books(NamedTuple):
@@ -163,6 +165,7 @@ def run_epoch(
                 signals=signals,
                 columns=_columns(spec, recovered, journal),
                 changed=changed,
+                last_out=Once(load_arrow).begin if spec.writes_tables else lambda: None,
                 mask=failure_mask(mask),
                 clock=clock,
             )

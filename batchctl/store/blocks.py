@@ -1,12 +1,16 @@
-"""Blocks of Arrow rows, as a worker wrote them, and what pyarrow reads them through; formats.md draws one."""
+"""Blocks of Arrow rows, as a worker wrote them (formats.md draws one), and files for pyarrow to read and write."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 from batchctl.errors import CorruptionError
-from batchctl.handles import ReadFile
+from batchctl.handles import AppendFile, ReadFile
+from batchctl.store.growing import GrowingFile
+
+Target = AppendFile | GrowingFile
 
 _TYPES_LENGTH = struct.Struct("<I")
 _STREAM_LENGTH = struct.Struct("<Q")
@@ -86,6 +90,46 @@ class Section:
 
     def seekable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        """The file is somebody else's."""
+
+
+class Sink:
+    """An append file as a file of Python's. `failed`: what it raised first; after that it takes nothing."""
+
+    closed = False
+    mode = "wb"
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.failed: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        if self.failed is not None:
+            raise self.failed
+        view = bytes(data)
+        try:
+            self._target.append(view)
+        except BaseException as error:
+            self.failed = error
+            raise
+        return len(view)
+
+    def tell(self) -> int:
+        return self._target.size
+
+    def flush(self) -> None:
+        """What is durable is decided by whoever made the file."""
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
 
     def close(self) -> None:
         """The file is somebody else's."""

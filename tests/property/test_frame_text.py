@@ -155,6 +155,17 @@ def test_floats_of_any_bits(name: str) -> None:
         assert text_of(frame, " ") == written(frame, " ")
 
 
+def test_a_cell_far_down_that_wants_quotes() -> None:
+    """Rows before it are written by something that knows no quotes, a stretch of them at a time."""
+    rows = 300_000
+    names = pd.Series([f"name {at}" for at in range(rows)])
+    frame = pd.DataFrame({"a": np.arange(rows), "b": names, "c": np.arange(rows) / 7 + 0.01, "d": names})
+    assert text_of(frame, ",") == written(frame, ",")
+    frame.loc[rows - 200_000, "b"] = 'quoted, "here"'
+    frame.loc[rows - 1, "d"] = "and\nhere"
+    assert text_of(frame, ",") == written(frame, ",")
+
+
 @pytest.mark.parametrize("rows", [10, 300, 3000])
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_floats_as_numpy_wrote_them_once(name: str, rows: int) -> None:

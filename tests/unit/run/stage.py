@@ -258,6 +258,7 @@ class Stage:
         **spec: Any,
     ) -> None:
         self.clock = Clock()
+        self.last_out: list[int] = []  # what was leased each time that nothing was left to hand out
         self.engine = Engine(self.clock)
         self.committer = Committer(*troubles)
         self.reporter = Reporter()
@@ -298,6 +299,7 @@ class Stage:
             signals=self.signals,  # type: ignore[arg-type]
             columns=Columns(columns, fix=self.journal.set_columns),
             changed=changed,
+            last_out=lambda: self.last_out.append(self.queue.counts.leased),
             mask=lambda failure: failure,
             clock=self.clock,
         )

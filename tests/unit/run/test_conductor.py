@@ -37,6 +37,22 @@ def test_all_is_scored_once_and_the_workers_leave(tmp_path: Path) -> None:
     assert sorted(claims) == sorted(stage.committer.committed())
 
 
+def test_it_is_told_when_nothing_is_left_to_hand_out(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, slots=2, batches=7)
+    stage.engine.answers = keep
+    stage.engine.plot = [
+        lambda: stage.engine.finish(0, run_ns=200_000_000),
+        lambda: stage.signals.come(TERM),
+        lambda: stage.signals.come(INT),
+    ]
+    stage.run()
+    assert stage.last_out == []
+    stage = Stage(tmp_path, slots=2, batches=7)
+    stage.run()
+    assert stage.last_out
+    assert all(stage.last_out)
+
+
 def test_a_run_with_nothing_left_starts_nobody(tmp_path: Path) -> None:
     assert Stage(tmp_path, batches=0).run().ending is Ending.ALL_DONE
 
