@@ -140,9 +140,13 @@ class Draft:
         finally:
             self._handle.close()
 
-    def place(self) -> None:
-        """Replace the file as a whole; durable on return, and a crash leaves the old one or the new one."""
+    def rename(self) -> None:
+        """Replace the file as a whole: a crash leaves the old one or the new one. Not durable yet."""
         self._disk.replace(self._temporary, self._path)
+
+    def place(self) -> None:
+        """The same, durable on return."""
+        self.rename()
         self._disk.sync_dir(self._path.parent)
 
 

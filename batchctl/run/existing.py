@@ -104,6 +104,8 @@ def _read_existing(disk: Disk, layout: RunLayout, *, leaving: bool) -> Existing 
         except GARBLED as error:
             raise CorruptionError(f"{accepted.name} lacks or garbles {error}", where=str(accepted)) from error
     state = run_state(disk, layout)
+    if state is RunState.HALF_CREATED:
+        return None
     if not rows:
         _refuse_lost_seal(disk, layout, run_id=document.run_id)
     return Existing(document, layout, fingerprint, state is RunState.FINISHED, request)

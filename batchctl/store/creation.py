@@ -1,5 +1,5 @@
-"""How a run directory comes to be: job.json is written last, so a directory without it was half-created and holds
-nothing of worth."""
+"""How a run directory comes to be: plan and job.json are written before there is a log. A directory without a log
+and one of them was half-created and holds nothing of worth."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ def run_state(disk: Disk, layout: RunLayout) -> RunState:
         if disk.stat(layout.log) is not None:
             raise CorruptionError(f"{layout.job} is gone, its log is not", where=str(layout.job))
         return RunState.HALF_CREATED
+    if all(disk.stat(path) is None for path in (layout.plan, layout.log, layout.leaving, *_names(layout))):
+        return RunState.HALF_CREATED  # a power cut took the plan's name, but not the other
     if layout.rows:
         return RunState.FINISHED if _has_result(disk, layout) else RunState.STARTED
     return RunState.FINISHED if _sealed(disk, layout) else RunState.STARTED
@@ -128,7 +130,19 @@ def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any]
     if layout.state is not None:
         make_dirs(disk, layout.state)
         write_pointer(disk, layout, run_id=str(job_document["run_id"]), created=False)
-    plan.place()
-    job.place()
+    _remove_stale(disk, layout)
+    plan.rename()
+    job.rename()
+    disk.sync_dir(layout.directory)
     if layout.state is not None:  # from now on a state directory without job.json is one that was lost
         write_pointer(disk, layout, run_id=str(job_document["run_id"]), created=True)
+
+
+def _remove_stale(disk: Disk, layout: RunLayout) -> None:
+    """Of a half-created run: the plan of one and the job.json of the other, as a power cut may leave them, would pass
+    for a run."""
+    stale = [path for path in (layout.plan, layout.job) if disk.stat(path) is not None]
+    for path in stale:
+        disk.remove(path)
+    if stale:
+        disk.sync_dir(layout.directory)

@@ -81,7 +81,7 @@ def recover(
             found = replay(data, layout, run_id=run_id, bounds=bounds)
             if (has_final and not found.sealed) or (reopening and found.done):
                 raise ProtocolError("a finished run is not recovered")
-            rows = _open_rows(disk, layout, fresh=not found.scan.frames)
+            rows = _open_rows(disk, layout, found=found)
             check_rows(disk, layout, found=found, data=data)
             cut_log = cut_tail(log, good_end=found.scan.good_end)
             rows_end = found.rows_end
@@ -102,7 +102,7 @@ def recover(
         if not found.done:
             opened = EpochOpened(writer.epoch, boot_id, version, settings)
             told = _open_epoch(writer, opened=opened, found=found, rows_durable=rows_end, reopening=reopening)
-            _sync_epoch(disk, writer, folders=() if frames else layout.folders)
+            _sync_epoch(disk, writer, folders=() if frames else (*layout.folders, layout.out))
         # Only now: had a power cut undone the cut of the log, its tail might still have named these rows.
         base = found.sealed.end if found.sealed else 0
         cut_rows = cut_tail(rows, good_end=rows_end - base) if rows else 0
@@ -151,16 +151,16 @@ def _open_log(disk: Disk, layout: RunLayout, *, created: bool) -> AppendFile:
     return disk.open_append(layout.log, create=True)
 
 
-def _open_rows(disk: Disk, layout: RunLayout, *, fresh: bool) -> AppendFile | None:
+def _open_rows(disk: Disk, layout: RunLayout, *, found: Replay) -> AppendFile | None:
     if not layout.rows:
         return None
-    found = disk.stat(layout.partial)
-    if found is not None:
+    there = disk.stat(layout.partial)
+    if there is not None:
         check_written(disk, layout.partial)  # OUT may be open to others, the run directory never is
-        if fresh and found.size:  # the first frame is durable before the first row is written
+        if there.size and not found.scan.frames:  # the first frame is durable before the first row is written
             raise CorruptionError(f"{layout.log} holds no frame of this run, its rows are there", where=str(layout.log))
         return disk.open_append(layout.partial)
-    if not fresh:
+    if found.sealed or found.rows_end:  # else a power cut may have taken its name, but not the first EPOCH
         raise CorruptionError(f"{layout.partial} is gone, its log is not", where=str(layout.partial))
     return disk.open_append(layout.partial, create=True)
 
@@ -211,11 +211,9 @@ def make_durable(
 
     The log's tail is written again first: where an earlier process saw its sync fail, the kernel holds those pages as
     clean, and a sync alone would promise what is not on disk. (Rows need no such care: a commit record is written only
-    after the sync of its rows succeeded.) Of a first start there is nothing but the rows' name, which has to survive a
-    power cut where EPOCH does.
+    after the sync of its rows succeeded.) Of a first start there is nothing yet.
     """
     if not log.size:
-        disk.sync_dir(layout.out)
         return
     durable, unsure = tail
     if unsure:
@@ -236,8 +234,8 @@ def settle_files(disk: Disk, layout: RunLayout, *, found: Replay) -> None:
 
 
 def _sync_epoch(disk: Disk, log: LogWriter, *, folders: Sequence[Path]) -> None:
-    """Before the first row is written, and before a script may take the machine down: EPOCH, and the name of a new
-    log."""
+    """Before the first row is written, and before a script may take the machine down: EPOCH, and of a first start the
+    names of the log and of the rows."""
     disk.together([log.sync, *(partial(disk.sync_dir, folder) for folder in folders)])
 
 

@@ -80,10 +80,14 @@ class Life:
         created = state in {RunState.ABSENT, RunState.HALF_CREATED}
         if created:
             self.promise(not self.acked.committed, "the run vanished")
-            create_run(self.disk, self.layout, job_document=JOB, plan_chunks=[PLAN])
+            number = self.disk.inodes  # no creation has that of another
+            document, plan = {**JOB, "creation": number}, b"%s %d" % (PLAN, number)
+            create_run(self.disk, self.layout, job_document=document, plan_chunks=[plan])
         self.promise(find(self.disk, self.layout.at(None)) == self.layout, "the way to the state directory is lost")
-        self.promise(read_document(self.disk, self.layout.job) == JOB, "job.json is another one")
-        self.promise(self.disk.read(self.layout.plan) == PLAN, "the plan is another one")
+        found = dict(read_document(self.disk, self.layout.job))
+        number = found.pop("creation")
+        self.promise(found == JOB, "job.json is another one")
+        self.promise(self.disk.read(self.layout.plan) == b"%s %d" % (PLAN, number), "the plan is another one")
         if self.acked.old:
             final = self.layout.final
             self.promise(self.disk.stat(final) is not None, "the old final file is gone")

@@ -82,32 +82,14 @@ def plan_not_synced(self: files.Draft) -> None:
         ORIGINAL_DRAFT_SYNC(self)
 
 
-def job_before_plan(self: files.Draft) -> None:
-    if self._path.name == "plan":
-        LATER.append(self)
-        return
-    ORIGINAL_DRAFT_PLACE(self)
-    ORIGINAL_DRAFT_PLACE(LATER.pop())
+def all_but_the_run_directory(self: Any, path: Any) -> None:
+    if path.name != ".batchctl" and not str(path).startswith("/state"):
+        ORIGINAL_SYNC_DIR(self, path)
 
 
-LATER: list[files.Draft] = []
-
-
-def epoch_before_the_rows_name(disk: Any, layout: Any, **kwargs: Any) -> Any:
-    """The first start syncs OUT last."""
-    late: list[Path] = []
-
-    def later(self: Any, path: Any) -> None:
-        if path == layout.out and not disk.stat(layout.log).size:
-            late.append(path)
-        else:
-            ORIGINAL_SYNC_DIR(self, path)
-
-    with mock.patch.object(modelled.MemoryDisk, "sync_dir", later):
-        found = ORIGINAL_RECOVER(disk, layout, **kwargs)
-    for path in late:
-        disk.sync_dir(path)
-    return found
+def all_but_out(self: Any, path: Any) -> None:
+    if path.name != "out":
+        ORIGINAL_SYNC_DIR(self, path)
 
 
 def resync_without_rewriting(disk: Any, layout: Any, *, log: Any, rows: Any, tail: Any) -> None:
@@ -222,7 +204,7 @@ def in_order_of_commit(self: parts.Parts, name: str) -> list[parts.Piece]:
 ORIGINAL_PLACE = publish.place
 ORIGINAL_DRAFT_SYNC = files.Draft.sync
 ORIGINAL_DRAFT_PLACE = files.Draft.place
-ORIGINAL_RECOVER = recover.recover
+ORIGINAL_DRAFT_RENAME = files.Draft.rename
 ORIGINAL_SYNC_DIR = modelled.MemoryDisk.sync_dir
 ORIGINAL_WRITE = commit.Committer._write
 ORIGINAL_SEAL = commit.Committer.seal
@@ -245,9 +227,9 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "truncate skipped": lambda: [(recover, "cut_tail", lambda file, *, good_end: 0)],
     "directory not synced": lambda: [within(recover, "make_durable", *SYNC_DIR, nothing)],
     "rename before sync": lambda: [(files.Draft, "sync", nothing), (files.Draft, "place", sync_after_rename)],
-    "job.json named before the plan": lambda: [(files.Draft, "place", job_before_plan)],
+    "names of plan and job.json not synced": lambda: [within_life("create_run", *SYNC_DIR, all_but_the_run_directory)],
     "first start: the log's name not synced": lambda: [within(recover, "_sync_epoch", *SYNC_DIR, nothing)],
-    "first start: EPOCH before the rows' name": lambda: [("life", "recover", epoch_before_the_rows_name)],
+    "first start: the rows' name not synced": lambda: [within(recover, "_sync_epoch", *SYNC_DIR, all_but_out)],
     "acknowledge before sync": lambda: [
         within(commit.Committer, "_write_frames", checkpoint_log.LogWriter, "sync", acknowledge_before_sync)
     ],
@@ -292,7 +274,7 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
     "state directory: its name not synced": lambda: [(creation, "make_dirs", all_but_the_state_directory)],
     "job.json before state.json": lambda: [
         (creation, "write_pointer", nothing),
-        (files.Draft, "place", job_before_pointer),
+        (files.Draft, "rename", job_before_pointer),
     ],
     "table: not synced before it is sealed": lambda: [within(finish, "_make_table", *SYNC_FILE, nothing)],
     "table: one that a crash has cut off is taken": lambda: [(finish, "_make_table", whatever_is_there)],
@@ -319,8 +301,9 @@ def all_but_the_state_directory(disk: Any, path: Any) -> None:
 
 
 def job_before_pointer(self: files.Draft) -> None:
-    ORIGINAL_DRAFT_PLACE(self)
+    ORIGINAL_DRAFT_RENAME(self)
     if self._path.name == "job.json" and str(self._path).startswith("/state"):
+        self._disk.sync_dir(self._path.parent)
         layout = layouts.RunLayout(Path("/data/job/out"), state=self._path.parent)
         state_directory.write_pointer(self._disk, layout, run_id=RUN_ID, created=True)
 

@@ -74,6 +74,8 @@ def test_states_of_a_run(layout: RunLayout) -> None:
     with held_lock(DISK, layout, holder=this_process()):
         assert run_state(DISK, layout) is RunState.HALF_CREATED
     (layout.directory / "plan.tmp").write_bytes(b"half")
+    layout.job.write_bytes(b"of a run whose plan a power cut took")
+    assert run_state(DISK, layout) is RunState.HALF_CREATED
     begin(layout).committer.close(clean=True)
     assert run_state(DISK, layout) is RunState.STARTED
     assert layout.plan.read_bytes() == b"plan"
