@@ -10,11 +10,13 @@ from pathlib import Path
 import elf
 import pack
 import packages
+import starting
 import stdlib
 
 MIB = 1 << 20
 SIZE, SIZE_QUICK = 60 * MIB, 72 * MIB  # packed: at level 19 and above; at the quick levels of developers and CI
 UNPACKED, FILES = 190_000_000, 220
+_FEWEST_AT_A_START = 100
 _INSTALLER = {"pip"}  # what `python -m venv` brings; the spec excludes it
 
 
@@ -88,6 +90,18 @@ def modules(tree: Path) -> list[str]:
     inside |= {packages.dotted(path.name) for path in tree.rglob("lib-dynload/*.so")}
     missing = [name for name in stdlib.modules() if name not in inside and name not in stdlib.built_in()]
     return [f"{name}: a module of the standard library that is not inside" for name in missing]
+
+
+def stored(tree: Path, root: Path) -> list[str]:
+    """What a start imports need not be inflated for it."""
+    from PyInstaller.archive.readers import CArchiveReader
+
+    archive = CArchiveReader(str(tree / "batchctl")).open_embedded_archive("PYZ.pyz")
+    wanted = starting.modules(root) & archive.toc.keys()
+    compressed = [name for name in wanted if archive.toc[name][2] < len(archive.extract(name, raw=True) or b"")]
+    if len(wanted) < _FEWEST_AT_A_START:
+        compressed.append(f"only {len(wanted)} modules")
+    return [f"{name}: of what a start imports, and compressed" for name in sorted(compressed)]
 
 
 def frozen(tree: Path) -> dict[str, bytes]:

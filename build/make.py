@@ -89,7 +89,7 @@ def inside(given: argparse.Namespace, work: Path, zstd: Path) -> int:
     about = data.about(version=version, flavour=given.flavour, glibc=newest, lock=RUNTIME, epoch=epoch)
     data.finish(tree, root=ROOT, about=about, site=site, collected=work / "collected.json")
     trees.settle(tree, epoch)
-    refuse(gate.modules(tree) + gate.paths(tree, [ROOT, work, Path(sys.prefix)]))
+    refuse(gate.modules(tree) + gate.stored(tree, ROOT) + gate.paths(tree, [ROOT, work, Path(sys.prefix)]))
     said("tree", f"wants glibc {'.'.join(map(str, newest))}")
 
     packed = work / "batchctl"

@@ -11,7 +11,6 @@ is kept in `__pycache__`, as Python keeps its own.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import os
 import stat
@@ -42,6 +41,8 @@ def guest_zip() -> bytes:
                 where=str(path),
                 remedy="batchctl self clean --all, then the same command again",
             ) from error
+    import hashlib  # 5 ms before anything is started, which the packaged file can do without
+
     package = Path(batchctl.guest.__file__).parent
     digest = hashlib.sha256(repr((_looks(package), sys.version)).encode()).hexdigest()[:16]
     kept = package / "__pycache__" / f"guest-{digest}.pyz"

@@ -7,9 +7,11 @@ from pathlib import Path
 import gate
 import packages
 import pytest
+import starting
 import stdlib
 import strip
 
+ROOT = Path(__file__).resolve().parents[3]
 HASHED = "c787785866c7b801238d__mypyc"
 
 
@@ -90,3 +92,10 @@ def test_the_environment_holds_the_lock_and_nothing_else(
 )
 def test_only_what_survives_it_is_stripped(path: str, stripped: bool) -> None:
     assert strip.wanted(path) is stripped
+
+
+def test_what_a_start_imports_is_seen() -> None:
+    found = starting.modules(ROOT)
+    wanted = {"batchctl.cli.cmd_run", "batchctl.run.epoch", "batchctl.store.finish", "argparse", "hashlib"}
+    assert wanted <= found
+    assert not {"pandas", "pyarrow", "numpy"} & found
