@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -68,6 +69,7 @@ class Listing:
         self._out = OutGuard.of(request.out, request.state)
         self._items = 0
         self._allowed: set[bytes] = set()  # folders known to lie outside OUT
+        self._children = children
         self._lookers = Lookers(children=children)
 
     def nothing(self) -> UsageError:
@@ -147,24 +149,17 @@ class Listing:
         self._outside_out(root, given)
         self.roots[source] = root
         choosers = (glob, self._filters) if glob else (self._filters,)
+        looks = self.request.sizes_up_to is None or self.request.preview  # then the cpus have enough to do with that
         walk = Walk(
             root,
             self.findings,
             grouping=self.request.grouping,
             choosers=choosers,
             out=self._out,
+            children=0 if looks else self._children,
         )
-        found = False
-        again = partial(look, source=source, findings=self.findings)
-        parts = walk.parts()
-        worth, parts = self._worth_a_look(parts)
-        for stretch in self._lookers.stretches(worth, again, source=source):
-            if stretch.names:
-                found = True
-                yield stretch
-        for folder, names in parts:
-            found = True
-            yield self._taken_as_listed(folder, names, source=source)
+        with closing(walk.parts()) as parts:
+            found = yield from self._with_looks(parts, source=source)
         if not found and glob:
             raise UsageError(
                 "glob matches no item",
@@ -173,6 +168,20 @@ class Listing:
             )
         if not found:
             self.findings.empty.add(root)
+
+    def _with_looks(self, parts: Iterator[Part], *, source: int) -> Generator[Stretch, None, bool]:
+        """Whether there were any is returned."""
+        found = False
+        again = partial(look, source=source, findings=self.findings)
+        worth, parts = self._worth_a_look(parts)
+        for stretch in self._lookers.stretches(worth, again, source=source):
+            if stretch.names:
+                found = True
+                yield stretch
+        for folder, names in parts:
+            found = True
+            yield self._taken_as_listed(folder, names, source=source)
+        return found
 
     def _worth_a_look(self, parts: Iterator[Part]) -> tuple[Iterator[Part], Iterator[Part]]:
         """Those whose sizes are wanted, and the others: all are, or none, of a folder that brings the items above the

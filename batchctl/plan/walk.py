@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from batchctl.errors import UsageError
 from batchctl.model.job import Grouping
 from batchctl.plan.display import display_name
+from batchctl.plan.listers import Listers
 from batchctl.plan.look import CHUNK, LONGEST, SIZE, Part, mtimes_of
 from batchctl.plan.names import NameSorter
 from batchctl.plan.patterns import Chooser
@@ -105,7 +107,8 @@ def look(part: Part, *, source: int, findings: Findings) -> Stretch:
 
 
 class Walk:
-    """One folder INPUT. Iterate `parts` once; what it notices is in `findings` when it ends."""
+    """One folder INPUT. Iterate `parts` once and close them; what it notices is in `findings` when it ends. `children`
+    is as in Listers."""
 
     def __init__(
         self,
@@ -115,10 +118,12 @@ class Walk:
         grouping: Grouping,
         choosers: Sequence[Chooser],
         out: OutGuard | None,
+        children: int | None = None,
     ) -> None:
         self._root, self._findings = root, findings
         self._by_path = grouping is Grouping.PATH
         self._choosers, self._out = choosers, out
+        self._listers = Listers(choosers, relative_of=self._relative, children=children)
         self._above = frozenset(self._parents(os.path.realpath(root)))
 
     @staticmethod
@@ -131,14 +136,22 @@ class Walk:
             except OSError:  # above a mount that hides it: nothing to compare with
                 return
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Generator[Part, None, None]:
+        try:
+            yield from self._parts()
+        finally:
+            self._listers.close()
+
+    def _parts(self) -> Iterator[Part]:
         # A stack of generators, not recursion: a path may be 2,000 folders deep.
         stack: list[tuple[bytes, Identity, Iterator[list[bytes] | bytes]]] = []
         entered: bytes | None = self._root
         while True:
             if entered is not None:
                 me = self._enter(entered, {here for _, here, _ in stack})
-                if me is not None:
+                if me is None:
+                    self._listers.passed(entered)
+                else:
                     stack.append((entered, me, self._content(entered)))
             if not stack:
                 return
@@ -167,20 +180,20 @@ class Walk:
 
     def _content(self, folder: bytes) -> Iterator[list[bytes] | bytes]:
         """What lies in a folder, in plan order: lists of file names, and names of sub-folders to enter."""
-        sorter = NameSorter()
-        folders: list[bytes] = []
         relative = self._relative(folder)
-        try:
-            with os.scandir(folder) as entries:
-                while block := list(islice(entries, CHUNK)):
-                    sorter.add(self._files(folder, relative, block, folders))
-        except OSError as error:
-            raise refuse(folder, error) from error
+        content = self._listers.content(folder)
+        if content is None:
+            sorted_parts, folders = self._listed(folder, relative)
+        else:
+            sorted_parts, folders = iter((content.names,)), content.folders
+            self._findings.filtered += content.filtered
         folders = [f for f in folders if all(c.enters(f"{relative}{os.fsdecode(f)}/") for c in self._choosers)]
         folders.sort(key=lambda name: name + b"/")
+        above = folder.rstrip(b"/") + b"/"
+        self._listers.offer([above + name for name in folders])
         following = iter(folders) if self._by_path else iter(())
         ahead = next(following, None)
-        for part in sorter.parts():
+        for part in sorted_parts:
             at = 0
             while ahead is not None:
                 # Exact, because no file of this folder has the same name and "/" is in none.
@@ -195,6 +208,19 @@ class Walk:
         if ahead is not None:
             yield ahead
         yield from following if self._by_path else folders
+
+    def _listed(self, folder: bytes, relative: str) -> tuple[Iterator[list[bytes]], list[bytes]]:
+        """Names of its files, sorted, part by part, and of its sub-folders."""
+        sorter, folders = NameSorter(), list[bytes]()
+        began = time.monotonic_ns()
+        try:
+            with os.scandir(folder) as entries:
+                while block := list(islice(entries, CHUNK)):
+                    sorter.add(self._files(folder, relative, block, folders))
+        except OSError as error:
+            raise refuse(folder, error) from error
+        self._listers.took(time.monotonic_ns() - began)
+        return sorter.parts(), folders
 
     @staticmethod
     def _chunks(names: list[bytes], low: int, high: int) -> Iterator[list[bytes]]:
