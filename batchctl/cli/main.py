@@ -46,7 +46,7 @@ READER_GONE = 141  # what a shell reports for a program that SIGPIPE ended: 128 
 
 def entry() -> NoReturn:
     """The command: `main`, then exit at once. To take the interpreter apart, object by object, costs 25 ms after a run;
-    every output of ours is flushed where it is written, and every thread has been waited for where it was started."""
+    every output of ours is flushed where it is written, and every thread that matters by then was waited for."""
     os._exit(main())
 
 

@@ -71,7 +71,10 @@ class _Maker:
         if self._write is not None and end - first >= _WRITER_ROWS and width > 1 and not self._quoting:
             columns = [self._column(kind, column[first:end]) for kind, columns in runs for column in columns]
             if not self._quoting:
-                return self._written(columns)
+                try:
+                    return self._written(columns)
+                except self._arrow.ArrowInvalid:  # older ones hold no more than 2 GiB of strings at a time
+                    self._write = None
         pieces: List[Any] = []
         for kind, columns in runs:
             columns = [column[first:end] for column in columns]

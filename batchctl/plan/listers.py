@@ -30,8 +30,11 @@ FEW = 8  # folders that have to come, or nobody is asked
 WORTH_NS = 5_000_000  # what listing has to have taken before children are made (about 1 ms each)
 WORTH_EACH_NS = 100_000  # and each folder of that; a round trip takes 20 us
 _OWED = 2  # folders that a child may hold, one of them waiting, so that it is never idle for a round trip
-_AHEAD = 32  # folders that are with children, or whose answers are held
+_AHEAD = 40  # how far into the folders of one folder anybody looks
+_LEVELS = 4  # and of how many folders that are under way
+_HELD = 4 << 20  # bytes of answers that are held
 _OWN_AHEAD = 8  # folders that are listed here before they are asked for
+_VAIN = 16  # answers in a row that are of no use, after which children are sent away
 _TEXT = 160_000  # bytes of names in an answer; a socket's buffer has about 200 KB. Larger folders are the parent's own
 _NAMES = 20_000
 _ROOM = 1 << 18
@@ -126,6 +129,26 @@ class _Child:
         return [folder for _, folder in self._owed]
 
 
+class _Coming:
+    """Sub-folders of one folder, of which the first `at` have had their turn. Paths are made when they are wanted:
+    there may be a million."""
+
+    def __init__(self, above: bytes, names: Sequence[bytes]) -> None:
+        self._above, self._names = above, names
+        self._at = 0
+
+    def __len__(self) -> int:
+        return len(self._names) - self._at
+
+    def first(self) -> Iterator[bytes]:
+        """The next ones."""
+        return (self._above + name for name in self._names[self._at : self._at + _AHEAD])
+
+    def passed(self, folder: bytes) -> None:
+        if len(self) and self._above + self._names[self._at] == folder:
+            self._at += 1
+
+
 class Listers:
     """This process and its children, made when there is enough to list. Whoever makes one calls `close`.
 
@@ -140,11 +163,11 @@ class Listers:
         self._relative_of = relative_of
         self._wanted = min(MOST, processes.usable_cpus() - 1) if children is None else children
         self._children: list[_Child] = []
-        self._coming: list[deque[bytes]] = []  # the last one's first comes next
+        self._coming: list[_Coming] = []  # the last one's first comes next
         self._asked: set[bytes] = set()  # of a child
         self._answers: dict[bytes, bytes] = {}  # as they came, which takes a third of the memory
         self._own: dict[bytes, Content | None] = {}
-        self._listed = self._took_ns = 0
+        self._listed = self._took_ns = self._held = self._vain = 0
 
     def close(self) -> None:
         self._wanted = 0
@@ -152,19 +175,20 @@ class Listers:
             child.helper.end()
         self._children.clear()
 
-    def offer(self, folders: Sequence[bytes]) -> None:
-        """These will be asked for next, in this order, and then what was offered before."""
-        if folders and (self._wanted or self._children):
-            self._coming.append(deque(folders))
+    def offer(self, above: bytes, names: Sequence[bytes]) -> None:
+        """These in `above`, which ends with a slash, will be asked for next, in this order, and then what was offered
+        before."""
+        if names and (self._wanted or self._children):
+            self._coming.append(_Coming(above, names))
 
     def passed(self, folder: bytes) -> None:
         """Its turn has come; it will not be asked for any more."""
         while self._coming and not self._coming[-1]:
             self._coming.pop()
-        if self._coming and self._coming[-1][0] == folder:
-            self._coming[-1].popleft()
+        if self._coming:
+            self._coming[-1].passed(folder)
         self._asked.discard(folder)
-        self._answers.pop(folder, None)
+        self._held -= len(self._answers.pop(folder, b""))
         self._own.pop(folder, None)
 
     def content(self, folder: bytes) -> Content | None:
@@ -195,10 +219,10 @@ class Listers:
                 self._children.append(_Child(helper))
         self._wanted = 0  # those that cannot be had, or die, are not replaced
 
-    def _next(self, but: bytes = b"") -> bytes | None:
+    def _next(self, but: bytes = b"", *, levels: int = _LEVELS) -> bytes | None:
         """The next folder that nobody lists or has listed."""
-        for folders in reversed(self._coming):
-            for folder in islice(folders, _AHEAD + _OWN_AHEAD + 1):
+        for coming in islice(filter(None, reversed(self._coming)), levels):
+            for folder in coming.first():
                 if not (folder == but or folder in self._asked or folder in self._answers or folder in self._own):
                     return folder
         return None
@@ -207,7 +231,7 @@ class Listers:
         """To children that have room; `but`: the caller is about to list it."""
         for child in self._children[:]:
             try:
-                while child.has_room and len(self._answers) + len(self._asked) < _AHEAD:
+                while child.has_room and self._held < _HELD:
                     folder = self._next(but)
                     if folder is None or not child.takes(folder):
                         return
@@ -216,8 +240,8 @@ class Listers:
                 self._without(child)
 
     def _list_ahead(self) -> bool:
-        """List another folder meanwhile; False where there is none, or enough is held."""
-        folder = self._next() if len(self._own) < _OWN_AHEAD else None
+        """List another folder beside the one that is wanted; False where there is none, or enough is held."""
+        folder = self._next(levels=1) if len(self._own) < _OWN_AHEAD else None
         if folder is None:
             return False
         self._own[folder] = quick_list(folder, self._relative_of(folder), self._choosers)
@@ -227,10 +251,15 @@ class Listers:
         for child in self._children[:]:
             try:
                 for folder, answer in child.answers():
+                    self._vain = self._vain + 1 if _HEAD.unpack_from(answer)[2] == _AGAIN else 0
                     if folder in self._asked:  # else its turn is over
                         self._asked.discard(folder)
                         self._answers[folder] = answer
+                        self._held += len(answer)
             except OSError:
+                self._without(child)
+        if self._vain >= _VAIN:
+            for child in self._children[:]:
                 self._without(child)
 
     def _without(self, child: _Child) -> None:

@@ -189,8 +189,7 @@ class Walk:
             self._findings.filtered += content.filtered
         folders = [f for f in folders if all(c.enters(f"{relative}{os.fsdecode(f)}/") for c in self._choosers)]
         folders.sort(key=lambda name: name + b"/")
-        above = folder.rstrip(b"/") + b"/"
-        self._listers.offer([above + name for name in folders])
+        self._listers.offer(folder.rstrip(b"/") + b"/", folders)
         following = iter(folders) if self._by_path else iter(())
         ahead = next(following, None)
         for part in sorted_parts:

@@ -17,7 +17,7 @@ from batchctl.store.layout import RunLayout
 from batchctl.store.payloads import MALFORMED, Done, unpack_done
 from batchctl.store.publish import digest_of
 from batchctl.store.replay import contradiction
-from batchctl.store.state_directory import check_directory, make_run_directory, write_pointer
+from batchctl.store.state_directory import check_directory, forget_created, make_run_directory, write_pointer
 
 
 class RunState(StrEnum):
@@ -129,8 +129,9 @@ def create_run(disk: Disk, layout: RunLayout, *, job_document: Mapping[str, Any]
     disk.together([*dirs_made(disk, layout.out), partial(disk.sync_dir, layout.out), plan.sync, job.sync])
     if layout.state is not None:
         make_dirs(disk, layout.state)
-        write_pointer(disk, layout, run_id=str(job_document["run_id"]), created=False)
     _remove_stale(disk, layout)
+    if layout.state is not None:
+        write_pointer(disk, layout, run_id=str(job_document["run_id"]), created=False)
     plan.rename()
     job.rename()
     disk.sync_dir(layout.directory)
@@ -142,6 +143,8 @@ def _remove_stale(disk: Disk, layout: RunLayout) -> None:
     """Of a half-created run: the plan of one and the job.json of the other, as a power cut may leave them, would pass
     for a run."""
     stale = [path for path in (layout.plan, layout.job) if disk.stat(path) is not None]
+    if stale and layout.state is not None:
+        forget_created(disk, layout)  # first, or the state of a run would seem to be lost
     for path in stale:
         disk.remove(path)
     if stale:

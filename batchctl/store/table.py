@@ -62,8 +62,9 @@ def write_table(
 
 
 def load_arrow() -> None:
-    """Import what `write_table` needs, ahead of time: 0.15 s. Where it cannot be had `write_table` says so."""
-    with suppress(ImportError):
+    """Import what `write_table` needs, ahead of time: 0.15 s. Raises nothing: where it cannot be had `write_table` says
+    so, which tries again."""
+    with suppress(Exception):
         import pyarrow
         import pyarrow.parquet  # noqa: F401
 

@@ -178,8 +178,8 @@ def _file_problem(disk: Disk, path: Path, *, size: int, sha256: str) -> Iterable
 
 
 def _torn_rows(disk: Disk, layout: RunLayout, *, found: Replay, problems: list[str]) -> int:
-    if not layout.rows or (disk.stat(layout.partial) is None and not found.scan.frames):
-        return 0
+    if not layout.rows or (disk.stat(layout.partial) is None and not (found.sealed or found.rows_end)):
+        return 0  # a first start was cut off: see recover.py
     sealed = found.sealed
     try:
         if sealed and digest_of(disk, layout.final) != (sealed.size, sealed.sha256):

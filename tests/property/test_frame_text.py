@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from batchctl.guest import arrow_text
 from batchctl.guest.frame_text import text_of
 from batchctl.guest.rows import AZURE, CSV, Renderer
 
@@ -163,6 +165,20 @@ def test_a_cell_far_down_that_wants_quotes() -> None:
     assert text_of(frame, ",") == written(frame, ",")
     frame.loc[rows - 200_000, "b"] = 'quoted, "here"'
     frame.loc[rows - 1, "d"] = "and\nhere"
+    assert text_of(frame, ",") == written(frame, ",")
+
+
+def test_where_arrows_writer_cannot_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older ones hold 2 GiB of strings: what does without that writer is asked then."""
+
+    def writer(separator: str) -> Callable[[Any, Any], None]:
+        def refuse(columns: Any, sink: Any) -> None:
+            raise pa.ArrowInvalid("input array too large")
+
+        return refuse
+
+    frame = pd.DataFrame({"a": np.arange(TALL), "b": np.arange(TALL) / 7 + 0.01})
+    monkeypatch.setattr(arrow_text, "_writer", writer)
     assert text_of(frame, ",") == written(frame, ",")
 
 

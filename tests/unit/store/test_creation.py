@@ -4,20 +4,30 @@ run is there."""
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batchctl.errors import CorruptionError
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Scored
 from batchctl.store import creation
+from batchctl.store.commit import Group
 from batchctl.store.creation import RunState, create_run, run_state
 from batchctl.store.documents import read_document
 from batchctl.store.layout import RunLayout
+from batchctl.store.recover import Recovered, recover
+from batchctl.store.state_directory import forget_created, settle
+from batchctl.store.verify import verify
 from tests.doubles.disk import DIR, Image, MemoryDisk, Piece
 from tests.doubles.power_cut import survive
 
 LAYOUT = RunLayout(Path("/data/out"), "p.csv")
+ELSEWHERE = RunLayout(Path("/data/out"), "p.csv", state=Path("/data/state"))
+BOUNDS = (0, 1)
 DICE = 12  # power cuts at each change
 
 
@@ -27,12 +37,12 @@ def empty() -> Image:
     return disk.image()
 
 
-def create(disk: MemoryDisk, number: int) -> None:
-    create_run(disk, LAYOUT, job_document={"run_id": str(number)}, plan_chunks=[b"%d" % number])
+def create(disk: MemoryDisk, number: int, layout: RunLayout) -> None:
+    create_run(disk, layout, job_document={"run_id": str(number)}, plan_chunks=[b"%d" % number])
 
 
-def cut_creations(image: Image, number: int, *, seed: int) -> Iterator[Image]:
-    """What power cuts leave of a creation that begins there: before each change, and at its end."""
+def cut_off(image: Image, number: int, layout: RunLayout, *, seed: int) -> Iterator[Image]:
+    """What power cuts leave of a creation that begins there, and kills: before each change, and at its end."""
     disk = MemoryDisk(image)
     moments: list[Image] = []
 
@@ -40,28 +50,43 @@ def cut_creations(image: Image, number: int, *, seed: int) -> Iterator[Image]:
         moments.append(disk.image())
 
     disk.hook = note
-    create(disk, number)
+    create(disk, number, layout)
     dice = random.Random(seed)
     for moment in (*moments, disk.image()):
+        yield moment
         for _ in range(DICE):
             yield survive(moment, choose=dice)
 
 
-def mixtures() -> set[tuple[str, bytes]]:
-    """Run ids and plans that stand side by side after two creations that were cut off."""
+def begun(image: Image, layout: RunLayout) -> tuple[str, bytes] | None:
+    """The run id and the plan that stand side by side there, as the next command finds them; None where there is no
+    run. Whatever it refuses is raised."""
+    disk = MemoryDisk(image)
+    assert settle(disk, layout) == layout
+    if run_state(disk, layout) is not RunState.STARTED:
+        return None
+    return str(read_document(disk, layout.job)["run_id"]), disk.read(layout.plan)
+
+
+def settled(image: Image, layout: RunLayout) -> Image:
+    disk = MemoryDisk(image)
+    settle(disk, layout)
+    return disk.image()
+
+
+def mixtures(layout: RunLayout) -> set[tuple[str, bytes]]:
+    """What stands side by side after two creations that were cut off."""
     found = set()
-    for at, first in enumerate(cut_creations(empty(), 1, seed=1)):
-        if run_state(MemoryDisk(first), LAYOUT) is RunState.STARTED:
-            continue
-        for second in cut_creations(first, 2, seed=at):
-            disk = MemoryDisk(second)
-            if run_state(disk, LAYOUT) is RunState.STARTED:
-                found.add((str(read_document(disk, LAYOUT.job)["run_id"]), disk.read(LAYOUT.plan)))
-    return found
+    for at, first in enumerate(cut_off(empty(), 1, layout, seed=1)):
+        if begun(first, layout) is None:
+            for second in cut_off(settled(first, layout), 2, layout, seed=at):
+                found.add(begun(second, layout))
+    return {one for one in found if one is not None}
 
 
-def test_plan_and_request_are_of_one_creation() -> None:
-    assert mixtures() == {("2", b"2")}
+@pytest.mark.parametrize("layout", [LAYOUT, ELSEWHERE], ids=["in OUT", "elsewhere"])
+def test_plan_and_request_are_of_one_creation(layout: RunLayout) -> None:
+    assert mixtures(layout) == {("2", b"2")}
 
 
 def test_what_a_creation_before_left_would_be_mixed_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,12 +94,48 @@ def test_what_a_creation_before_left_would_be_mixed_with_it(monkeypatch: pytest.
         """Leave it."""
 
     monkeypatch.setattr(creation, "_remove_stale", nothing)
-    assert mixtures() > {("2", b"2")}
+    assert mixtures(LAYOUT) > {("2", b"2")}
 
 
-def test_a_creation_is_durable_when_it_returns() -> None:
+@pytest.mark.parametrize("layout", [LAYOUT, ELSEWHERE], ids=["in OUT", "elsewhere"])
+def test_a_deletion_that_was_cut_off_before_its_last_name(layout: RunLayout) -> None:
+    """job.json alone is left of a run; OUT says still that there is one, or not any more."""
+    for forgotten in (False, True):
+        disk = MemoryDisk(empty())
+        create(disk, 1, layout)
+        if forgotten:
+            forget_created(disk, layout)
+        disk.remove(layout.plan)
+        disk.sync_dir(layout.directory)
+        assert begun(disk.image(), layout) is None
+        left = {begun(image, layout) for image in cut_off(settled(disk.image(), layout), 2, layout, seed=3)}
+        assert left == {None, ("2", b"2")}
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, ELSEWHERE], ids=["in OUT", "elsewhere"])
+def test_a_creation_is_durable_when_it_returns(layout: RunLayout) -> None:
     disk = MemoryDisk(empty())
-    create(disk, 1)
-    left = MemoryDisk(survive(disk.image(), choose=random.Random(0), keep=0))
-    assert run_state(left, LAYOUT) is RunState.STARTED
-    assert left.read(LAYOUT.plan) == b"1"
+    create(disk, 1, layout)
+    assert begun(survive(disk.image(), choose=random.Random(0), keep=0), layout) == ("1", b"1")
+
+
+def test_of_a_first_start_the_name_of_the_rows_may_be_lost() -> None:
+    """The name of the rows is synced together with the first EPOCH: a power cut may take one of them."""
+    disk = MemoryDisk(empty())
+    create(disk, 1, LAYOUT)
+    begin(disk).committer.close(clean=False)
+    disk.remove(LAYOUT.partial)
+    assert verify(disk, LAYOUT, run_id="1", bounds=BOUNDS).problems == ()
+    committer = begin(disk).committer
+    assert committer.epoch == 2
+    rows = b"row\n"
+    committer.commit(Group(scored=[Scored(Lease(0, 0, 1, 1), rows, len(rows), zlib.crc32(rows), 1, 1, 0, 1)]))
+    committer.close(clean=False)
+    disk.remove(LAYOUT.partial)
+    assert verify(disk, LAYOUT, run_id="1", bounds=BOUNDS).problems != ()
+    with pytest.raises(CorruptionError):
+        begin(disk)
+
+
+def begin(disk: MemoryDisk) -> Recovered:
+    return recover(disk, LAYOUT, run_id="1", bounds=BOUNDS, boot_id="b", version="0")
