@@ -16,6 +16,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil  # noqa: F401 - to remove trees takes it, and the tree that goes may be the one it would be loaded from
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -264,6 +264,7 @@ def _documents() -> Target:
         for folder in ("/data", "/data/out", "/data/out/.batchctl"):
             disk.mkdir(Path(folder))
         disk.open_append(layout.job, create=True).append(job)
+        disk.open_append(layout.plan, create=True)
         if mark == b"a":
             disk.open_append(layout.directory / "accepted.json", create=True).append(other)
         found = read_document(disk, layout.job)
