@@ -28,7 +28,7 @@ from batchctl.plan.patterns import Chooser
 
 FEW = 8  # folders that have to come, or nobody is asked
 WORTH_NS = 5_000_000  # what listing has to have taken before children are made (about 1 ms each)
-WORTH_EACH_NS = 100_000  # and each folder of that; a round trip takes 20 us
+WORTH_EACH_NS = 50_000  # and each folder of that; a round trip takes 20 us
 _OWED = 2  # folders that a child may hold, one of them waiting, so that it is never idle for a round trip
 _AHEAD = 40  # how far into the folders of one folder anybody looks
 _LEVELS = 4  # and of how many folders that are under way
