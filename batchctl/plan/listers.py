@@ -208,7 +208,7 @@ class Listers:
         self._took_ns += ns
         self._listed += 1
         worth = self._wanted and self._took_ns >= max(WORTH_NS, WORTH_EACH_NS * self._listed)
-        if worth and sum(map(len, self._coming)) >= FEW:
+        if worth and sum(map(len, self._coming[-_LEVELS:])) >= FEW:  # of a deep chain there are thousands
             self._start()
 
     def _start(self) -> None:
