@@ -39,6 +39,7 @@ def run_directory(out: Path) -> Path:
 
     folder = out / ".batchctl"
     folder.mkdir(parents=True)
+    (folder / "lock").touch()  # nobody's: without one the number of the process decides, which may be anybody's by now
     status = StatusFile(folder / "status.json", name="x", command=("batchctl",), clock=lambda: 0.0, wall=lambda: 0.0)
     status.write(PROGRESS)
     return out
