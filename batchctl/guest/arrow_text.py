@@ -2,7 +2,7 @@
 
 Columns become Arrow strings; cells of which Arrow has another text than pandas are put in by themselves. Then rows are
 joined, separators and line feeds between them, in one buffer, which is the text. Where rows are many and no cell needs
-quotes, Arrow's writer of csv files joins them, which also makes the numbers text on its way: in two thirds of the time.
+quotes, Arrow's writer of csv files joins them, which also makes the numbers text on its way, in less time.
 """
 
 from __future__ import annotations

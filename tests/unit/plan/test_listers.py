@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from typing import Any
 import pytest
 
 from batchctl import processes
-from batchctl.plan import encode, listers, lookers
+from batchctl.plan import listers, lookers
 from batchctl.plan.inputs import InputRequest, Listing
 from tests.unit.plan import test_lookers
+from tests.unit.plan.helpers import dies, noted, sleeps, stops
 from tests.unit.plan.test_lookers import TREES
 from tests.unit.plan.trees import DIRECTORY, PATH, grow
 
@@ -25,28 +25,13 @@ FOLDERS = 48
 @pytest.fixture(autouse=True)
 def children(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Children from the first folder on, and none that look at sizes; the pids of those made, all gone in the end."""
-    made: list[int] = []
-    fork = processes.fork_helper
-
-    def noted(serve: Callable[[socket.socket], None]) -> processes.Helper | None:
-        helper = fork(serve)
-        assert helper is not None
-        made.append(helper.pid)
-        return helper
-
     monkeypatch.setattr(processes, "_threads", lambda: 1)  # other tests have imported pandas here
     monkeypatch.setattr(lookers, "SMALL", 1 << 30)
     monkeypatch.setattr(listers, "WORTH_NS", 0)
     monkeypatch.setattr(listers, "WORTH_EACH_NS", 0)
     monkeypatch.setattr(listers, "FEW", 1)
-    monkeypatch.setattr(encode.time, "clock_gettime_ns", lambda _clock: 1)  # plans are compared byte for byte
-    monkeypatch.setattr(processes, "fork_helper", noted)
-    descriptors = len(os.listdir("/proc/self/fd"))
-    yield made
-    assert len(os.listdir("/proc/self/fd")) == descriptors
-    for pid in made:
-        with pytest.raises(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+    with noted(monkeypatch) as made:
+        yield made
 
 
 FEW_SIZES = 10  # above that, sizes are not looked at
@@ -124,22 +109,10 @@ def test_a_folder_that_cannot_be_listed_is_named(tree: Path, monkeypatch: pytest
     assert outcome(tree, ("in",), children=2) == expected
 
 
-def dies(channel: socket.socket, **_: Any) -> None:
-    os._exit(1)
-
-
 def dies_later(channel: socket.socket, **how: Any) -> None:
     for _ in range(2):
         channel.send(answer_to(channel.recv(1 << 18), how))
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def sleeps(channel: socket.socket, **_: Any) -> None:
-    time.sleep(1000)
-
-
-def stops(channel: socket.socket, **_: Any) -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def answer_to(request: bytes, how: dict[str, Any]) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from batchctl.plan.inputs import InputRequest, Listing
 from batchctl.plan.look import Part
 from batchctl.plan.stretch import Noticed
 from batchctl.plan.walk import Walk
+from tests.unit.plan.helpers import dies, noted, sleeps, stops
 from tests.unit.plan.trees import DIRECTORY, PATH, grow, image_of
 
 MANY = 1300  # more than two tasks
@@ -34,24 +34,9 @@ def alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.fixture(autouse=True)
 def children(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Children from the first file on; the pids of those made, all gone in the end."""
-    made: list[int] = []
-    fork = processes.fork_helper
-
-    def noted(serve: Callable[[socket.socket], None]) -> processes.Helper | None:
-        helper = fork(serve)
-        assert helper is not None
-        made.append(helper.pid)
-        return helper
-
     monkeypatch.setattr(lookers, "SMALL", 0)
-    monkeypatch.setattr(encode.time, "clock_gettime_ns", lambda _clock: 1)  # plans are compared byte for byte
-    monkeypatch.setattr(processes, "fork_helper", noted)
-    descriptors = len(os.listdir("/proc/self/fd"))
-    yield made
-    assert len(os.listdir("/proc/self/fd")) == descriptors
-    for pid in made:
-        with pytest.raises(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+    with noted(monkeypatch) as made:
+        yield made
 
 
 def outcome(folder: Path, inputs: tuple[str, ...], *, children: int, **request: object) -> tuple[object, ...]:
@@ -201,22 +186,10 @@ def test_an_earlier_refusal_comes_first(tmp_path: Path, monkeypatch: pytest.Monk
         assert said[0] == str(tmp_path / "gone")
 
 
-def dies(channel: socket.socket) -> None:
-    os._exit(1)
-
-
 def dies_later(channel: socket.socket) -> None:
     for _ in range(2):
         channel.send(lookers._answer(channel.recv(1 << 18)))
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def sleeps(channel: socket.socket) -> None:
-    time.sleep(1000)
-
-
-def stops(channel: socket.socket) -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def answering(change: Callable[[bytes], bytes]) -> Callable[[socket.socket], None]:
