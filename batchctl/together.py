@@ -44,21 +44,6 @@ def together(steps: Sequence[Callable[[], None]]) -> None:
         raise failed[0]
 
 
-class Once:
-    """A step that is begun on a thread of its own by the first `begin`; nobody is told when it has ended. Without a
-    thread to be had it is not done: it must be one that only makes what follows quicker, and raise nothing."""
-
-    def __init__(self, step: Callable[[], None]) -> None:
-        self._step = step
-        self._begun = False
-
-    def begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            with suppress(RuntimeError):  # no more threads for this user: then it takes longer
-                threading.Thread(target=self._step, name="batchctl-once", daemon=True).start()
-
-
 class Aside:
     """A context manager; what it is given is done while the caller goes on, one step after the other, in order.
 

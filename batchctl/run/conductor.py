@@ -52,7 +52,7 @@ ChangedInputs = Callable[[Sequence[Lease]], BatchctlError | None]
 
 class Conductor:
     """Runs one epoch. `changed` (resumes only) looks at the inputs of leases before they are handed out. `last_out` is
-    called whenever what was handed out leaves nothing that waits."""
+    called, on this thread, when no more is waiting than one lease with each worker: there is nothing to do but wait."""
 
     def __init__(
         self,
@@ -106,6 +106,8 @@ class Conductor:
             self._heed_signals()
             if self._phase is Phase.RUNNING:
                 self._grant()
+                if not self._queue.shareable and 0 < self._crew.in_hand <= self._crew.live:
+                    self._last_out()
                 self._foreman.look(waiting=self._queue.counts.waiting, shareable=self._queue.shareable)
             self._teller.tick()
         why = self._why or Conducted(Ending.ALL_DONE, "")  # what happens while the workers leave changes nothing
@@ -302,8 +304,6 @@ class Conductor:
             return ()
         self._journal.claim(leases, alone=alone)
         self._teller.leased(leases)
-        if leases and not self._queue.shareable:
-            self._last_out()
         return leases
 
     def _pump(self) -> None:

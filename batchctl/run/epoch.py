@@ -58,7 +58,6 @@ from batchctl.store.finish import finish
 from batchctl.store.lock import this_process
 from batchctl.store.recover import Recovered, recover
 from batchctl.store.table import load_arrow
-from batchctl.together import Once
 
 
 class _Books(NamedTuple):
@@ -165,7 +164,7 @@ def run_epoch(
                 signals=signals,
                 columns=_columns(spec, recovered, journal),
                 changed=changed,
-                last_out=Once(load_arrow).begin if spec.writes_tables else lambda: None,
+                last_out=load_arrow if spec.writes_tables else lambda: None,
                 mask=failure_mask(mask),
                 clock=clock,
             )

@@ -63,7 +63,11 @@ def write_table(
 
 def load_arrow() -> None:
     """Import what `write_table` needs, ahead of time: 0.15 s. Raises nothing: where it cannot be had `write_table` says
-    so, which tries again."""
+    so, which tries again.
+
+    On the main thread, and no thread of ours asks an ABC for anything meanwhile: pyarrow makes classes that are
+    Sequence and Mapping, and as long as such a one is half made, text counts as a Mapping, which is remembered.
+    """
     with suppress(Exception):
         import pyarrow
         import pyarrow.parquet  # noqa: F401

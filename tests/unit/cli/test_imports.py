@@ -70,6 +70,38 @@ def test_a_run_imports_nothing_that_only_makes_classes(tmp_path: Path) -> None:
     assert not modules & {"dataclasses", "inspect", "ast", "pandas", "pyarrow", "numpy", "rich", "yaml", "asyncio"}
 
 
+THREADS = """
+import json, sys, threading
+sys.path.insert(0, sys.argv.pop(1))
+from batchctl.cli.main import main
+found = {}
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        found.setdefault(name.partition(".")[0], threading.current_thread() is threading.main_thread())
+
+sys.meta_path.insert(0, Finder())
+code = main(sys.argv[1:])
+print(json.dumps([code, found]), file=sys.stderr)
+"""
+
+
+def test_a_run_imports_on_its_main_thread_alone(tmp_path: Path) -> None:
+    """While pyarrow makes its MapScalar, `isinstance("text", Mapping)` on another thread is true, and stays so."""
+    (tmp_path / "in").mkdir()
+    for name in "abc":
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "score.py").write_text("def run(mini_batch):\n    return list(mini_batch)\n", encoding="utf-8")
+    places = [str(tmp_path / name) for name in ("score.py", "in", "out")]
+    format_ = ("--output-format", "parquet")
+    command = [sys.executable, "-c", THREADS, str(ROOT), "run", *places[:2], "-o", places[2], "-q", *format_]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    code, found = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0, done.stderr
+    assert "pyarrow" in found
+    assert all(found.values()), found
+
+
 def test_version_takes_80_ms_beyond_the_interpreter_at_most() -> None:
     bare, ours = [], []
     for tried in range(60):  # interleaved, and the best of each: other work on the machine hits both alike

@@ -258,7 +258,7 @@ class Stage:
         **spec: Any,
     ) -> None:
         self.clock = Clock()
-        self.last_out: list[int] = []  # what was leased each time that nothing was left to hand out
+        self.last_out: list[int] = []  # what was leased each time that the conductor said so
         self.engine = Engine(self.clock)
         self.committer = Committer(*troubles)
         self.reporter = Reporter()
