@@ -20,6 +20,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from .config import Job
 from .context import MiniBatchContext
 from .failure import FileError
+from .garbage import collecting_rarely
 from .input_check import Seen, look
 from .mlflow_input import Reader
 from .mlflow_output import checked, frame_of, joined, rows_of
@@ -45,7 +46,8 @@ class MlflowScorer(Scorer):
         self._oddities: Dict[str, str] = {}  # kind: what to tell
         self._folder = job.code
         self._chunk_rows = job.chunk_rows
-        self._pyfunc = importlib.import_module("mlflow.pyfunc")
+        with collecting_rarely():
+            self._pyfunc = importlib.import_module("mlflow.pyfunc")
         self.init = self._load
         self.run = self._run
 

@@ -28,7 +28,8 @@ from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 from . import limits, wire
 from .config import MLFLOW, Job
 from .failure import describe
-from .script import collecting_rarely, settle_in
+from .garbage import collecting_rarely
+from .script import settle_in
 
 # An import from a cold network disk takes minutes; a hung one would hold up the run without end.
 PATIENCE_S = 300.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import importlib
 import importlib.util
 import inspect
@@ -12,15 +10,15 @@ import logging
 import os
 import sys
 import types
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import limits
 from .failure import ContractError
+from .garbage import collecting_rarely
 
 # In a word of argv: stands for this worker's AZUREML_BI_OUTPUT_PATH. The host's twin is in model/job.py.
 OUTPUT_FOLDER = "${{outputs}}"
 _MOST_LAYERS = 50
-_RARELY = 100_000  # objects made since the last collection, instead of 700 (2,000 from Python 3.13 on)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -146,21 +144,6 @@ def load(script: str, code: str, argv: List[str], logging_level: str) -> types.M
     if parent:
         setattr(sys.modules[parent], child, found)
     return found
-
-
-@contextlib.contextmanager
-def collecting_rarely() -> Iterator[None]:
-    """For imports: what modules make, they keep, and to look through it for garbage again and again takes 30 of pandas'
-    400 ms. It is not switched off: a script may do its work at its import. What it sets by itself stands."""
-    before = gc.get_threshold()
-    rarely = (max(before[0], _RARELY), *before[1:])
-    if before[0]:
-        gc.set_threshold(*rarely)
-    try:
-        yield
-    finally:
-        if before[0] and gc.get_threshold() == rarely:
-            gc.set_threshold(*before)
 
 
 def settle_in(folders: List[str], argv: List[str], logging_level: str) -> None:
