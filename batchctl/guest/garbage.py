@@ -7,8 +7,8 @@ import gc
 import os
 from typing import Iterator
 
-_RARELY = 250_000  # objects made since the last collection, instead of 700 (2,000 from Python 3.13 on); pandas: 110,000
-_MUCH = 512 << 20  # bytes that an import takes: what is garbage among that may be worth a search
+_RARELY = 500_000  # objects made since the last collection, instead of 700 (2,000 from Python 3.13 on); pandas: 110,000
+_MUCH = 512 << 20  # bytes that an import takes: what is garbage among that may be worth a search; torch: 150 MB
 
 
 @contextlib.contextmanager
@@ -26,6 +26,8 @@ def collecting_rarely() -> Iterator[None]:
         if before[0] and gc.get_threshold() == rarely:
             if _own_memory() - size < _MUCH:
                 _count_as_old()
+            elif gc.isenabled():
+                gc.collect()
             gc.set_threshold(*before)
 
 

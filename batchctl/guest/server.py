@@ -124,7 +124,7 @@ class Server:
             for name, reason in refused:
                 self._say(wire.PRELOAD_REFUSED, {"module": name, "reason": reason})
             # What exists now is shared with every worker; a collection in a worker must not touch (and so copy) it.
-            gc.collect()
+            # What was imported has been looked through where that was worth it.
             gc.freeze()
         elif frame.kind == wire.FORK:
             self._fork(frame)

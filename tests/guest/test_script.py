@@ -273,7 +273,7 @@ def run(mini_batch):
     return [during[0], gc.get_threshold(), gc.isenabled(), subprocess.check_output(asked).decode().strip()]
 """
     during, now, enabled, plain = server.worker(script).one().decode().splitlines()
-    assert (int(during), now) == (250_000, afterwards or plain)
+    assert (int(during), now) == (500_000, afterwards or plain)
     assert enabled == str(case != "none")
 
 

@@ -60,15 +60,24 @@ print(generation(made[0]), gc.get_freeze_count() == frozen)
 """,
         "[0] True",
     ),
-    "much memory: garbage is found by the next search of the young": (
+    "much memory: garbage is looked for at once": (
         """
 garbage._MUCH = 32 << 20
 with garbage.collecting_rarely():
     made, lost = [[n] for n in range(20_000)], ring(64 << 20)
-later = [[n] for n in range(20_000)]
 print(lost() is None, gc.get_freeze_count() == frozen)
 """,
         "True True",
+    ),
+    "much memory, but the script wants no search": (
+        """
+garbage._MUCH = 32 << 20
+with garbage.collecting_rarely():
+    gc.disable()
+    lost = ring(64 << 20)
+print(lost() is None, gc.get_freeze_count() == frozen)
+""",
+        "False True",
     ),
     "what is set meanwhile stands": (
         """
