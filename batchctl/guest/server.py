@@ -124,7 +124,7 @@ class Server:
             for name, reason in refused:
                 self._say(wire.PRELOAD_REFUSED, {"module": name, "reason": reason})
             # What exists now is shared with every worker; a collection in a worker must not touch (and so copy) it.
-            # What was imported has been looked through where that was worth it.
+            gc.collect()  # through what is not frozen yet: data that modules in `preload` have made
             gc.freeze()
         elif frame.kind == wire.FORK:
             self._fork(frame)

@@ -106,10 +106,10 @@ class Conductor:
             self._heed_signals()
             if self._phase is Phase.RUNNING:
                 self._grant()
-                if not self._queue.shareable and 0 < self._crew.in_hand <= self._crew.live:
-                    self._last_out()
                 self._foreman.look(waiting=self._queue.counts.waiting, shareable=self._queue.shareable)
             self._teller.tick()
+            if not self._queue.shareable and 0 < self._crew.in_hand <= self._crew.live:
+                self._last_out()
         why = self._why or Conducted(Ending.ALL_DONE, "")  # what happens while the workers leave changes nothing
         self._crew.dismiss()
         if isinstance(why, BatchctlError):

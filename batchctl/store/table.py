@@ -12,6 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from batchctl.errors import CorruptionError, StorageError
@@ -61,9 +62,10 @@ def write_table(
         raise CorruptionError(f"the rows cannot be made a table: {error}") from error
 
 
+@cache
 def load_arrow() -> None:
-    """Import what `write_table` needs, ahead of time: 0.15 s. Raises nothing: where it cannot be had `write_table` says
-    so, which tries again.
+    """Import what `write_table` needs, ahead of time: 0.15 s, the first time. Raises nothing: where it cannot be had
+    `write_table` says so, which tries again.
 
     On the main thread, and no thread of ours asks an ABC for anything meanwhile: pyarrow makes classes that are
     Sequence and Mapping, and as long as such a one is half made, text counts as a Mapping, which is remembered.

@@ -258,7 +258,7 @@ class Stage:
         **spec: Any,
     ) -> None:
         self.clock = Clock()
-        self.last_out: list[int] = []  # what was leased each time that the conductor said so
+        self.last_out: list[int] = []  # leases with workers each time that the conductor said so
         self.engine = Engine(self.clock)
         self.committer = Committer(*troubles)
         self.reporter = Reporter()
@@ -299,7 +299,7 @@ class Stage:
             signals=self.signals,  # type: ignore[arg-type]
             columns=Columns(columns, fix=self.journal.set_columns),
             changed=changed,
-            last_out=lambda: self.last_out.append(self.queue.counts.leased),
+            last_out=lambda: self.last_out.append(self.crew.in_hand),
             mask=lambda failure: failure,
             clock=self.clock,
         )

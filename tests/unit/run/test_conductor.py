@@ -53,6 +53,11 @@ def test_it_is_told_when_there_is_nothing_to_do_but_wait_for_the_last_ones(tmp_p
     stage.run()
     assert stage.last_out
     assert set(stage.last_out) <= {1, 2}  # one with each worker
+    stage = Stage(tmp_path, slots=1, batches=4)
+    stage.engine.answers = keep
+    stage.engine.plot = [lambda: stage.engine.finish(0, run_ns=1_000) for _ in range(4)]
+    stage.run()
+    assert set(stage.last_out) == {1}  # of the three that it had at once, the last
 
 
 def test_a_run_with_nothing_left_starts_nobody(tmp_path: Path) -> None:
