@@ -17,7 +17,7 @@ _EACH, _SLACK = 600, 24 << 20
 @contextlib.contextmanager
 def collecting_rarely() -> Iterator[None]:
     """For imports: to look through what they make again and again takes 30 of pandas' 400 ms, and to do so at the end
-    and until it counts as old another 80. So that is frozen instead. Where data was made as well all is looked through
+    and until it counts as old another 70. So that is frozen instead. Where data was made as well all is looked through
     as ever: garbage among it may be large, or it may become garbage. It is not switched off meanwhile: a script may do
     its work at its import. What it sets by itself stands."""
     before, made, size = gc.get_threshold(), gc.get_count()[0], _own_memory()
