@@ -60,13 +60,18 @@ def test_status_imports_nothing_heavy(tmp_path: Path, flags: tuple[str, ...]) ->
     assert not any(name.startswith(("batchctl.spec", "batchctl.run", "batchctl.engine")) for name in modules)
 
 
+def small_run(folder: Path) -> list[str]:
+    """What to type for a run of three files."""
+    (folder / "in").mkdir()
+    for name in "abc":
+        (folder / "in" / name).touch()
+    (folder / "score.py").write_text("def run(mini_batch):\n    return list(mini_batch)\n", encoding="utf-8")
+    return ["run", str(folder / "score.py"), str(folder / "in"), "-o", str(folder / "out"), "-q"]
+
+
 def test_a_run_imports_nothing_that_only_makes_classes(tmp_path: Path) -> None:
     """A dataclass costs every start 0.4 ms, a NamedTuple 0.07; the module itself, with inspect, 6."""
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a").touch()
-    (tmp_path / "score.py").write_text("def run(mini_batch):\n    return list(mini_batch)\n", encoding="utf-8")
-    places = [str(tmp_path / name) for name in ("score.py", "in", "out")]
-    modules = modules_after("run", *places[:2], "-o", places[2], "-q", "--workers", "1")
+    modules = modules_after(*small_run(tmp_path), "--workers", "1")
     assert not modules & {"dataclasses", "inspect", "ast", "pandas", "pyarrow", "numpy", "rich", "yaml", "asyncio"}
 
 
@@ -88,13 +93,7 @@ print(json.dumps([code, found]), file=sys.stderr)
 
 def test_a_run_imports_on_its_main_thread_alone(tmp_path: Path) -> None:
     """While pyarrow makes its MapScalar, `isinstance("text", Mapping)` on another thread is true, and stays so."""
-    (tmp_path / "in").mkdir()
-    for name in "abc":
-        (tmp_path / "in" / name).touch()
-    (tmp_path / "score.py").write_text("def run(mini_batch):\n    return list(mini_batch)\n", encoding="utf-8")
-    places = [str(tmp_path / name) for name in ("score.py", "in", "out")]
-    format_ = ("--output-format", "parquet")
-    command = [sys.executable, "-c", THREADS, str(ROOT), "run", *places[:2], "-o", places[2], "-q", *format_]
+    command = [sys.executable, "-c", THREADS, str(ROOT), *small_run(tmp_path), "--output-format", "parquet"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     code, found = json.loads(done.stderr.splitlines()[-1])
     assert code == 0, done.stderr
