@@ -15,7 +15,8 @@ What the caller may rely on:
   or the one given, then suspects, each with nothing else leased.
 - Replaying the log of a run gives the queue that the run had, with what was leased waiting again; uncharged repeats
   and divisions (shortage.py) are forgotten, as they count within one epoch.
-- No lease returns uncharged more than `max_repeats` times in an epoch, whatever the reason: the next one is charged.
+- No lease returns uncharged more than `max_repeats` times in an epoch: the next one is charged. Not counted is what
+  something else brings to an end: a pause, or another lease of the same worker that has to answer for the return.
 """
 
 from __future__ import annotations
@@ -276,8 +277,7 @@ class FileQueue:
 
         `began`: `run` had begun or ended (rows that died unsent), so that the next lease has the next attempt number
         and whatever the first left behind (staged files) is not taken for its own. A lease that returns for the
-        sixth time in this epoch without a charge in between is charged as lost: a verdict for each of those. Not
-        `counted`: for what the whole run waits for, so that something else sees to it that this comes to an end.
+        sixth time without a charge in between is charged as lost: a verdict for each. Not `counted`: see above.
         """
         verdicts: list[Verdict] = []
         # Each goes to the front: the last one first, so that they end up in plan order.

@@ -9,7 +9,8 @@ The rule, in the order in which it is asked (design section 5):
 4. When the attempts are spent: more than one item is halved if `isolate` allows, else the range is quarantined.
 
 So an item is attempted at most `max_retries` + 1 + ceil(log2(items of its mini-batch)) times with a charge, and each of
-these attempts may be preceded by at most `max_repeats` uncharged ones per epoch.
+these attempts may be preceded by at most `max_repeats` uncharged ones per epoch, and by those that another lease has
+to answer for (file_queue.py).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Decision(StrEnum):
 class RetryPolicy(NamedTuple):
     """How patient a run is. `isolate` is False where parts make no sense (the user's wish, partitions, slices).
 
-    `max_repeats`: uncharged repeats of one lease within one epoch before it is charged as lost.
+    `max_repeats`: counted, uncharged repeats of one lease within one epoch before it is charged as lost.
     """
 
     max_retries: int = 3

@@ -208,7 +208,11 @@ class Worker:
 
     def conclude(self, events: list[Event], *, cause: str, charge: bool, shortage: Shortage = Shortage.NONE) -> None:
         """It is dead: say what became of its leases. `charge`: a death in `run` counts as an attempt. `shortage`: the
-        kernel killed it for memory, which may be the doing of rows that were being rendered, too."""
+        kernel killed it for memory, which may be the doing of rows that were being rendered, too.
+
+        Who answers for it clears the others (LeasesReturned): the lease that it died at, else what it had begun, else
+        all. One that broke the protocol may have done so long before, so it is not known which one it was at then.
+        """
         for _ in range(_PIPE_SIZE // _LOG_READ):  # at most what the pipe can hold; a stray child may go on writing
             if not (_readable(self.log) and self.read_log()):
                 break
@@ -221,6 +225,7 @@ class Worker:
             kind = FailureKind.TIMED_OUT if self.phase is Phase.LATE else FailureKind.LOST
             silent = Failure(kind, name, f"in init(): {cause}", self.log_tail(4000), shortage=shortage)
             events.append(InitFailed(slot, incarnation, told or silent))
+        cleared = False
         if (
             charge
             and (picture.state == page.RUN or (shortage and picture.state == page.RENDER))
@@ -234,10 +239,14 @@ class Worker:
                 phase = page.STATE_NAMES[picture.state]
                 failure = Failure(kind, name, cause, self.log_tail(4000), phase, peak, shortage)
                 events.append(LeaseFailed(slot, incarnation, lease, failure, page.now_ns() - picture.start_ns))
-        for unsent in (True, False):
-            found = tuple(v for k, v in self.outstanding.items() if (k <= picture.serial) is unsent)
-            if found:
-                events.append(LeasesReturned(slot, incarnation, found, unsent))
+                cleared = not self.fault
+        died_at = picture.serial if charge and picture.state == page.RENDER and not self.fault else 0
+        begun = {serial for serial in self.outstanding if serial <= picture.serial}
+        for serials in ({died_at} & begun, begun - {died_at}, self.outstanding.keys() - begun):
+            if serials:
+                found = tuple(self.outstanding[serial] for serial in sorted(serials))
+                events.append(LeasesReturned(slot, incarnation, found, serials <= begun, cleared=cleared))
+                cleared = True
         self.outstanding.clear()
 
     def view(self, now_ns: int) -> WorkerView:

@@ -58,13 +58,15 @@ class LeaseFailed(NamedTuple):
 
 class LeasesReturned(NamedTuple):
     """Leases that came to nothing through no fault of theirs: not charged. `unsent`: `run` had begun or returned.
-    `full`: what the worker had no room on the disk for, so that the run has to pause; "" where that was not it."""
+    `full`: what the worker had no room on the disk for, so that the run has to pause; "" where that was not it.
+    `cleared`: the same worker had another lease that its end counts against, so that it cannot have been these."""
 
     slot: int
     incarnation: int
     leases: tuple[Lease, ...]
     unsent: bool
     full: str = ""
+    cleared: bool = False
 
 
 class ColumnsSeen(NamedTuple):

@@ -254,7 +254,8 @@ class Conductor:
             self._teller.spared(slot, incarnation, lease, failure, run_ns, verdict)
 
     def _take_returned(self, event: LeasesReturned) -> None:
-        for verdict in self._queue.returned(event.leases, began=event.unsent, counted=not event.full):
+        counted = not (event.full or event.cleared)
+        for verdict in self._queue.returned(event.leases, began=event.unsent, counted=counted):
             self._journal.add_records(verdict.records)
             lease, failure = verdict.records[0].lease, verdict.records[0].failure
             self._teller.charged(event.slot, event.incarnation, lease, failure, 0, verdict)

@@ -171,6 +171,38 @@ def test_a_worker_that_dies_in_init_after_others_were_ready_does_not_end_the_run
     assert job.out.rows == [f"item{number}" for number in range(6) if number != 3]
 
 
+EVERY_SECOND = """
+import os
+
+class Row:
+    def __init__(self, name):
+        self.name = name
+    def __str__(self):
+        return end(self.name, "render")
+
+def end(name, where):
+    number = int(name[4:7])
+    if 50 <= number < 66 and number % 2 and where == os.environ["WHERE"]:
+        os._exit(7)
+    return name
+
+def run(mini_batch):
+    return [Row(end(os.path.basename(path), "run")) for path in mini_batch]
+"""
+
+
+@pytest.mark.parametrize("where", ["run", "render"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_those_that_wait_behind_many_deaths_are_not_charged_for_them(job: Job, workers: str, where: str) -> None:
+    """Quick runs let a worker hold many leases: what is last in its hands sees all of the others die."""
+    job.write("code/score.py", EVERY_SECOND)
+    job.items(100)
+    flags = ("--mini-batch-size", "1", "--workers", workers, "--max-retries", "0")
+    job.run(*flags, env={"WHERE": where}).expect(0)
+    assert sorted(job.out.charged()) == [("lost", number, 1) for number in range(51, 66, 2)]
+    assert len(job.out.rows) == 92
+
+
 INIT_ONCE = """
 import os
 STATE = os.environ["STATE"]

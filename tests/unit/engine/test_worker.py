@@ -130,9 +130,32 @@ def test_what_becomes_of_leases_at_a_death(far: Far, case: str) -> None:
     events = far.buried(charge=charge)
     failed = [event.lease for event in events if isinstance(event, LeaseFailed)]
     assert failed == ([LEASES[charged - 1]] if charged else [])
-    back = {event.unsent: list(event.leases) for event in events if isinstance(event, LeasesReturned)}
-    assert back.get(True, []) == [LEASES[number - 1] for number in unsent]
-    assert back.get(False, []) == [LEASES[number - 1] for number in returned]
+    back = [event for event in events if isinstance(event, LeasesReturned)]
+    assert sorted(lease for event in back if event.unsent for lease in event.leases) == [LEASES[n - 1] for n in unsent]
+    assert [lease for event in back if not event.unsent for lease in event.leases] == [LEASES[n - 1] for n in returned]
+
+
+# name: (state, serial on the page, phase, charge, its fault) -> those who are counted for it
+ANSWERS = {
+    "in run: who is charged answers for all": (page.RUN, 2, Phase.READY, True, "", []),
+    "in render: what it rendered": (page.RENDER, 3, Phase.READY, True, "", [3]),
+    "in render, on our order: what it had begun": (page.RENDER, 3, Phase.KILLED, False, "", [1, 2, 3]),
+    "in render of what was taken back: what it had begun": (page.RENDER, 9, Phase.READY, True, "", [1, 2, 3, 4]),
+    "in send: what it had begun": (page.SEND, 2, Phase.READY, True, "", [1, 2]),
+    "idle, nothing begun: all": (page.IDLE, 0, Phase.READY, True, "", [1, 2, 3, 4]),
+    "broke the protocol, in run by now: what it had begun": (page.RUN, 3, Phase.READY, True, "frames", [1, 2]),
+    "broke the protocol, in render by now: what it had begun": (page.RENDER, 3, Phase.READY, True, "frames", [1, 2, 3]),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_who_has_to_answer_for_a_death(far: Far, case: str) -> None:
+    state, serial, phase, charge, fault, counted = ANSWERS[case]
+    far.worker.send(LEASES[:4])
+    far.page.put(state, serial, page.now_ns())
+    far.worker.phase, far.worker.fault = phase, fault
+    back = [event for event in far.buried(charge=charge) if isinstance(event, LeasesReturned)]
+    assert [lease for event in back if not event.cleared for lease in event.leases] == [LEASES[n - 1] for n in counted]
 
 
 def test_what_it_had_sent_counts_and_what_it_printed_is_told(far: Far) -> None:

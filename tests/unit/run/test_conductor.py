@@ -365,6 +365,23 @@ def test_returned_leases_are_run_again_uncharged(tmp_path: Path) -> None:
     assert not [record for group in stage.committer.groups for record in group.charged]
 
 
+@pytest.mark.parametrize("cleared", [True, False])
+def test_what_comes_back_with_a_lease_that_answers_for_it_is_never_charged(tmp_path: Path, cleared: bool) -> None:
+    stage = Stage(tmp_path, batches=4, slots=1)
+    tries: list[int] = []
+
+    def answer(slot: int, lease: Lease) -> Event:
+        if lease.batch == 1 and len(tries) < 8:
+            tries.append(lease.attempt)
+            return LeasesReturned(slot, stage.engine.incarnations[slot], (lease,), False, cleared=cleared)
+        return stage.engine.scored(slot, lease)
+
+    stage.engine.answers = answer
+    assert stage.run().ending is Ending.ALL_DONE
+    assert {lease.batch for lease in stage.committer.committed()} == {0, 1, 2, 3}
+    assert len([record for group in stage.committer.groups for record in group.charged]) == (0 if cleared else 1)
+
+
 def test_failures_are_masked_before_they_are_kept(tmp_path: Path) -> None:
     stage = Stage(tmp_path, batches=2, slots=1, max_retries=0)
     stage.conductor._mask = lambda failure: Failure(failure.kind, failure.error, "***")
