@@ -17,7 +17,8 @@ import sys
 import types
 import zipimport
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+
+from batchctl.named_tuple import NamedTuple
 
 _PLAIN = set("bBdEiIOPqsSuvx")
 _WITH_VALUE = set("WX")

@@ -1,9 +1,9 @@
 """The only door to durable disk: `Disk` says in prose what each operation promises, `RealDisk` keeps it.
 
 Durable means: survives a power cut right after the call returned. Nothing here is durable unless its docstring says so.
-Errors: `NoSpaceError` where the file system is full (never from a sync), `StorageError` for all else; both name the
-path. A symbolic link in the last component is never followed, and descriptors are never inherited. The operations keep
-no state and may run on any thread; what open files promise is said in `handles.py`.
+Errors: `NoSpaceError` where the file system is full (never from a sync), else `StorageError`; both name the path. A
+symbolic link in the last component is never followed, and descriptors are never inherited. The operations keep no
+state and may run on any thread; for what open files promise, see `handles.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from batchctl.errors import StorageError
 from batchctl.handles import (
@@ -31,11 +31,11 @@ from batchctl.handles import (
     storage_error,
     take_flock,
 )
+from batchctl.named_tuple import NamedTuple
 from batchctl.together import Aside, together
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_RENAME_NOREPLACE = 1
-_AT_FDCWD = -100
+_RENAME_NOREPLACE, _AT_FDCWD = 1, -100
 _NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL})
 
 

@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.cli.output import emit, emit_json
 from batchctl.errors import ExitCode, UsageError
 from batchctl.files import Disk, FileKind, RealDisk
 from batchctl.model.progress import Summary
+from batchctl.named_tuple import NamedTuple
 from batchctl.report.status import Liveness, Snapshot, liveness, lock_held, pid_alive, read_status
 from batchctl.report.status_text import status_dict, status_line, status_text
 from batchctl.report.summary import read_summary

@@ -10,10 +10,10 @@ import argparse
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
 
 from batchctl.cli import commands as registry
 from batchctl.model.job import InputCheck, OnCollision, Order, OutputAction, OutputFormat, OwnFiles, Pin, Schedule
+from batchctl.named_tuple import NamedTuple
 
 
 class Wants(StrEnum):

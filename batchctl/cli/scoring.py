@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from batchctl.cli.ci_summary import CiSummary
 from batchctl.cli.output import emit_json
 from batchctl.model.progress import Summary
+from batchctl.named_tuple import NamedTuple
 from batchctl.report.progress import choose_reporter
 from batchctl.run.request import RunOptions
 from batchctl.run.start import run_job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_ENVIRONMENT_KEY = re.compile(r"(^|\.)(env|environment_variables)(\.|$)")
+_ENVIRONMENT_KEY = r"(^|\.)(env|environment_variables)(\.|$)"
 MASKED = "***"
 
 
@@ -27,6 +27,6 @@ def shareable(argv: Sequence[str]) -> tuple[str, ...]:
 
 def _masked(flag: str, assignment: str) -> str:
     key, equals, _ = assignment.partition("=")
-    if equals and (flag == "--env" or _ENVIRONMENT_KEY.search(key)):
+    if equals and (flag == "--env" or re.search(_ENVIRONMENT_KEY, key)):
         return f"{key}={MASKED}"
     return assignment

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import NamedTuple
 
 from batchctl.dispatch.isolate import WAITING, Part
 from batchctl.model.lease import Lease
+from batchctl.named_tuple import NamedTuple
 
 
 class Counts(NamedTuple):

@@ -16,10 +16,10 @@ to answer for (file_queue.py).
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from batchctl.model.outcome import Failure, FailureKind
 from batchctl.model.records import Charged, Quarantined
+from batchctl.named_tuple import NamedTuple
 
 # The kinds of failure whose repetition ends the retrying early: only what the script itself raised. Deaths and timeouts
 # look alike for many reasons (memory pressure, a slow disk), so they keep all their attempts.

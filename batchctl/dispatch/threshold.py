@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from array import array
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from batchctl.model.job import ErrorThreshold
 from batchctl.model.records import Commits, Quarantined, Record, Reopened, failed_of
+from batchctl.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from fractions import Fraction

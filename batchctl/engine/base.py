@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from batchctl.model.events import Event
 from batchctl.model.job import InputCheck, OutputAction, OutputFormat, OwnFiles, Scorer
 from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
 from batchctl.model.progress import WorkerView
+from batchctl.named_tuple import NamedTuple
 
 
 class LogSink(Protocol):

@@ -9,7 +9,7 @@ import signal
 from batchctl.model.outcome import Shortage
 
 # Byte code that the build made (the guest's, our own Python's) names files without a folder; scripts are absolute.
-_OUR_FRAME = re.compile(
+_OUR_FRAME = (
     r'  File "(?:(?:[^"]*/)?guest\.pyz/[^"]*|batchctl/(?:embedded|frozen)\.py|entry\.py'
     r'|<frozen (?:runpy|importlib\.[^"]*)>)", line \d+ in '
 )
@@ -53,4 +53,4 @@ def describe_status(status: int, *, ours: str = "", shortage: Shortage = Shortag
 
 def without_our_frames(tail: str) -> str:
     """The end of a worker's output, our own frames taken out of its stack dumps: the script's are what is asked for."""
-    return "\n".join(line for line in tail.split("\n") if not _OUR_FRAME.match(line))
+    return "\n".join(line for line in tail.split("\n") if not re.match(_OUR_FRAME, line))

@@ -20,7 +20,8 @@ _CLASSES = {
 }
 
 # Texts that nobody writes for another reason, whatever exception carries them (a script may have wrapped it).
-_TEXTS = re.compile(
+# Not compiled before they are needed, as few runs need them.
+_TEXTS = (
     r"\b(?:CUDA|HIP|XPU) out of memory\. Tried to allocate "
     r"|\b(?:CU|HIP)(?:BLAS|DNN|SPARSE|SOLVER|FFT|RAND)_(?:STATUS_)?(?:ALLOC|ALLOCATION)_FAILED\b"
     r"|\bCUDA_ERROR_OUT_OF_MEMORY\b|\bcudaErrorMemoryAllocation\b|\bhipErrorOutOfMemory\b|\bHIP_ERROR_OutOfMemory\b"
@@ -32,24 +33,19 @@ _TEXTS = re.compile(
 
 # (root package or last name of the class, text): either alone may mean something else.
 _BOTH = (
-    ("ResourceExhaustedError", re.compile(r"OOM when allocating tensor|failed to allocate memory", re.IGNORECASE)),
-    (
-        "onnxruntime",
-        re.compile(r"Failed to allocate memory for requested buffer|BFCArena.*Available memory of", re.DOTALL),
-    ),
+    ("ResourceExhaustedError", r"(?i)OOM when allocating tensor|failed to allocate memory"),
+    ("onnxruntime", r"(?s)Failed to allocate memory for requested buffer|BFCArena.*Available memory of"),
 )
-_XLA = re.compile(
-    r"\bRESOURCE[_ ]EXHAUSTED\b:? .{0,200}?(?:out of memory|failed to allocate)", re.IGNORECASE | re.DOTALL
-)
-_HOST = re.compile(r"by allocator (?:mkl)?_?cpu|device:CPU:", re.IGNORECASE)
+_XLA = r"(?is)\bRESOURCE[_ ]EXHAUSTED\b:? .{0,200}?(?:out of memory|failed to allocate)"
+_HOST = r"(?i)by allocator (?:mkl)?_?cpu|device:CPU:"
 
 
 def gpu_shortage(error: str, message: str) -> Shortage:
     """GPU or NONE. `error`: the class with its module, `message`: the exception's text."""
     root, last = error.partition(".")[0], error.rpartition(".")[2]
-    if (root, last) in _CLASSES or _TEXTS.search(message):
+    if (root, last) in _CLASSES or re.search(_TEXTS, message):
         return Shortage.GPU
-    if _HOST.search(message):
+    if re.search(_HOST, message):
         return Shortage.NONE
-    said = any(name in (root, last) and text.search(message) for name, text in _BOTH)
-    return Shortage.GPU if said or _XLA.search(message) else Shortage.NONE
+    said = any(name in (root, last) and re.search(text, message) for name, text in _BOTH)
+    return Shortage.GPU if said or re.search(_XLA, message) else Shortage.NONE

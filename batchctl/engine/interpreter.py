@@ -10,10 +10,10 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl import frozen
 from batchctl.errors import UsageError
+from batchctl.named_tuple import NamedTuple
 
 _EMBEDDED = "embedded"
 

@@ -9,7 +9,6 @@ import select
 import socket
 from collections.abc import Sequence
 from enum import Enum, auto
-from typing import NamedTuple
 
 from batchctl import processes
 from batchctl.engine.base import LogSink
@@ -21,6 +20,7 @@ from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
 from batchctl.model.outcome import Failure, FailureKind, Shortage
 from batchctl.model.progress import WorkerView
+from batchctl.named_tuple import NamedTuple
 
 _READ = 1 << 20
 _LOG_READ = 1 << 16

@@ -6,10 +6,11 @@ import hashlib
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from batchctl.errors import ExecutableDamagedError, UsageError
 from batchctl.executable.manifest import DIGEST_BYTES, digest_of
+from batchctl.named_tuple import NamedTuple
 
 MAGIC = b"BATCHCTL-FOOTER1"
 SIZE = 256

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from batchctl.errors import ExecutableDamagedError
+from batchctl.named_tuple import NamedTuple
 
 BUILD, LICENCES, SBOM = "build.json", "licences.txt", "sbom.cdx.json"
 MEND = "batchctl self clean --all, then the same command again"

@@ -7,9 +7,9 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.errors import ExecutableDamagedError
+from batchctl.named_tuple import NamedTuple
 
 NAME = "MANIFEST"
 DIGEST_BYTES = 32

@@ -21,11 +21,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.errors import StorageError
 from batchctl.executable.manifest import NAME, digest_of
 from batchctl.files import RealDisk
+from batchctl.named_tuple import NamedTuple
 
 LOCK = ".lock"
 _HALF = ".tmp-"

@@ -18,7 +18,7 @@ from typing import Any
 Type = str | tuple[Any, ...]
 Columns = tuple[tuple[str, Type], ...]
 NULL = "null"
-_DECIMAL = re.compile(r"decimal(?:128|256)\((\d+), (-?\d+)\)")
+_DECIMAL = r"decimal(?:128|256)\((\d+), (-?\d+)\)"
 _NARROW, _WIDE = 38, 76  # digits that decimal128 and decimal256 hold
 _DEEPEST = 64  # levels of lists and structs; what compares types goes down as far
 
@@ -97,7 +97,7 @@ def _unified(path: str, a: Any, b: Any) -> Type:
 
 def _decimal(a: str, b: str) -> str:
     """The decimal that has the digits of both, before the point and behind it; "" where there is none."""
-    found = [_DECIMAL.fullmatch(kind) for kind in (a, b)]
+    found = [re.fullmatch(_DECIMAL, kind) for kind in (a, b)]
     sizes = [(int(match[1]), int(match[2])) for match in found if match]
     if len(sizes) < 2:
         return ""

@@ -7,10 +7,10 @@ is never used twice in an epoch: what an old incarnation still says has been dro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, Scored, Shortage
+from batchctl.named_tuple import NamedTuple
 
 
 class WorkerForked(NamedTuple):

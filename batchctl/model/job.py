@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+
+from batchctl.named_tuple import NamedTuple
 
 # Variables that tell a worker where it is: what a spec gives for them is not used.
 RESERVED_VARIABLES = frozenset({"AZUREML_BI_OUTPUT_PATH", "BATCHCTL_RUN_ID"})

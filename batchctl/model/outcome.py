@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from batchctl.model.lease import Lease
+from batchctl.named_tuple import NamedTuple
 
 FILES_REFUSED = "FilesRefused"  # class of the failure of an attempt whose files can never be published
 MACHINE_DOWN = "MachineDown"  # class of the loss of an attempt that took the whole machine with it

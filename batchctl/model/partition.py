@@ -7,10 +7,12 @@ bytes by surrogateescape), so that a value never ends within a character.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Self
+from typing import Self
 
-_TOKEN = re.compile(r"\{[^{}]*\}|\*+|[^{}*]+|.", re.DOTALL)
-_DATE = re.compile(r"\{[^{}]*:[^{}]*\}")
+from batchctl.named_tuple import NamedTuple
+
+_TOKEN = r"(?s)\{[^{}]*\}|\*+|[^{}*]+|."
+_DATE = r"\{[^{}]*:[^{}]*\}"
 _MOST_LOOSE = 3  # a name that does not fit takes time by its length to the power of these
 _ANY_FOLDERS = r"(?:[^/]+/)*"
 
@@ -31,7 +33,7 @@ class PartitionFormat(NamedTuple):
     @classmethod
     def of(cls, text: str) -> Self:
         """Parse; ValueError says what is wrong, for people."""
-        date = _DATE.search(text)
+        date = re.search(_DATE, text)
         if date is not None:
             raise ValueError(
                 f"{date[0]}: dates are not taken apart; give each part a key, as in {{year}}/{{month}}/{{day}}"
@@ -55,7 +57,7 @@ class PartitionFormat(NamedTuple):
 
 def _expression(part: str, keys: list[str]) -> str:
     """One path part as a regular expression; the keys that it captures are appended to `keys`."""
-    tokens = _TOKEN.findall(part)
+    tokens = re.findall(_TOKEN, part)
     pieces: list[str] = []
     loose = 0
     for number, token in enumerate(tokens):

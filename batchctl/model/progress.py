@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
 
 from batchctl.model.lease import Lease
+from batchctl.named_tuple import NamedTuple
 
 
 class RunState(StrEnum):

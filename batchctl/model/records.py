@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import NamedTuple
 
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure
+from batchctl.named_tuple import NamedTuple
 
 
 class Committed(NamedTuple):

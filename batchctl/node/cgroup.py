@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import NamedTuple
+
+from batchctl.named_tuple import NamedTuple
 
 # Text of a file, or None where it cannot be read.
 Read = Callable[[str], str | None]

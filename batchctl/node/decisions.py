@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from batchctl.named_tuple import NamedTuple
 
 # Of each kind of event its name, and what one is called where only their number is told.
 KINDS = (

@@ -13,10 +13,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from batchctl.model.node import Gpu, Reading, WorkerMemory
 from batchctl.model.progress import WorkerView
+from batchctl.named_tuple import NamedTuple
 from batchctl.node import cgroup
 from batchctl.node.driver import DriverProcess
 from batchctl.node.probe import memory_of_machine, read_text

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from batchctl.model.node import Footprint, Gpu
+from batchctl.named_tuple import NamedTuple
 from batchctl.node.pinning import Place
 from batchctl.node.render import size as told
 

@@ -10,8 +10,8 @@ import os
 import re
 
 _DEVICE = "/dev/kmsg"
-_KILLED = re.compile(r"Killed process (\d+)[ ,]")
-_XID = re.compile(r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d+)")
+_KILLED = r"Killed process (\d+)[ ,]"
+_XID = r"NVRM: Xid \(PCI:([0-9a-fA-F:.]+)\): (\d+)"
 
 
 class KernelLog:
@@ -51,11 +51,11 @@ class KernelLog:
 
 def killed_pid(line: str) -> int | None:
     """Whom the OOM killer says in this line that it has killed."""
-    found = _KILLED.search(line) if "emory" in line else None
+    found = re.search(_KILLED, line) if "emory" in line else None
     return int(found[1]) if found else None
 
 
 def xid_error(line: str) -> tuple[str, int] | None:
     """(PCI address as the driver writes it, "0000:3b:00"; error number)."""
-    found = _XID.search(line)
+    found = re.search(_XID, line)
     return (found[1].lower(), int(found[2])) if found else None

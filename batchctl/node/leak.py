@@ -15,7 +15,7 @@ the memory is worth. The share is not widened.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from batchctl.named_tuple import NamedTuple
 
 MIB = 1 << 20
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
+from batchctl.named_tuple import NamedTuple
 from batchctl.node.cgroup import unescape
 
 

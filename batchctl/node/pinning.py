@@ -8,10 +8,10 @@ set near it where one is free. Without GPUs the slots alternate between nodes, f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from batchctl.model.job import Pin
 from batchctl.model.node import Gpu, Slot
+from batchctl.named_tuple import NamedTuple
 
 
 class Place(NamedTuple):

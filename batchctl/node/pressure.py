@@ -9,8 +9,7 @@ Afterwards counting begins anew, and nobody else goes before that worker's end a
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from batchctl.named_tuple import NamedTuple
 from batchctl.node.told import size
 
 LOW_LOOKS = 2

@@ -11,9 +11,8 @@ seen was not all. The same for a GPU, without a reserve: what is free on it belo
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from batchctl.model.node import Footprint, Reading, WorkerMemory
+from batchctl.named_tuple import NamedTuple
 from batchctl.node.places import Place, Places
 from batchctl.node.told import number, ordinal, size
 

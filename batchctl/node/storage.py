@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
+from batchctl.named_tuple import NamedTuple
 from batchctl.node.mounts import NOWHERE, MountPoint, existing, magic_of, mount_of
 
 

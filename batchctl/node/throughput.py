@@ -8,7 +8,8 @@ there are enough mini-batches. It has to gain a tenth of what proportion promise
 from __future__ import annotations
 
 from math import sqrt
-from typing import NamedTuple
+
+from batchctl.named_tuple import NamedTuple
 
 ENOUGH = 4  # mini-batches, or one per worker where that is more
 SHARE_OF_PROPORTION = 0.1

@@ -14,10 +14,10 @@ from array import array
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import accumulate, islice
-from typing import NamedTuple
 
 from batchctl.errors import UsageError
 from batchctl.guest.plan_map import CRC_OFFSET, FORMAT, HEADER, MAGIC, PARTITIONED, SECTIONS, SIZED
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.batches import batch_firsts, partition_firsts
 from batchctl.plan.index import Columns, FolderIndex
 from batchctl.plan.inputs import InputRequest, Listing

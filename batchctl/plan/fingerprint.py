@@ -10,8 +10,9 @@ import hmac
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.manifest import FileDigest, Manifest, digest_code, digest_files, digest_model
 

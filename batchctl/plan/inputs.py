@@ -15,10 +15,10 @@ from contextlib import closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.errors import UsageError
 from batchctl.model.job import Grouping
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.display import display_name
 from batchctl.plan.lists import Block, Blocks, PathList, Run, absolute, first_mentions, gathered, runs
 from batchctl.plan.look import CHUNK, LONGEST, SIZE, Part, mtimes_of

@@ -20,9 +20,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
 
 from batchctl import processes
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.lookers import MOST
 from batchctl.plan.patterns import Chooser
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter, lt
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.stretch import Findings
 
 _WINDOW = 1 << 18

@@ -11,7 +11,8 @@ from array import array
 from collections.abc import Iterable
 from operator import itemgetter
 from stat import S_ISREG
-from typing import NamedTuple
+
+from batchctl.named_tuple import NamedTuple
 
 CHUNK = 512  # names looked at together: about 300 KB of stat results, 1 ms
 LONGEST = 4095  # PATH_MAX less its NUL: `run()` gets absolute paths and could not open longer ones

@@ -11,9 +11,10 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from batchctl.errors import UsageError
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.display import display_name
 
 SKIPPED_FOLDERS = frozenset({"__pycache__", ".git"})

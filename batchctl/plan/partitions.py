@@ -9,10 +9,11 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
-from typing import NamedTuple, Self
+from typing import Self
 
 from batchctl.errors import UsageError
 from batchctl.model.partition import PartitionFormat
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.display import display_name
 from batchctl.plan.stretch import Stretch
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple, Self
+from typing import Self
 
 from batchctl.errors import UsageError
+from batchctl.named_tuple import NamedTuple
 
 _MAGIC = re.compile(r"[*?[]")
 _FOLDERS = "(?:[^/]+/)*"

@@ -11,10 +11,11 @@ from enum import StrEnum
 from operator import lt
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from batchctl.errors import CorruptionError, StorageError
 from batchctl.guest.plan_map import CRC_OFFSET, SIZED, PlanDamaged, PlanMap
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.index import Columns, FolderIndex
 from batchctl.plan.look import planned_ns

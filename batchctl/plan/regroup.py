@@ -5,7 +5,8 @@ from __future__ import annotations
 from array import array
 from itertools import accumulate
 from operator import le
-from typing import NamedTuple
+
+from batchctl.named_tuple import NamedTuple
 
 
 class ItemColumns(NamedTuple):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.display import display_name
 
 SHOWN = 5  # how many names a message lists before it says "and N more"

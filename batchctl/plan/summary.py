@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.display import display_name, machine_name
 from batchctl.plan.encode import LargestItem, PlanImage
 from batchctl.plan.index import path_of

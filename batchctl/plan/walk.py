@@ -15,10 +15,10 @@ import time
 from bisect import bisect_left
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 from batchctl.errors import UsageError
 from batchctl.model.job import Grouping
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.display import display_name
 from batchctl.plan.listers import Listers
 from batchctl.plan.look import CHUNK, LONGEST, SIZE, Part, mtimes_of

@@ -19,7 +19,7 @@ MAX_CAUSES = 50  # distinct ones kept; later ones are counted together
 _OTHERS = "\0"  # in place of a class name
 MESSAGE_CAP = 500
 TRACEBACK_CAP = 16_384
-_VARYING = re.compile(r"""'[^'\n]{0,400}'|"[^"\n]{0,400}"|<[^<>\n]{1,200}>|\S*/\S*|0x[0-9a-fA-F]+|[0-9]+""")
+_VARYING = r"""'[^'\n]{0,400}'|"[^"\n]{0,400}"|<[^<>\n]{1,200}>|\S*/\S*|0x[0-9a-fA-F]+|[0-9]+"""
 
 PathOf = Callable[[int], str]  # the name of an item, by its number
 
@@ -92,4 +92,4 @@ class FailureGroups:
 
 def blanked(message: str) -> str:
     """`message` without what varies from file to file: quoted words, paths, addresses, numbers."""
-    return _VARYING.sub("*", message[:MESSAGE_CAP])
+    return re.sub(_VARYING, "*", message[:MESSAGE_CAP])

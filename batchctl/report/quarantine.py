@@ -18,13 +18,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from batchctl.errors import UsageError
 from batchctl.files import RealDisk
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind
 from batchctl.model.records import Quarantined
+from batchctl.named_tuple import NamedTuple
 from batchctl.report.atomic import replace_by_chunks
 from batchctl.report.failures import blanked
 

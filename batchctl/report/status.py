@@ -13,12 +13,12 @@ import struct
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl import __version__
 from batchctl.errors import StorageError
 from batchctl.model.documents import as_document
 from batchctl.model.progress import Progress, RunState
+from batchctl.named_tuple import NamedTuple
 from batchctl.report.atomic import read_small, replace_file
 from batchctl.report.decode import record_from
 

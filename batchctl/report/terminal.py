@@ -6,9 +6,10 @@ least.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from batchctl.model.progress import Progress, RunState
+from batchctl.named_tuple import NamedTuple
 from batchctl.report.wording import count_text, duration_text, percent_text, printable, rate_text
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from batchctl.errors import UsageError
+from batchctl.named_tuple import NamedTuple
 from batchctl.report.notify import LEAVING_S
 from batchctl.report.unit_words import command_word, line_text, path_word, program_word
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from batchctl import __version__
 from batchctl.engine.base import ScriptFacts
 from batchctl.engine.interpreter import Interpreter
 from batchctl.errors import CorruptionError
 from batchctl.model.job import JobSpec, OnCollision, OwnFiles
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.display import machine_name
 from batchctl.plan.encode import PlanImage
 from batchctl.plan.fingerprint import Fingerprint

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple
 
 from batchctl.dispatch.pending import Counts
 from batchctl.dispatch.threshold import FailedBatches, Judgement, Standing, judge, judge_batches
@@ -13,6 +12,7 @@ from batchctl.errors import BatchctlError, ExitCode, InitFailedError, NodeTooSma
 from batchctl.model.job import JobSpec
 from batchctl.model.outcome import Failure, FailureKind, Shortage
 from batchctl.model.progress import RunState, Summary
+from batchctl.named_tuple import NamedTuple
 from batchctl.run.tally import Tally
 
 _SETTINGS_FILE = "parallel_run_step.settings.json"

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
@@ -28,6 +27,7 @@ from batchctl.files import Disk
 from batchctl.model.job import JobSpec, OutputAction
 from batchctl.model.progress import RunState, Summary
 from batchctl.model.records import Reopening
+from batchctl.named_tuple import NamedTuple
 from batchctl.node.oom import OomWatch
 from batchctl.plan.read import Plan
 from batchctl.processes import child_environment

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.errors import CorruptionError, ResumeRefusedError, UsageError
 from batchctl.files import Disk, FileKind
 from batchctl.model.job import JobSpec, OutputAction
 from batchctl.model.progress import RunState as ToldState
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.fingerprint import Fingerprint, differences
 from batchctl.report.summary import summary_of
 from batchctl.run.document import GARBLED, JobDocument, RecordedRequest, parse_document, parse_request

@@ -6,9 +6,9 @@ Items that a retry has scored again are left out: what they were then is recorde
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from batchctl.files import Disk
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.read import ChangeKind, Plan
 from batchctl.run.existing import Existing
 from batchctl.run.retrying import reopened_items

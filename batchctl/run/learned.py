@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.errors import StorageError
 from batchctl.model.documents import as_document
 from batchctl.model.node import Footprint
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.fingerprint import Fingerprint
 from batchctl.plan.manifest import combined_digest
 from batchctl.report.atomic import read_small, replace_file

@@ -9,9 +9,9 @@ the run, and nothing is held back any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from batchctl.model.outcome import Scored
+from batchctl.named_tuple import NamedTuple
 
 HOLD_S = 0.5
 

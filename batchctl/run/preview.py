@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.engine.base import ScriptFacts
 from batchctl.engine.interpreter import Interpreter
@@ -17,6 +16,7 @@ from batchctl.errors import SpecError, UsageError
 from batchctl.files import Disk, RealDisk
 from batchctl.model.job import JobSpec
 from batchctl.model.node import Slot
+from batchctl.named_tuple import NamedTuple
 from batchctl.node.render import cpulist, disk_lines
 from batchctl.plan.summary import added_files, summarise
 from batchctl.run.existing import Existing, read_existing

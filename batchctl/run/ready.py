@@ -6,11 +6,11 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.errors import CorruptionError
 from batchctl.model.job import JobSpec
 from batchctl.model.node import Footprint, NodeReport, Sizing
+from batchctl.named_tuple import NamedTuple
 from batchctl.node.probe import probe
 from batchctl.node.sizing import size_node
 from batchctl.plan.fingerprint import Fingerprint

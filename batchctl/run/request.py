@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl import processes
 from batchctl.engine.interpreter import Interpreter, choose_interpreter
 from batchctl.files import Disk
 from batchctl.model.job import JobSpec, OutputAction
+from batchctl.named_tuple import NamedTuple
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
 from batchctl.store.layout import RunLayout

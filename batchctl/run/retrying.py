@@ -7,13 +7,13 @@ retry that was cut off goes on: what it has given up on itself is not chosen aga
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from batchctl.dispatch.threshold import FailedBatches, Standing, judge, judge_batches
 from batchctl.errors import ExitCode, UsageError
 from batchctl.files import Disk
 from batchctl.model.job import JobSpec
 from batchctl.model.records import Committed, Quarantined, Record, Reopened, Reopening
+from batchctl.named_tuple import NamedTuple
 from batchctl.plan.read import Plan
 from batchctl.report.quarantine import is_cause, of_cause
 from batchctl.report.summary import read_summary

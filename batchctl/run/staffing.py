@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.engine.base import Engine
 from batchctl.errors import BatchctlError
 from batchctl.files import RealDisk
 from batchctl.model.job import JobSpec
 from batchctl.model.node import Footprint, NodeReport, Sizing
+from batchctl.named_tuple import NamedTuple
 from batchctl.node.gauge import Gauge
 from batchctl.node.growth import Growth
 from batchctl.node.sizing import assumed_footprint, reserve_of

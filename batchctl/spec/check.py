@@ -5,8 +5,7 @@ Environment variables are shown by name and source, never by value.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from batchctl.named_tuple import NamedTuple
 from batchctl.spec.fields import SETTINGS
 from batchctl.spec.identity import Json, plain
 from batchctl.spec.problems import Problem, escaped

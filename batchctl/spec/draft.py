@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple
 
+from batchctl.named_tuple import NamedTuple
 from batchctl.spec.fields import Setting
 from batchctl.spec.nodes import Node
 from batchctl.spec.problems import Problem, Wrong, escaped

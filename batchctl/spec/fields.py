@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from batchctl.model.job import (
     Dialect,
@@ -23,6 +22,7 @@ from batchctl.model.job import (
     Pin,
     Schedule,
 )
+from batchctl.named_tuple import NamedTuple
 from batchctl.spec import values
 from batchctl.spec.values import Parser
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.model.job import Dialect
+from batchctl.named_tuple import NamedTuple
 from batchctl.spec.mlflow_model import MODEL_FILE, model_below
 from batchctl.spec.paths import Found, anchored, found, neighbour
 from batchctl.spec.problems import Problem, Wrong, escaped, quoted

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import NamedTuple
 
+from batchctl.named_tuple import NamedTuple
 from batchctl.spec.problems import Problem, Wrong, did_you_mean, quoted
 
 MAX_BYTES = 1 << 20

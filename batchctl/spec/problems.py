@@ -8,7 +8,8 @@ environment variables are never part of a problem.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from batchctl.named_tuple import NamedTuple
 
 QUOTED_LIMIT = 60
 

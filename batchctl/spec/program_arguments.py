@@ -13,8 +13,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
+from batchctl.named_tuple import NamedTuple
 from batchctl.spec.bindings import Bindings
 from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import BY_FIELD

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from batchctl.errors import SpecError
 from batchctl.model.job import (
@@ -23,6 +23,7 @@ from batchctl.model.job import (
     OwnFiles,
     Scorer,
 )
+from batchctl.named_tuple import NamedTuple
 from batchctl.spec import native
 from batchctl.spec.draft import Draft, Rank, Value
 from batchctl.spec.fields import SETTINGS, Setting

@@ -6,9 +6,9 @@ Nothing is durable before `sync` returns. A group that did not fit is cut back a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from batchctl.handles import AppendFile
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.frames import FIRST_OF_GROUP, MAX_PAYLOAD, Frame, FrameType, encode, seed_of
 
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 from operator import itemgetter
-from typing import NamedTuple
 
 from batchctl.errors import BatchctlError, NoSpaceError, StorageError
 from batchctl.files import Disk
@@ -23,6 +22,7 @@ from batchctl.model.job import OnCollision
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored
 from batchctl.model.records import Charged, Committed, Quarantined
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.checkpoint_log import LogWriter
 from batchctl.store.frames import FrameType
 from batchctl.store.layout import RunLayout

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
-from typing import NamedTuple
 
 from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageError
 from batchctl.files import Disk
 from batchctl.model.job import Order
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.assemble import assemble
 from batchctl.store.commit import Committer, ProtocolError
 from batchctl.store.copying import copy_checked

@@ -14,9 +14,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import NamedTuple
 
 from batchctl.errors import CorruptionError, ResumeRefusedError
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.log_bytes import LogBytes
 
 # What an EPOCH says that the frames after it may hold; 1 where it says nothing. To be raised with whatever an older

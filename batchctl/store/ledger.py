@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from batchctl.model.lease import Lease
 from batchctl.model.records import Committed, Reopening
+from batchctl.named_tuple import NamedTuple
 
 _OPEN = (1 << 64) - 1
 _QUARANTINED = _OPEN - 1

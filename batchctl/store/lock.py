@@ -8,12 +8,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.errors import BatchctlError, RunLockedError, StorageError, UsageError
 from batchctl.files import Disk
 from batchctl.handles import FileLock
 from batchctl.model.documents import as_document
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.layout import RunLayout
 from batchctl.store.state_directory import make_run_directory
 

@@ -9,10 +9,10 @@ A piece is announced by a PART frame and moved there before its COMMIT, as a pub
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import StagedFile
+from batchctl.named_tuple import NamedTuple
 
 WHOLE = "whole"
 

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from itertools import starmap
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Shortage, StagedFile
 from batchctl.model.records import Charged, Committed, EpochOpened, Quarantined, Reopened, Reopening
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.frames import DONE_PAYLOAD, LOG_FORMAT, MAX_PAYLOAD, FrameType, is_format
 from batchctl.store.layout import RUN_DIRECTORY
 from batchctl.store.parts import Whole

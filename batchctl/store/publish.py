@@ -11,12 +11,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from batchctl.errors import BatchctlError, CorruptionError, ExitCode, StorageError
 from batchctl.files import Disk, FileKind
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Scored, StagedFile
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.frames import FrameType
 from batchctl.store.layout import RunLayout
 from batchctl.store.names import Names

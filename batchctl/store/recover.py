@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
@@ -20,6 +19,7 @@ from batchctl.handles import AppendFile
 from batchctl.model.column_types import Columns
 from batchctl.model.job import OnCollision
 from batchctl.model.records import Committed, EpochOpened, Record, Reopened, Reopening
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.checkpoint_log import LogWriter
 from batchctl.store.commit import Committer, ProtocolError
 from batchctl.store.entries import check_written

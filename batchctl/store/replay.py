@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
-from typing import NamedTuple
 
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
@@ -26,6 +25,7 @@ from batchctl.model.records import (
     Record,
     Reopened,
 )
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.frames import HEADER_SIZE, Frame, FrameType, Scan, scan
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Ledger

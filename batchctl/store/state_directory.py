@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.errors import CorruptionError, StorageError, UsageError
 from batchctl.files import Disk, FileKind
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.documents import read_document, write_document
 from batchctl.store.entries import check_entries
 from batchctl.store.layout import RunLayout

@@ -31,7 +31,7 @@ GROUP_BYTES = 64 << 20
 GROUP_ROWS = 1 << 20
 _SINK_BUFFER = 1 << 20  # each write asks for the interpreter, which another thread may have
 _BATCH = 16 << 10  # rows of an old file that are read at a time
-_PARAMETERS = re.compile(r"(\w+)[\[(]([^\])]*)[\])]")
+_PARAMETERS = r"(\w+)[\[(]([^\])]*)[\])]"
 _UNITS = {"s", "ms", "us", "ns"}
 
 
@@ -102,7 +102,7 @@ def _type_of(kind: Type) -> pyarrow.DataType:
         if kind[0] == "list":
             return pyarrow.list_(_type_of(kind[1]))
         return pyarrow.struct([pyarrow.field(name, _type_of(below)) for name, below in kind[1]])
-    found = _PARAMETERS.fullmatch(kind)
+    found = re.fullmatch(_PARAMETERS, kind)
     if found is None:
         return pyarrow.type_for_alias(kind)
     name, (first, _, second) = found[1], found[2].partition(", ")

@@ -6,12 +6,12 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from batchctl.errors import BatchctlError, ResumeRefusedError, UsageError
 from batchctl.files import Disk
 from batchctl.handles import ReadFile
 from batchctl.model.lease import Lease
+from batchctl.named_tuple import NamedTuple
 from batchctl.store.creation import is_result
 from batchctl.store.documents import read_document
 from batchctl.store.extents import damaged

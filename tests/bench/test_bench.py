@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import bounds, durability, elsewhere, figures, picture, profile, record
+from tests.bench import bounds, durability, elsewhere, figures, named_tuple, picture, profile, record
 from tests.bench.contest import Found
 from tests.bench.outputs import Judge, WrongRowsError
 from tests.bench.workloads import WORKLOADS, Prepared
@@ -259,3 +259,10 @@ def test_a_profile_adds_up_and_names_what_is_not_small() -> None:
         "| parent | cli/main | 1.50 | 75.0% |",
         "| workers | guest/loop | 0.49 | 24.5% |",
     ]
+
+
+def test_the_time_of_classes_in_its_short_form(capsys: pytest.CaptureFixture[str]) -> None:
+    assert named_tuple.main(["--rounds", "1"]) == 0
+    told = capsys.readouterr().out
+    assert int(told.split(maxsplit=1)[0]) > 100, "not all of the classes were found"
+    assert [line.split("|")[1].strip() for line in told.splitlines()[4:]] == list(named_tuple.MAKERS)
