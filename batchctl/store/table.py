@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from batchctl.errors import CorruptionError, StorageError
 from batchctl.handles import ReadFile
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 QUANTUM = 256  # rows: row groups end at multiples of it
 GROUP_BYTES = 64 << 20
 GROUP_ROWS = 1 << 20
+_SAMPLE = 1 << 16  # rows of the first row group that tell which columns a dictionary makes smaller
 _SINK_BUFFER = 1 << 20  # each write asks for the interpreter, which another thread may have
 _BATCH = 16 << 10  # rows of an old file that are read at a time
 _PARAMETERS = r"(\w+)[\[(]([^\])]*)[\])]"
@@ -47,10 +49,13 @@ def write_table(
     sink = Sink(target)
     try:
         schema = schema_of(types)
+        batches = (_fitted(batch, schema) for batch in _batches(rows, extents=extents, base=base))
+        groups = ahead(aside, RowGroups(schema).of(batches))
+        first = next(groups, None)
+        named = _worth_a_dictionary(first.slice(0, _SAMPLE)) if first is not None else ()
         buffered = pyarrow.BufferedOutputStream(pyarrow.PythonFile(sink, mode="w"), _SINK_BUFFER)
-        with buffered, pyarrow.parquet.ParquetWriter(buffered, schema, compression="snappy", version="2.6") as writer:
-            batches = (_fitted(batch, schema) for batch in _batches(rows, extents=extents, base=base))
-            for group in ahead(aside, RowGroups(schema).of(batches)):
+        with buffered, _writer(buffered, schema, dictionaries=named) as writer:
+            for group in chain(() if first is None else (first,), groups):
                 writer.write_table(group, row_group_size=max(1, group.num_rows))
     except MemoryError:  # one of Arrow's exceptions too, and no word about the rows
         raise
@@ -60,6 +65,30 @@ def write_table(
         if isinstance(error, StorageError):
             raise
         raise CorruptionError(f"the rows cannot be made a table: {error}") from error
+
+
+def _writer(sink: Any, schema: pyarrow.Schema, *, dictionaries: bool | Sequence[str]) -> Any:
+    import pyarrow.parquet
+
+    options = {"compression": "snappy", "version": "2.6", "use_dictionary": dictionaries}
+    return pyarrow.parquet.ParquetWriter(sink, schema, **options)
+
+
+def _worth_a_dictionary(sample: pyarrow.Table) -> list[str]:
+    """The columns, by their paths, that a dictionary of their values makes smaller: the others, numbers and names that
+    hardly repeat, would be looked up in vain, which takes longer than all else that is done with them."""
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = []
+    for dictionaries in (True, False):
+        sink = pyarrow.BufferOutputStream()
+        with _writer(sink, sample.schema, dictionaries=dictionaries) as writer:
+            writer.write_table(sample, row_group_size=max(1, sample.num_rows))
+        metadata = pyarrow.parquet.ParquetFile(sink.getvalue()).metadata
+        columns.append([metadata.row_group(0).column(at) for at in range(metadata.num_columns)])
+    pairs = zip(*columns, strict=True)
+    return [one.path_in_schema for one, plain in pairs if one.total_compressed_size < plain.total_compressed_size]
 
 
 @cache

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import bounds, durability, elsewhere, figures, named_tuple, picture, profile, record
+from tests.bench import bounds, durability, elsewhere, figures, named_tuple, picture, profile, record, table
 from tests.bench.contest import Found
 from tests.bench.outputs import Judge, WrongRowsError
 from tests.bench.workloads import WORKLOADS, Prepared
@@ -266,3 +266,11 @@ def test_the_time_of_classes_in_its_short_form(capsys: pytest.CaptureFixture[str
     told = capsys.readouterr().out
     assert int(told.split(maxsplit=1)[0]) > 100, "not all of the classes were found"
     assert [line.split("|")[1].strip() for line in told.splitlines()[4:]] == list(named_tuple.MAKERS)
+
+
+def test_making_a_table_in_its_short_form(capsys: pytest.CaptureFixture[str]) -> None:
+    assert table.main(["--rounds", "1", "--rows", "40000"]) == 0
+    told = capsys.readouterr().out
+    assert [line.split("|")[1].strip() for line in told.splitlines()[4:]] == list(table.WAYS)
+    smaller, all_of_them = (float(line.split("|")[3]) for line in told.splitlines()[4:])
+    assert 0 < smaller < all_of_them

@@ -9,6 +9,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -137,6 +138,32 @@ def test_row_groups_end_at_the_quantum_that_fills_them(layout: RunLayout, monkey
     assert len(sizes) >= 2
     assert {size % table.QUANTUM for size in sizes[:-1]} == {0}
     assert len(set(sizes[:-1])) == 1
+
+
+def test_a_dictionary_is_made_of_the_columns_that_it_makes_smaller(layout: RunLayout) -> None:
+    committer = fresh(layout)
+    n = 10_000
+    scores = np.random.default_rng(1).random(n)
+    columns = {
+        "number": np.arange(n),
+        "score": scores,
+        "label": np.arange(n) % 2,
+        "class": ["cat", "dog"] * (n // 2),
+        "name": [f"img-{score}.jpg" for score in scores],
+        "dotted.name": [7] * n,
+        "nothing": [None] * n,
+        "place": [{"x": score, "y": 1} for score in scores],
+        "tags": [[f"only-{score}"] for score in scores],
+    }
+    for batch in (0, 1):
+        half = {name: values[batch * n // 2 :][: n // 2] for name, values in columns.items()}
+        commit(committer, scored(batch, half, n_rows=n // 2))
+    finish(DISK, layout, committer=committer, order=Order.PLAN, table=True)
+    group = pq.ParquetFile(layout.final).metadata.row_group(0)
+    found = [group.column(at) for at in range(group.num_columns)]
+    with_one = {one.path_in_schema for one in found if one.has_dictionary_page}
+    assert with_one == {"label", "class", "dotted.name", "place.y"}
+    assert pq.read_table(layout.final).to_pylist() == pa.table(columns).to_pylist()
 
 
 @pytest.mark.parametrize("in_quantum", [True, False], ids=["in 256 rows", "in a row group"])
