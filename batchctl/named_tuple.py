@@ -1,4 +1,4 @@
-"""`NamedTuple`: typing's to whoever reads, checks or uses a class of values, made in a twentieth of the time.
+"""`NamedTuple`: typing's to whoever reads, checks or uses a class of values, made in a tenth of the time.
 
 For each class typing.NamedTuple compiles the annotation of every field and a constructor. A start makes 140 such
 classes and an object or two of half of them, which came to a sixth of its time (`python -m tests.bench.named_tuple`).

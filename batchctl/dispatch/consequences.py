@@ -10,6 +10,7 @@ from batchctl.model.outcome import Failure, FailureKind, Shortage
 from batchctl.model.records import Charged, Quarantined
 
 _KILLED = (Shortage.MEMORY, Shortage.SUSPECTED)
+_OFTEN = 2  # returns after which it is to be seen who is to blame for the next
 
 
 class Consequences:
@@ -45,6 +46,7 @@ class Consequences:
         """An attempt counts against the part."""
         lease = part.lease()
         part.charge(failure)
+        self._odd.unclear.discard(part.first)
         decision, reason = self.settle(part, divide=divide)
         records: tuple[Charged | Quarantined, ...] = (Charged(lease, failure),)
         if decision is Decision.QUARANTINE:
@@ -54,6 +56,9 @@ class Consequences:
     def give_back(self, part: Part, *, began: bool, counted: bool) -> Verdict | None:
         """It came to nothing through no fault of its own: None, and it waits before everything else."""
         part.repeats += counted
+        part.shared += began and not counted
+        if part.repeats + part.shared >= _OFTEN and part.batch not in self._odd.suspects:
+            self._odd.unclear.add(part.first)
         if part.repeats > self._policy.max_repeats:
             why = f"came back {part.repeats} times without an outcome"
             return self.charge(part, Failure(FailureKind.LOST, "NoOutcome", why))

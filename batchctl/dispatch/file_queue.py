@@ -65,8 +65,8 @@ class FileQueue:
 
     @property
     def counts(self) -> Counts:
-        n, waiting = self._n, self._fresh.left + self._odd.soon + self._odd.held
-        return Counts(self._bounds[n], self._ok, self._failed, self._quarantined, n, self._done, waiting, self._leased)
+        n, waiting, concluded = self._n, self.shareable + self._odd.held, (self._ok, self._failed, self._quarantined)
+        return Counts(self._bounds[n], *concluded, n, self._done, waiting, self._leased, len(self._odd.unclear))
 
     @property
     def most_items(self) -> int:

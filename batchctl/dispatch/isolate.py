@@ -22,6 +22,7 @@ class Part:
     `charges` counts charged failures of exactly this range, `repeats` the uncharged returns since it was last charged
     (in this epoch: they are not in the log), `attempt` is the number of the next lease. `isolated`: cut from a range
     that was charged, where its items have had their attempts. `portion`: cut from one that was too large for a GPU.
+    `shared`: returns that others in the same hands answered for, though it had begun: it may have been this one.
     """
 
     __slots__ = (
@@ -36,6 +37,7 @@ class Part:
         "portion",
         "repeated",
         "repeats",
+        "shared",
         "state",
     )
 
@@ -45,7 +47,7 @@ class Part:
         self.count = count
         self.attempt = attempt
         self.charges = 0
-        self.repeats = 0
+        self.repeats = self.shared = 0
         self.repeated = self.isolated = self.portion = False
         self._short = (0, 0)  # how often these items were short of memory and of GPU memory, in this epoch
         self.failure: Failure | None = None
@@ -59,7 +61,7 @@ class Part:
         """An attempt counts against this range; the next one has the next number."""
         self.charges += 1
         self.attempt += 1
-        self.repeats = 0
+        self.repeats = self.shared = 0
         self.repeated = same_cause(self.failure, failure)
         self.failure = failure
 

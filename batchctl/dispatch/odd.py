@@ -18,6 +18,7 @@ class OddParts:
         self._soon: OrderedDict[int, Part] = OrderedDict()  # waiting parts by first item, in the order of taking
         self._held: OrderedDict[int, Part] = OrderedDict()
         self.suspects: set[int] = set()
+        self.unclear: set[int] = set()  # first items of parts that often came back with others in the same hands
 
     @property
     def by_batch(self) -> Mapping[int, Mapping[int, Part]]:
@@ -60,6 +61,7 @@ class OddParts:
 
     def replace(self, part: Part, pieces: Iterable[Part]) -> None:
         """`pieces` stand for `part` from now on; in no queue yet."""
+        self.unclear.discard(part.first)
         parts = self._parts[part.batch]
         del parts[part.first]
         parts.update((piece.first, piece) for piece in pieces)
@@ -76,6 +78,7 @@ class OddParts:
         """The mini-batch is a suspect: what waits of it is held, what is out will be when it returns."""
         self.suspects.add(batch)
         for first, part in sorted(self.of(batch).items()):
+            self.unclear.discard(first)  # it will be alone as it is
             if part.state == WAITING:
                 self._soon.pop(first, None)
                 self._held[first] = part

@@ -10,7 +10,8 @@ from batchctl.named_tuple import NamedTuple
 
 
 class Counts(NamedTuple):
-    """Where the run stands. `waiting` and `leased` count leases (mini-batches or parts), suspects included."""
+    """Where the run stands. `waiting` and `leased` count leases (mini-batches or parts), suspects included; `unclear`
+    those that often came back with others of the same worker: where there are any, none is to hold more than one."""
 
     items: int
     ok: int
@@ -20,6 +21,7 @@ class Counts(NamedTuple):
     done: int
     waiting: int
     leased: int
+    unclear: int = 0
 
 
 class PendingPart(NamedTuple):

@@ -292,7 +292,8 @@ class Conductor:
         if self._queue.only_suspects and self._crew.live > 1:
             self._foreman.keep_one()  # the suspect is to have the machine to itself
             return
-        for _ in self._crew.grant(self._take_leases, waiting=self._queue.counts.waiting):
+        counts = self._queue.counts
+        for _ in self._crew.grant(self._take_leases, waiting=counts.waiting, one_each=counts.unclear > 0):
             self._teller.state = RunState.RUNNING
 
     def _take_leases(self, count: int) -> Sequence[Lease]:

@@ -127,14 +127,15 @@ class Crew:
         if self.replace and event.slot in self._health.open_slots:
             self._start(event.slot)
 
-    def grant(self, take: Take, *, waiting: int) -> Iterable[tuple[int, Sequence[Lease]]]:
-        """Hand out leases to whoever has room; yields what each slot was given, after it was sent."""
+    def grant(self, take: Take, *, waiting: int, one_each: bool = False) -> Iterable[tuple[int, Sequence[Lease]]]:
+        """Hand out leases to whoever has room (`one_each`: has none); yields what each slot was given, after it was
+        sent."""
         engine = self._engine
         workers = len(self._estimates)
         hungry: list[int] = []
         for slot, estimate in self._estimates.items():
             held = engine.in_hand(slot)
-            credit = credits_for(estimate.ns, waiting=waiting + len(self._spare), workers=workers)
+            credit = 1 if one_each else credits_for(estimate.ns, waiting=waiting + len(self._spare), workers=workers)
             if held > credit >> 1:
                 continue  # half a round trip's worth is still there
             leases = self._some(take, credit - held)

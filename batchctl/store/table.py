@@ -13,7 +13,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from batchctl.errors import CorruptionError, StorageError
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 QUANTUM = 256  # rows: row groups end at multiples of it
 GROUP_BYTES = 64 << 20
 GROUP_ROWS = 1 << 20
-_SAMPLE = 1 << 16  # rows of the first row group that tell which columns a dictionary makes smaller
+_SAMPLE_ROWS, _SAMPLE_BYTES = 1 << 18, 8 << 20  # of the first row group: they tell which columns have a dictionary
 _SINK_BUFFER = 1 << 20  # each write asks for the interpreter, which another thread may have
 _BATCH = 16 << 10  # rows of an old file that are read at a time
 _PARAMETERS = r"(\w+)[\[(]([^\])]*)[\])]"
@@ -52,10 +51,13 @@ def write_table(
         batches = (_fitted(batch, schema) for batch in _batches(rows, extents=extents, base=base))
         groups = ahead(aside, RowGroups(schema).of(batches))
         first = next(groups, None)
-        named = _worth_a_dictionary(first.slice(0, _SAMPLE)) if first is not None else ()
+        named = _worth_a_dictionary(first) if first is not None else ()
         buffered = pyarrow.BufferedOutputStream(pyarrow.PythonFile(sink, mode="w"), _SINK_BUFFER)
         with buffered, _writer(buffered, schema, dictionaries=named) as writer:
-            for group in chain(() if first is None else (first,), groups):
+            if first is not None:
+                writer.write_table(first, row_group_size=max(1, first.num_rows))
+                del first
+            for group in groups:
                 writer.write_table(group, row_group_size=max(1, group.num_rows))
     except MemoryError:  # one of Arrow's exceptions too, and no word about the rows
         raise
@@ -67,27 +69,26 @@ def write_table(
         raise CorruptionError(f"the rows cannot be made a table: {error}") from error
 
 
-def _writer(sink: Any, schema: pyarrow.Schema, *, dictionaries: bool | Sequence[str]) -> Any:
+def _writer(sink: Any, schema: pyarrow.Schema, *, dictionaries: bool | Sequence[str], **more: Any) -> Any:
     import pyarrow.parquet
 
-    options = {"compression": "snappy", "version": "2.6", "use_dictionary": dictionaries}
+    options = {"compression": "snappy", "version": "2.6", "use_dictionary": dictionaries, **more}
     return pyarrow.parquet.ParquetWriter(sink, schema, **options)
 
 
-def _worth_a_dictionary(sample: pyarrow.Table) -> list[str]:
+def _worth_a_dictionary(group: pyarrow.Table) -> list[str]:
     """The columns, by their paths, that a dictionary of their values makes smaller: the others, numbers and names that
     hardly repeat, would be looked up in vain, which takes longer than all else that is done with them."""
     import pyarrow
-    import pyarrow.parquet
 
-    columns = []
+    each = -(-pyarrow.ipc.get_record_batch_size(group.to_batches()[0]) // group.num_rows)
+    sample = group.slice(0, max(QUANTUM, min(_SAMPLE_ROWS, _SAMPLE_BYTES // each)))
+    found: list[Any] = []
     for dictionaries in (True, False):
-        sink = pyarrow.BufferOutputStream()
-        with _writer(sink, sample.schema, dictionaries=dictionaries) as writer:
-            writer.write_table(sample, row_group_size=max(1, sample.num_rows))
-        metadata = pyarrow.parquet.ParquetFile(sink.getvalue()).metadata
-        columns.append([metadata.row_group(0).column(at) for at in range(metadata.num_columns)])
-    pairs = zip(*columns, strict=True)
+        sink = pyarrow.MockOutputStream()  # keeps nothing
+        with _writer(sink, sample.schema, dictionaries=dictionaries, metadata_collector=found) as writer:
+            writer.write_table(sample, row_group_size=sample.num_rows)
+    pairs = zip(*(map(told.row_group(0).column, range(told.num_columns)) for told in found), strict=True)
     return [one.path_in_schema for one, plain in pairs if one.total_compressed_size < plain.total_compressed_size]
 
 

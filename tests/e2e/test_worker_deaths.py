@@ -203,6 +203,28 @@ def test_those_that_wait_behind_many_deaths_are_not_charged_for_them(job: Job, w
     assert len(job.out.rows) == 92
 
 
+LATER = """
+import os
+import threading
+
+def run(mini_batch):
+    if "item050" in mini_batch[0]:
+        threading.Timer(0.0005, os._exit, (7,)).start()
+    return [os.path.basename(path) for path in mini_batch]
+"""
+
+
+@pytest.mark.parametrize("retries", ["0", "3"])
+def test_a_death_that_comes_later_costs_a_few_that_are_in_run_by_then_and_no_more(job: Job, retries: str) -> None:
+    job.write("code/score.py", LATER)
+    job.items(400)
+    job.run("--mini-batch-size", "1", "--workers", "2", "--max-retries", retries).expect(0)
+    charged = job.out.charged()
+    assert len(charged) <= 3, charged
+    lost = 0 if retries == "3" else len(charged)
+    assert len(job.out.rows) == 400 - lost
+
+
 INIT_ONCE = """
 import os
 STATE = os.environ["STATE"]

@@ -7,7 +7,6 @@ import socket
 import struct
 import sys
 import threading
-import time
 
 HEADER = struct.Struct("<BBHIIII")
 OUT = os.environ["AZUREML_BI_OUTPUT_PATH"]
@@ -15,9 +14,6 @@ VICTIM = os.environ.get("VICTIM", "")
 
 
 def run(mini_batch: list[str]) -> list[str]:
-    if os.environ["HOSTILE"] == "close_everything":
-        # The worker of a slow script holds one lease: what comes back with item003 each time is charged like it.
-        time.sleep(0.15)
     for path in mini_batch:
         if "item003" in path:
             globals()[os.environ["HOSTILE"]]()

@@ -54,15 +54,15 @@ def test_plan_order_and_counts() -> None:
     queue, _ = queue_of()
     assert queue.take(0) == []
     assert queue.take(2) == WHOLE[:2]
-    assert queue.counts == (10, 0, 0, 0, 3, 0, 1, 2)
+    assert queue.counts == (10, 0, 0, 0, 3, 0, 1, 2, 0)
     assert queue.committed(WHOLE[1], 3, 1)
-    assert queue.counts == (10, 3, 1, 0, 3, 1, 1, 1)
+    assert queue.counts == (10, 3, 1, 0, 3, 1, 1, 1, 0)
     assert queue.take(9) == WHOLE[2:]
     assert queue.take(9) == []
     assert queue.committed(WHOLE[0], 4, 0)
     assert queue.committed(WHOLE[2], 2, 0)
     assert queue.finished
-    assert queue.counts == (10, 9, 1, 0, 3, 3, 0, 0)
+    assert queue.counts == (10, 9, 1, 0, 3, 3, 0, 0, 0)
 
 
 def test_an_empty_plan_is_finished() -> None:
@@ -192,6 +192,37 @@ def test_what_the_whole_run_waits_for_is_never_charged() -> None:
         (lease,) = queue.take(1)
         assert lease == WHOLE[0]._replace(attempt=number + 1)
         assert queue.returned([lease], began=True, counted=False) == ()
+
+
+# name: how it came back the first and the second time, (began, counted) -> it is unclear whose fault that was
+RETURNS = {
+    "before it began": ((False, True), (False, True), True),
+    "with one that answers for it, before it began": ((False, False), (False, False), False),
+    "with one that answers for it": ((True, False), (True, False), True),
+    "with one that answers for it, then alone": ((True, False), (True, True), True),
+    "once as it waited": ((False, False), (True, False), False),
+}
+
+
+@pytest.mark.parametrize("case", RETURNS)
+@pytest.mark.parametrize("end", ["committed", "charged", "suspect"])
+def test_what_often_came_back_with_others_is_unclear_until_it_is_concluded(case: str, end: str) -> None:
+    *returns, unclear = RETURNS[case]
+    queue, _ = queue_of(max_retries=3)
+    for began, counted in returns:
+        assert queue.counts.unclear == 0
+        queue.returned(queue.take(1), began=began, counted=counted)
+    assert queue.counts.unclear == unclear
+    if end == "suspect":
+        queue.suspects([0])
+    else:
+        (lease,) = queue.take(1)
+        assert queue.counts.unclear == unclear
+        assert queue.committed(lease, 4, 0) if end == "committed" else queue.failed(lease, failure())
+    assert queue.counts.unclear == 0
+    if end == "charged":
+        queue.returned(queue.take(1), began=True)
+        assert queue.counts.unclear == 0  # it begins anew
 
 
 # name: log, max_retries, isolate -> leases handed out (attempts included), quarantines decided at once

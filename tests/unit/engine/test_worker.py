@@ -13,7 +13,7 @@ from batchctl.guest import page, wire
 from batchctl.model.events import Event, InitFailed, LeaseFailed, LeasesReturned, LeasesScored, WorkerReady
 from batchctl.model.lease import Lease
 from batchctl.model.node import Slot
-from batchctl.model.outcome import FailureKind
+from batchctl.model.outcome import FailureKind, Shortage
 from tests.contract.engine_bench import Sink
 
 LEASES = [Lease(number, number * 10, 10, 1) for number in range(8)]
@@ -46,9 +46,9 @@ class Far:
         self.worker.read_channel(events)
         return events
 
-    def buried(self, *, charge: bool = True, cause: str = "it fell") -> list[Event]:
+    def buried(self, *, charge: bool = True, cause: str = "it fell", shortage: Shortage = Shortage.NONE) -> list[Event]:
         events: list[Event] = []
-        self.worker.conclude(events, cause=cause, charge=charge)
+        self.worker.conclude(events, cause=cause, charge=charge, shortage=shortage)
         assert not self.worker.outstanding
         return events
 
@@ -146,6 +146,27 @@ ANSWERS = {
     "broke the protocol, in run by now: what it had begun": (page.RUN, 3, Phase.READY, True, "frames", [1, 2]),
     "broke the protocol, in render by now: what it had begun": (page.RENDER, 3, Phase.READY, True, "frames", [1, 2, 3]),
 }
+
+
+@pytest.mark.parametrize("state", [page.RUN, page.RENDER])
+def test_what_was_short_of_memory_answers_for_the_others(far: Far, state: int) -> None:
+    far.worker.send(LEASES[:4])
+    far.page.put(state, 2, page.now_ns())
+    far.worker.phase = Phase.READY
+    failed, *back = far.buried(shortage=Shortage.MEMORY)
+    assert isinstance(failed, LeaseFailed)
+    assert failed.lease == LEASES[1]
+    assert [event.cleared for event in back if isinstance(event, LeasesReturned)] == [True, True]
+
+
+def test_a_late_worker_that_moved_on_has_nobody_who_answers_for_its_end(far: Far) -> None:
+    far.worker.send(LEASES[:3])
+    far.page.put(page.RUN, 1, page.now_ns())
+    far.worker.phase = Phase.READY
+    far.worker.mark_late("it is late")
+    far.page.put(page.RUN, 2, page.now_ns())
+    back = [event for event in far.buried() if isinstance(event, LeasesReturned)]
+    assert [(event.leases, event.cleared) for event in back] == [(tuple(LEASES[:2]), False), (tuple(LEASES[2:3]), True)]
 
 
 @pytest.mark.parametrize("case", ANSWERS)

@@ -382,6 +382,26 @@ def test_what_comes_back_with_a_lease_that_answers_for_it_is_never_charged(tmp_p
     assert len([record for group in stage.committer.groups for record in group.charged]) == (0 if cleared else 1)
 
 
+def test_where_it_is_unclear_who_kills_workers_each_holds_one_lease(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, batches=400, slots=1)
+    returned: list[Lease] = []
+    held: list[int] = []
+
+    def answer(slot: int, lease: Lease) -> Event | None:
+        held.append(stage.engine.in_hand(slot))
+        if lease.batch == 300 and len(returned) < 4:
+            returned.append(lease)
+            return LeasesReturned(slot, stage.engine.incarnations[slot], (lease,), True, cleared=True)
+        return stage.engine.scored(slot, lease, run_ns=100_000)
+
+    stage.engine.answers = answer
+    assert stage.run().ending is Ending.ALL_DONE
+    assert len(stage.committer.committed()) == 400
+    assert max(held) > 1
+    at = [number for number, (_, lease) in enumerate(stage.engine.sent) if lease.batch == 300]
+    assert [held[number] for number in at[2:]] == [1, 1, 1]
+
+
 def test_failures_are_masked_before_they_are_kept(tmp_path: Path) -> None:
     stage = Stage(tmp_path, batches=2, slots=1, max_retries=0)
     stage.conductor._mask = lambda failure: Failure(failure.kind, failure.error, "***")

@@ -35,8 +35,8 @@ class Bench:
         taken, self.waiting = self.waiting[:count], self.waiting[count:]
         return taken
 
-    def grant(self) -> dict[int, int]:
-        given = self.crew.grant(self.take, waiting=len(self.waiting))
+    def grant(self, *, one_each: bool = False) -> dict[int, int]:
+        given = self.crew.grant(self.take, waiting=len(self.waiting), one_each=one_each)
         return {slot: len(leases) for slot, leases in given}
 
     def score(self, slot: int, run_ns: int, count: int = 1) -> None:
@@ -67,6 +67,20 @@ def test_credits(case: str) -> None:
         bench.grant()
     assert [bench.engine.in_hand(slot) for slot in (0, 1)] == [held, held]
     assert bench.grant() == {}
+
+
+def test_one_each_is_given_to_those_who_have_none() -> None:
+    bench = Bench()
+    bench.grant()
+    for slot in (0, 1):
+        bench.score(slot, MS // 10)
+    assert bench.grant() == {0: 16, 1: 16}
+    bench.score(0, MS // 10, 15)
+    assert bench.grant(one_each=True) == {}
+    bench.score(0, MS // 10)
+    assert bench.grant(one_each=True) == {0: 1}
+    bench.score(0, MS // 10)
+    assert bench.grant() == {0: 16}
 
 
 def test_half_a_window_is_enough_before_more_is_sent() -> None:

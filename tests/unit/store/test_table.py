@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 import zlib
 from decimal import Decimal
 from functools import reduce
@@ -164,6 +165,46 @@ def test_a_dictionary_is_made_of_the_columns_that_it_makes_smaller(layout: RunLa
     with_one = {one.path_in_schema for one in found if one.has_dictionary_page}
     assert with_one == {"label", "class", "dotted.name", "place.y"}
     assert pq.read_table(layout.final).to_pylist() == pa.table(columns).to_pylist()
+
+
+def test_a_sample_of_large_rows_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    write = pq.ParquetWriter.write_table
+
+    def counted(self: pq.ParquetWriter, rows: pa.Table, **options: Any) -> None:
+        asked.append(rows.num_rows)
+        write(self, rows, **options)
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", counted)
+    small = pa.table({"x": np.arange(300_000)})
+    assert table._worth_a_dictionary(small) == []
+    large = pa.table({"x": [bytes(4096)] * 3000})
+    assert table._worth_a_dictionary(large) == ["x"]
+    assert asked[:2] == [table._SAMPLE_ROWS] * 2
+    assert 1900 < asked[2] == asked[3] < 2100  # 8 MiB
+
+
+def test_no_row_group_is_held_longer_than_it_takes_to_write_it(
+    layout: RunLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "GROUP_ROWS", table.QUANTUM)
+    alive: list[weakref.ref[pa.Table]] = []
+    most = [0]
+    write = pq.ParquetWriter.write_table
+
+    def watched(self: pq.ParquetWriter, rows: pa.Table, **options: Any) -> None:
+        write(self, rows, **options)
+        if all(found() is not rows for found in alive):
+            alive.append(weakref.ref(rows))
+        most[0] = max(most[0], sum(found() is not None for found in alive))
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", watched)
+    committer = fresh(layout)
+    for batch in (0, 1):
+        commit(committer, scored(batch, {"x": np.arange(5 * table.QUANTUM)}, n_rows=5 * table.QUANTUM))
+    finish(DISK, layout, committer=committer, order=Order.PLAN, table=True)
+    assert pq.ParquetFile(layout.final).metadata.num_row_groups == 10
+    assert most == [1]  # of those that were written; one more is being made
 
 
 @pytest.mark.parametrize("in_quantum", [True, False], ids=["in 256 rows", "in a row group"])
