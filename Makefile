@@ -53,7 +53,7 @@ format: venv
 test: venv
 	$(BIN)/python -m tests.system_tools
 	$(BIN)/python -m tests.user_environments
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 ## test-binary  the acceptance suite on dist/batchctl in full, then its figures beside their bounds (half an hour)
 test-binary: venv
