@@ -58,7 +58,6 @@ else:
             fields = tuple(namespace.get("__annotations__", ()))
             defaults = {field: namespace[field] for field in fields if field in namespace}
             readers = {field: _reader(index) for index, field in enumerate(fields)}
-
             objects = 0
 
             def of_few(cls: type, /, *values: Any, **named: Any) -> Any:

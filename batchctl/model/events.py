@@ -59,7 +59,7 @@ class LeaseFailed(NamedTuple):
 class LeasesReturned(NamedTuple):
     """Leases that came to nothing through no fault of theirs: not charged. `unsent`: `run` had begun or returned.
     `full`: what the worker had no room on the disk for, so that the run has to pause; "" where that was not it.
-    `cleared`: the same worker had another lease that its end counts against, so that it cannot have been these."""
+    `cleared`: the same worker had another lease that answers for its end (docs/design.md), so these are not counted."""
 
     slot: int
     incarnation: int
