@@ -51,8 +51,9 @@ ChangedInputs = Callable[[Sequence[Lease]], BatchctlError | None]
 
 
 class Conductor:
-    """Runs one epoch. `changed` (resumes only) looks at the inputs of leases before they are handed out. `last_out` is
-    called, on this thread, when no more is waiting than one lease with each worker: there is nothing to do but wait."""
+    """Runs one epoch. `changed` (resumes only) looks at the inputs of leases before they are handed out. `near_end` is
+    called again and again, on this thread; with True when each worker has its last lease: nothing is left but to wait.
+    """
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Conductor:
         signals: StopSignals,
         columns: Columns | ColumnTypes,
         changed: ChangedInputs | None,
-        last_out: Callable[[], None],
+        near_end: Callable[[bool], None],
         mask: Callable[[Failure], Failure],
         clock: Callable[[], float],
     ) -> None:
@@ -81,7 +82,7 @@ class Conductor:
         self._signals = signals
         self._columns = columns
         self._changed = changed
-        self._last_out = last_out
+        self._near_end = near_end
         self._mask = mask
         self._clock = clock
         self._phase = Phase.RUNNING
@@ -107,9 +108,8 @@ class Conductor:
             if self._phase is Phase.RUNNING:
                 self._grant()
                 self._foreman.look(waiting=self._queue.counts.waiting, shareable=self._queue.shareable)
+                self._near_end(not self._queue.shareable and 0 < self._crew.in_hand <= self._crew.live)
             self._teller.tick()
-            if not self._queue.shareable and 0 < self._crew.in_hand <= self._crew.live:
-                self._last_out()
         why = self._why or Conducted(Ending.ALL_DONE, "")  # what happens while the workers leave changes nothing
         self._crew.dismiss()
         if isinstance(why, BatchctlError):

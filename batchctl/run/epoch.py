@@ -44,6 +44,7 @@ from batchctl.run.ending import Verdict, judge_run, summarise_run
 from batchctl.run.engine_job import engine_job, failure_mask
 from batchctl.run.foreman import Foreman
 from batchctl.run.journal import Journal
+from batchctl.run.near_end import NearEnd
 from batchctl.run.plan_order import PlanOrder
 from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan
@@ -53,11 +54,11 @@ from batchctl.run.signals import StopSignals
 from batchctl.run.staffing import Staffing, foreman_of, remember, staff
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
+from batchctl.store.early import EarlyFinish
 from batchctl.store.entries import exposed
 from batchctl.store.finish import finish
 from batchctl.store.lock import this_process
 from batchctl.store.recover import Recovered, recover
-from batchctl.store.table import load_arrow
 
 
 class _Books(NamedTuple):
@@ -164,7 +165,15 @@ def run_epoch(
                 signals=signals,
                 columns=_columns(spec, recovered, journal),
                 changed=changed,
-                last_out=load_arrow if spec.writes_tables else lambda: None,
+                near_end=NearEnd(
+                    disk,
+                    layout,
+                    spec=spec,
+                    committer=recovered.committer,
+                    journal=journal,
+                    room=lambda: foreman.available - staffing.reserve,
+                    clock=clock,
+                ).look,
                 mask=failure_mask(mask),
                 clock=clock,
             )
@@ -174,7 +183,7 @@ def run_epoch(
             finally:
                 notifier.ending()
         clean = True
-        return _end(books, verdict, see_off=partial(_see_off, conductor, signals))
+        return _end(books, verdict, journal.early, see_off=partial(_see_off, conductor, signals))
     except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals
         verdict = Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, "stopped by SIGINT")
         with contextlib.suppress(StorageError):
@@ -219,14 +228,15 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
     teller.settled(settled)
 
 
-def _finish(ready: Ready, recovered: Recovered, *, teller: Teller, disk: Disk, see_off: Callable[[], None]) -> None:
+def _finish(books: _Books, early: EarlyFinish | None, *, see_off: Callable[[], None]) -> None:
     """Bring the final file about while the workers leave; where the disk is full, wait for room as the run itself
     would."""
-    spec, since = ready.spec, 0.0
+    (ready, recovered, _, teller, *_), since = books, 0.0
+    spec = ready.spec
+    bring_about = partial(finish, books.disk, ready.layout, committer=recovered.committer, early=early)
     while True:
         try:
-            committer, table = recovered.committer, spec.writes_tables
-            finish(disk, ready.layout, committer=committer, order=spec.order, table=table, alone=see_off)
+            bring_about(order=spec.order, table=spec.writes_tables, alone=see_off)
             return
         except NoSpaceError as error:
             see_off()  # it may take long
@@ -263,14 +273,14 @@ def _see_off(conductor: Conductor, signals: StopSignals) -> None:
         conductor.see_off()
 
 
-def _end(books: _Books, verdict: Verdict, *, see_off: Callable[[], None]) -> Summary:
+def _end(books: _Books, verdict: Verdict, early: EarlyFinish | None, *, see_off: Callable[[], None]) -> Summary:
     """`see_off` returns when no worker is there any more."""
-    ready, recovered, teller = books.ready, books.recovered, books.teller
+    recovered, teller = books.recovered, books.teller
     if verdict.code is ExitCode.OK:
         teller.state = RunState.FINISHING
         teller.tick(force=True)
         try:
-            _finish(ready, recovered, teller=teller, disk=books.disk, see_off=see_off)
+            _finish(books, early, see_off=see_off)
         except (BatchctlError, KeyboardInterrupt):
             see_off()  # their shutdown() is called all the same
             raise

@@ -62,6 +62,7 @@ class Foreman:
         self._unproven: set[int] = set()  # of these, those whose worker has scored nothing yet
         self._not_before = 0.0  # when the next look is due
         self._floor = 0.0  # the earliest that it may be
+        self.available = 0  # bytes of memory that were left at the last look
 
     def start(self, *, waiting: int) -> None:
         """The first workers, never more than mini-batches that wait."""
@@ -128,6 +129,7 @@ class Foreman:
             return
         reading = self._meter.read(self._roll.workers())
         self._roll.take(reading)
+        self.available = reading.available
         wanted = shareable if self._crew.live else waiting
         self._act(self._growth.look(reading, waiting=wanted, now=began))
         self._roll.sizing = self._growth.standing()

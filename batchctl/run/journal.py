@@ -21,6 +21,7 @@ from batchctl.model.records import Charged, Quarantined
 from batchctl.run.flusher import Flusher
 from batchctl.run.plan_order import PlanOrder
 from batchctl.store.commit import Committer, Group
+from batchctl.store.early import EarlyFinish
 
 GROUP_S = 0.1
 GROUP_BYTES = 8 << 20
@@ -50,6 +51,7 @@ class Journal:
         self._pause_max = pause_max
         self._order = order
         self._committer = committer
+        self.early: EarlyFinish | None = None  # told what was committed; to be set while nothing is `committing`
         self._flusher: Flusher[Group, Group] = Flusher(self._commit, done=wake)
         self._flying = Group()
         self._retry: Group | None = None
@@ -77,9 +79,16 @@ class Journal:
     def _commit(self, group: Group) -> Group:
         if group == Group(claims=group.claims):
             self._committer.note_claims(group.claims, sync=True)
-        else:
-            self._committer.commit(group)
+            return group
+        committed = self._committer.commit(group)
+        if self.early:
+            self.early.follow(committed)
         return group
+
+    @property
+    def committing(self) -> bool:
+        """Is a group under way? While none is, the committer is the caller's."""
+        return self._flusher.busy
 
     @property
     def empty(self) -> bool:
@@ -248,6 +257,8 @@ class Journal:
         self._retry, self._retry_at = self._flying, now + _PROBE_S
 
     def _hold(self, reason: str, now: float, error: NoSpaceError | None = None) -> None:
+        if self.early:  # what it has written is room for rows
+            self.early.give_up()
         if self.paused_since is None:
             self.paused_since = now
         self.pause_reason = reason
@@ -269,8 +280,10 @@ class Journal:
             self._retry = None
 
     def close(self) -> None:
-        """End the thread; waits for the commit under way."""
+        """End the threads; waits for the commit under way."""
         self._flusher.close()
+        if self.early:
+            self.early.close()
 
 
 def _bytes_of(found: Sequence[Scored]) -> int:

@@ -3,8 +3,7 @@
     append rows -> sync rows -> [PUBLISH -> sync log -> files into OUT, synced] -> frames -> sync log -> return
 
 (PART and parts instead of PUBLISH and OUT where several mini-batches may write one file.) A commit record in the log
-therefore implies that its rows, and its files, are on disk. `commit` may run on a thread of
-its own, one group at a time.
+therefore implies that its rows, and its files, are on disk. `commit` may run on a thread of its own, one at a time.
 """
 
 from __future__ import annotations
@@ -105,6 +104,11 @@ class Committer:
     @property
     def log_size(self) -> int:
         return self._log.size
+
+    @property
+    def ended(self) -> bool:
+        """Is it sealed, or may it be, for all that is known?"""
+        return bool(self.done or self._dead)
 
     @property
     def rows_size(self) -> int:

@@ -1,4 +1,4 @@
-"""Rows on their way into the final file: each byte is read once, and what was checked is what is written.
+"""Rows on their way into the final file: each byte is read once, and what was checked is what is written, or digested.
 
 Read, not mapped: a bad sector under a mapping kills the process, under a read it is an error.
 """
@@ -10,14 +10,14 @@ from collections.abc import Iterable
 
 from batchctl.handles import ReadFile
 from batchctl.store.extents import BLOCK, block_of
-from batchctl.store.growing import GrowingFile
+from batchctl.store.growing import Digest, GrowingFile
 from batchctl.store.ledger import Extent
 
 _WINDOW = 1 << 20
 _AT_ONCE = 1 << 14  # pieces: some 50 bytes each beside their own while they are gathered
 
 
-def copy_checked(rows: ReadFile, target: GrowingFile, extents: Iterable[Extent]) -> Extent | None:
+def copy_checked(rows: ReadFile, target: GrowingFile | Digest, extents: Iterable[Extent]) -> Extent | None:
     """Append the rows of all, in this order; the first whose bytes have another CRC-32 or are not there, and then not
     all are appended."""
     blocks: dict[int, bytes] = {}  # by number, the one that was wanted last at the end
@@ -50,7 +50,7 @@ def copy_checked(rows: ReadFile, target: GrowingFile, extents: Iterable[Extent])
     return None
 
 
-def _copy_large(rows: ReadFile, target: GrowingFile, extent: Extent) -> bool:
+def _copy_large(rows: ReadFile, target: GrowingFile | Digest, extent: Extent) -> bool:
     end, crc = extent.offset + extent.length, 0
     if end > rows.size:
         return False

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from itertools import chain
 
 from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageError
@@ -21,9 +20,10 @@ from batchctl.named_tuple import NamedTuple
 from batchctl.store.assemble import assemble
 from batchctl.store.commit import Committer, ProtocolError
 from batchctl.store.copying import copy_checked
+from batchctl.store.early import EarlyFinish, Ordered
 from batchctl.store.extents import damaged
 from batchctl.store.frames import Frame
-from batchctl.store.growing import growing
+from batchctl.store.growing import Digest, GrowingFile, growing
 from batchctl.store.layout import RunLayout
 from batchctl.store.ledger import Extent, Ledger
 from batchctl.store.log_bytes import LogBytes
@@ -37,8 +37,6 @@ from batchctl.store.table import write_table
 
 _WINDOW = 4 << 20
 _BLOCK = 1 << 20
-
-Ordered = tuple[Arrangement, int, bytes]  # how the final file came about, its size and its SHA-256
 
 
 class Finished(NamedTuple):
@@ -59,11 +57,13 @@ def finish(
     committer: Committer,
     order: Order,
     table: bool = False,
+    early: EarlyFinish | None = None,
     alone: Callable[[], None] = lambda: None,
 ) -> Done:
     """Seal the run and bring the final file about; both durable on return, and the committer is closed. `table`: the
-    rows are blocks, of which a parquet file is to be made. `alone` is called when the rows are in order and before
-    anything is sealed or tidied: it returns when nobody else writes in the run's folders any more.
+    rows are blocks, of which a parquet file is to be made. `early`: of this committer, where the final file was begun.
+    `alone` is called when the rows are in order and before anything is sealed or tidied: it returns when nobody else
+    writes in the run's folders any more.
 
     Every item must be concluded (`ProtocolError`). `NoSpaceError`: nothing is lost, call again when there is room.
     """
@@ -78,7 +78,10 @@ def finish(
         _seal(disk, layout, committer=committer, rows=(0, 0, b"", Arrangement.NONE))
     else:
         committer.sync_rows()
-        arrangement, size, sha256 = _ordered(disk, layout, committer=committer, order=order, table=table)
+        begun = early.result(order) if early and committer.done is None else None
+        if begun and table:
+            disk.sync_dir(layout.out)  # so that it is still there when DONE is
+        arrangement, size, sha256 = begun or _ordered(disk, layout, committer=committer, order=order, table=table)
         alone()
         source = layout.partial if arrangement is Arrangement.AS_COMMITTED else layout.sorting
         _seal(disk, layout, committer=committer, rows=(committer.ledger.n_rows, size, sha256, arrangement))
@@ -196,12 +199,6 @@ def _ordered(disk: Disk, layout: RunLayout, *, committer: Committer, order: Orde
         raise
 
 
-def _check_rows(disk: Disk, layout: RunLayout, *, committer: Committer) -> None:
-    """What is about to be sealed under a digest is what was committed, mini-batch by mini-batch."""
-    with WrittenRows(disk, layout, sealed=committer.sealed) as rows:
-        _refuse_damaged(rows, committer.ledger.extents(), layout=layout, sealed=committer.sealed)
-
-
 def _refuse_damaged(rows: WrittenRows, extents: Iterable[Extent], *, layout: RunLayout, sealed: Done | None) -> None:
     for extent in damaged(rows, extents):
         raise _are_damaged(extent, layout=layout, sealed=sealed)
@@ -252,16 +249,22 @@ def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Orde
     def pieces() -> Iterator[tuple[int, int]]:
         return chain((header,), committer.ledger.pieces(by_offset=by_offset))
 
-    if not sealed and _contiguous(pieces(), end=committer.rows_size):
-        with disk.aside() as aside:
-            if committer.done is None:
-                aside.do(partial(_check_rows, disk, layout, committer=committer))
-            return (Arrangement.AS_COMMITTED, *digest_of(disk, layout.partial))
-    with growing(disk, layout.sorting) as target, WrittenRows(disk, layout, sealed=sealed) as rows:
-        target.append(rows.pread(0, len(committer.columns)))
-        bad = copy_checked(rows, target, committer.ledger.extents(by_offset=by_offset))
+    def copied(target: GrowingFile | Digest) -> None:
+        with WrittenRows(disk, layout, sealed=sealed) as rows:
+            target.append(rows.pread(0, len(committer.columns)))
+            bad = copy_checked(rows, target, committer.ledger.extents(by_offset=by_offset))
         if bad is not None:
             raise _are_damaged(bad, layout=layout, sealed=sealed)
+
+    if not sealed and _contiguous(pieces(), end=committer.rows_size):
+        if committer.done:
+            return (Arrangement.AS_COMMITTED, *digest_of(disk, layout.partial))
+        with disk.aside() as aside:
+            digest = Digest(aside)
+            copied(digest)
+        return Arrangement.AS_COMMITTED, digest.size, digest.sha256
+    with growing(disk, layout.sorting) as target:
+        copied(target)
     arrangement = Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
     return arrangement, target.size, target.sha256
 

@@ -23,16 +23,36 @@ from batchctl.together import Aside
 _STEP = 4 << 20
 
 
+class Digest:
+    """Takes what a file would and keeps nothing. `sha256` is that of all that was appended, once `aside` has ended
+    without an error."""
+
+    __slots__ = ("_aside", "_sha", "size")
+
+    def __init__(self, aside: Aside) -> None:
+        self._aside = aside
+        self._sha = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def sha256(self) -> bytes:
+        return self._sha.digest()
+
+    def append(self, data: bytes) -> None:
+        if data:
+            self.size += len(data)
+            self._aside.do(partial(self._sha.update, data))
+
+
 class GrowingFile:
     """Appends; made by `growing`. `sha256` is that of all that was appended, once `growing` has ended without an
     error."""
 
-    __slots__ = ("_aside", "_sha", "_target", "_told")
+    __slots__ = ("_digest", "_target", "_told")
 
     def __init__(self, target: AppendFile, *, aside: Aside) -> None:
         self._target = target
-        self._aside = aside
-        self._sha = hashlib.sha256()
+        self._digest = Digest(aside)
         self._told = 0  # up to where the kernel was told to write
 
     @property
@@ -41,12 +61,12 @@ class GrowingFile:
 
     @property
     def sha256(self) -> bytes:
-        return self._sha.digest()
+        return self._digest.sha256
 
     def append(self, data: bytes) -> None:
         if data:
             self._target.append(data)
-            self._aside.do(partial(self._sha.update, data))
+            self._digest.append(data)
             if self._target.size - self._told >= _STEP:
                 self._target.write_back(self._told)
                 self._told = self._target.size

@@ -209,11 +209,17 @@ class Ledger:
         """The rows of all committed ranges, in item order or in that of their offsets, which costs some 40 bytes for
         each mini-batch meanwhile."""
         if by_offset:
-            yield from self._by_offset()
-            return
+            return self._by_offset()
+        return self._by_item(0, zip(self._offsets, self._lengths, self._crcs, self._rows, strict=True))
+
+    def extents_of(self, first: int, end: int) -> Iterator[Extent]:
+        """The same in item order, of the mini-batches from `first` to before `end`."""
+        columns = (self._offsets, self._lengths, self._crcs, self._rows)
+        return self._by_item(first, zip(*(column[first:end] for column in columns), strict=True))
+
+    def _by_item(self, start: int, columns: Iterable[tuple[int, int, int, int]]) -> Iterator[Extent]:
         bounds = self.bounds
-        columns = zip(self._offsets, self._lengths, self._crcs, self._rows, strict=True)
-        for batch, (offset, length, crc, n_rows) in enumerate(columns):
+        for batch, (offset, length, crc, n_rows) in enumerate(columns, start):
             if offset < _PARTS:
                 first = bounds[batch]
                 yield _new_extent(Extent, (first, bounds[batch + 1] - first, offset, length, crc, n_rows))

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from batchctl.errors import CorruptionError, StorageError
 from batchctl.files import Disk
@@ -97,8 +97,20 @@ class RowsFile:
         self._handle.close()
 
 
+class Rows(ReadFile, Protocol):
+    """All rows of a run, as if they were one file."""
+
+    @property
+    def sealed(self) -> ReadFile:
+        """The final file that a retry has reopened; without one the same as `new`."""
+
+    @property
+    def new(self) -> ReadFile:
+        """The .partial: what lies behind the rows of `sealed`."""
+
+
 class WrittenRows:
-    """`ReadFile` over all rows, wherever they lie; a context manager."""
+    """`Rows` that nobody appends to; a context manager."""
 
     __slots__ = ("_base", "_counted", "_files", "size")
 

@@ -1,35 +1,33 @@
 """The parquet file of a run: made at the finish, of blocks and, after a retry, of the rows of the old file.
 
-Its bytes depend on the rows and their order only, not on how mini-batches were divided or who was killed when: rows are
-dealt into quanta by their number, and a row group is closed by the quantum that fills it. No more than two row groups
-and what one is made of are held at a time. Of the host only this module imports pyarrow, when there is a file to be
-made or looked at.
+Its bytes depend on the rows and their order only, not on how mini-batches were divided or who was killed when. No more
+than two row groups and what one is made of are held at a time. Of the host only this module and `row_groups` import
+pyarrow, when there is a file to be made or looked at.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from functools import cache
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from batchctl.errors import CorruptionError, StorageError
+from batchctl.errors import BatchctlError, CorruptionError, StorageError
 from batchctl.handles import ReadFile
 from batchctl.model.column_types import Columns, Type
 from batchctl.store.blocks import Section, Sink, Target, Window, streams
 from batchctl.store.ledger import Extent
-from batchctl.store.rows import WrittenRows
+from batchctl.store.row_groups import QUANTUM, RowGroups
+from batchctl.store.rows import Rows
 from batchctl.together import Aside, ahead
 
 if TYPE_CHECKING:
     import pyarrow
 
-QUANTUM = 256  # rows: row groups end at multiples of it
-GROUP_BYTES = 64 << 20
-GROUP_ROWS = 1 << 20
-_SAMPLE_ROWS, _SAMPLE_BYTES = 1 << 18, 8 << 20  # of the first row group: they tell which columns have a dictionary
+_SAMPLES = 16  # pieces from all over the first row group, which tell what columns have a dictionary
+_SAMPLE_ROWS, _SAMPLE_BYTES = 1 << 16, 8 << 20  # of them together, at most; but a quantum
 _SINK_BUFFER = 1 << 20  # each write asks for the interpreter, which another thread may have
 _BATCH = 16 << 10  # rows of an old file that are read at a time
 _PARAMETERS = r"(\w+)[\[(]([^\])]*)[\])]"
@@ -37,11 +35,12 @@ _UNITS = {"s", "ms", "us", "ns"}
 
 
 def write_table(
-    rows: WrittenRows, target: Target, *, types: Columns, extents: Iterable[Extent], base: int, aside: Aside
+    rows: Rows, target: Target, *, types: Columns, extents: Iterable[Extent], base: int, aside: Aside
 ) -> None:
     """Write the parquet file of these rows, in this order; not durable. `base`: offsets below it are numbers of rows in
     the old file. `aside`: a row group is made there of `extents` and `rows` while the one before is encoded.
     `CorruptionError` for rows that are not what the log says; what `target` and `extents` raise is passed on."""
+    load_arrow(types)
     import pyarrow
     import pyarrow.parquet
 
@@ -82,7 +81,10 @@ def _worth_a_dictionary(group: pyarrow.Table) -> list[str]:
     import pyarrow
 
     each = -(-pyarrow.ipc.get_record_batch_size(group.to_batches()[0]) // group.num_rows)
-    sample = group.slice(0, max(QUANTUM, min(_SAMPLE_ROWS, _SAMPLE_BYTES // each)))
+    rows = max(QUANTUM, min(_SAMPLE_ROWS, _SAMPLE_BYTES // each))
+    pieces = min(_SAMPLES, rows // QUANTUM)
+    starts = range(0, group.num_rows, max(rows, group.num_rows) // pieces)
+    sample = pyarrow.concat_tables([group.slice(start, rows // pieces) for start in starts])
     found: list[Any] = []
     for dictionaries in (True, False):
         sink = pyarrow.MockOutputStream()  # keeps nothing
@@ -92,21 +94,50 @@ def _worth_a_dictionary(group: pyarrow.Table) -> list[str]:
     return [one.path_in_schema for one, plain in pairs if one.total_compressed_size < plain.total_compressed_size]
 
 
-@cache
-def load_arrow() -> None:
-    """Import what `write_table` needs, ahead of time: 0.15 s, the first time. Raises nothing: where it cannot be had
-    `write_table` says so, which tries again.
+def load_arrow(types: Columns) -> bool:
+    """Import what `write_table` needs for these columns, ahead of time: 0.07 s, 0.04 more where rows may have to be
+    cast. False: they cannot be had, and `write_table` says why.
 
     On the main thread, and no thread of ours asks an ABC for anything meanwhile: pyarrow makes classes that are
     Sequence and Mapping, and as long as such a one is half made, text counts as a Mapping, which is remembered.
     """
-    with suppress(Exception):
-        import pyarrow
-        import pyarrow.parquet  # noqa: F401
+    try:
+        if "pyarrow.parquet" not in sys.modules:
+            with _without("numpy"):
+                import pyarrow
+                import pyarrow.parquet
+        if "pyarrow.compute" not in sys.modules and not all(map(_is_plain, types)):
+            with _without("numpy"):
+                import pyarrow.compute  # noqa: F401
+    except BatchctlError:  # a signal has come
+        raise
+    except Exception:  # noqa: BLE001 - whatever a broken package says
+        return False
+    return True
+
+
+def _is_plain(column: tuple[str, Type]) -> bool:
+    """Has it this type or is null?"""
+    return isinstance(column[1], str) and not column[1].startswith("decimal")
+
+
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """As if this package were not installed, unless it was imported before: pyarrow does without numpy, which takes as
+    long to import as all the rest, and nobody here has an array."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # Python's word for one that is not to be had
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def rows_in(file: ReadFile) -> int:
     """Rows that a parquet file says it has; `CorruptionError` where it is none."""
+    load_arrow(())
     import pyarrow
     import pyarrow.parquet
 
@@ -150,14 +181,21 @@ def _fitted(batch: pyarrow.RecordBatch, schema: pyarrow.Schema) -> pyarrow.Recor
 
     if batch.schema.names != schema.names:
         raise CorruptionError(f"a block has the columns {', '.join(batch.schema.names)}")
-    arrays = [
-        array if array.type.equals(field.type) else array.cast(field.type)
-        for array, field in zip(batch.columns, schema, strict=True)
-    ]
+    arrays = [_cast(array, field.type) for array, field in zip(batch.columns, schema, strict=True)]
     return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _batches(rows: WrittenRows, *, extents: Iterable[Extent], base: int) -> Iterator[pyarrow.RecordBatch]:
+def _cast(array: pyarrow.Array, kind: pyarrow.DataType) -> pyarrow.Array:
+    import pyarrow
+
+    if array.type.equals(kind):
+        return array
+    if pyarrow.types.is_null(array.type):
+        return pyarrow.nulls(len(array), kind)  # as a cast would, which takes pyarrow.compute
+    return array.cast(kind)
+
+
+def _batches(rows: Rows, *, extents: Iterable[Extent], base: int) -> Iterator[pyarrow.RecordBatch]:
     old: _OldTable | None = None
     window = Window(rows.new)
     for extent in extents:
@@ -217,131 +255,6 @@ class _OldTable:
             self._first += self._batch.num_rows
             self._batch = next(self._coming)
         return self._batch
-
-
-class RowGroups:
-    """Deals rows into row groups; each is a table of one chunk.
-
-    Arrow counts what is in a column of texts or lists with 32 bits. Where 256 rows, or those of a row group, have more,
-    they are halved until they fit: by their number, so that it does not show how they came.
-    """
-
-    def __init__(self, schema: pyarrow.Schema) -> None:
-        self._schema = schema
-        self._fixed = all(map(_has_one_width, schema.types))
-        self._quantum: list[pyarrow.RecordBatch] = []
-        self._in_quantum = 0
-        self._group: list[pyarrow.RecordBatch] = []
-        self._rows = self._bytes = 0
-
-    def of(self, batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.Table]:
-        for batch in batches:
-            yield from self._add(batch)
-        if self._quantum:
-            self._close_quantum()
-        if self._group:
-            yield from self._close_group()
-
-    def _add(self, batch: pyarrow.RecordBatch) -> Iterator[pyarrow.Table]:
-        at = 0
-        alike = self._fixed and batch.num_rows >= QUANTUM and not any(column.null_count for column in batch.columns)
-        while at < batch.num_rows:
-            if alike and not self._in_quantum and batch.num_rows - at >= QUANTUM:
-                at += self._add_alike(batch.slice(at))
-                if self._is_full:
-                    yield from self._close_group()
-                continue
-            piece = batch.slice(at, QUANTUM - self._in_quantum)
-            self._quantum.append(piece)
-            self._in_quantum += piece.num_rows
-            at += piece.num_rows
-            if self._in_quantum == QUANTUM:
-                self._close_quantum()
-                if self._is_full:
-                    yield from self._close_group()
-
-    @property
-    def _is_full(self) -> bool:
-        return self._bytes >= GROUP_BYTES or self._rows >= GROUP_ROWS
-
-    def _add_alike(self, batch: pyarrow.RecordBatch) -> int:
-        """All its whole quanta up to the one that fills the row group, at once; they have the same size. Their rows."""
-        import pyarrow
-
-        size = int(pyarrow.ipc.get_record_batch_size(batch.slice(0, QUANTUM)))
-        room = min(-(-(GROUP_BYTES - self._bytes) // size), -(-(GROUP_ROWS - self._rows) // QUANTUM))
-        count = min(int(batch.num_rows) // QUANTUM, room)
-        self._group.append(batch.slice(0, count * QUANTUM))
-        self._rows += count * QUANTUM
-        self._bytes += count * size
-        return count * QUANTUM
-
-    def _close_quantum(self) -> None:
-        import pyarrow
-
-        batches = self._fitting(self._quantum, rows=self._in_quantum)
-        self._group += batches
-        self._rows += self._in_quantum
-        # As the batch would be written, for that does not depend on what it was cut out of; nbytes does.
-        self._bytes += sum(pyarrow.ipc.get_record_batch_size(batch) for batch in batches)
-        self._quantum, self._in_quantum = [], 0
-
-    def _close_group(self) -> Iterator[pyarrow.Table]:
-        import pyarrow
-
-        joined = self._joined(self._group)
-        self._group, self._rows, self._bytes = [], 0, 0
-        for batch in joined:
-            yield pyarrow.Table.from_batches([batch], self._schema)
-
-    def _fitting(self, batches: list[pyarrow.RecordBatch], *, rows: int) -> list[pyarrow.RecordBatch]:
-        """These rows as one batch; halves of them where one does not hold them."""
-        found = self._combined(batches)
-        if found is not None:
-            return [found]
-        half = rows // 2
-        return [
-            *self._fitting(_cut(batches, 0, half), rows=half),
-            *self._fitting(_cut(batches, half, rows), rows=rows - half),
-        ]
-
-    def _joined(self, batches: list[pyarrow.RecordBatch]) -> list[pyarrow.RecordBatch]:
-        """The same for quanta, which stay whole."""
-        found = self._combined(batches)
-        if found is not None:
-            return [found]
-        half = len(batches) // 2
-        return [*self._joined(batches[:half]), *self._joined(batches[half:])]
-
-    def _combined(self, batches: list[pyarrow.RecordBatch]) -> pyarrow.RecordBatch | None:
-        """All of them as one; None where that has no room for them."""
-        import pyarrow
-
-        if len(batches) == 1:
-            return batches[0]
-        try:
-            found = pyarrow.Table.from_batches(batches, self._schema).combine_chunks().to_batches()
-        except pyarrow.ArrowInvalid:  # of lists; of texts there is more than one
-            return None
-        return found[0] if len(found) == 1 else None
-
-
-def _has_one_width(kind: pyarrow.DataType) -> bool:
-    """Do as many values always take as many bytes, where none is null?"""
-    import pyarrow
-
-    return bool(pyarrow.types.is_primitive(kind)) and kind.bit_width % 8 == 0
-
-
-def _cut(batches: list[pyarrow.RecordBatch], first: int, end: int) -> list[pyarrow.RecordBatch]:
-    """The rows from `first` to before `end`, counted through all batches."""
-    found, at = [], 0
-    for batch in batches:
-        low, high = max(first - at, 0), min(end - at, batch.num_rows)
-        if low < high:
-            found.append(batch.slice(low, high - low))
-        at += batch.num_rows
-    return found
 
 
 def _section_of(file: ReadFile) -> Section:

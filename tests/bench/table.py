@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(arguments)
-    table.load_arrow()
+    table.load_arrow(())
     found: dict[str, list[tuple[float, int]]] = {way: [] for way in WAYS}
     try:
         for _ in range(given.rounds):

@@ -138,7 +138,7 @@ class MemoryDisk:
         return MemoryAppendFile(self, self.inode(name))
 
     def open_read(self, path: Path) -> MemoryReadFile:
-        return MemoryReadFile(self.files[self.inode(path)].view, path)
+        return MemoryReadFile(self, self.inode(path), path)
 
     def read(self, path: Path) -> bytes:
         return self.files[self.inode(path)].view
@@ -270,10 +270,14 @@ class MemoryLock:
 
 
 class MemoryReadFile:
-    def __init__(self, data: bytes, path: Path) -> None:
-        self.data, self.path, self.size = data, path, len(data)
+    def __init__(self, disk: MemoryDisk, ino: int, path: Path) -> None:
+        self.disk, self.ino, self.path = disk, ino, path
+        self.data = disk.files[ino].view  # as it was last seen: the file may be removed meanwhile
+        self.size = len(self.data)
 
     def pread(self, offset: int, length: int) -> bytes:
+        if self.ino in self.disk.files:
+            self.data = self.disk.files[self.ino].view
         if offset + length > len(self.data):
             raise storage(f"{self.path} ends before byte {offset + length}", self.path)
         return self.data[offset : offset + length]

@@ -22,7 +22,7 @@ from batchctl.model.job import Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored
 from batchctl.model.records import Quarantined, Reopening
-from batchctl.store import table
+from batchctl.store import row_groups, table
 from batchctl.store.commit import Group
 from batchctl.store.creation import create_run
 from batchctl.store.finish import finish
@@ -93,7 +93,8 @@ def test_any_history_ends_in_the_same_bytes(seed: int, monkeypatch: pytest.Monke
     rows = [{"i": i, **row} for i, row in enumerate([some_row(dice) for _ in range(dice.randrange(60))] + FULL)]
     quantum, most_bytes = dice.choice([(4, 2000), (8, 1 << 20), (3, 1)])
     for name, value in (("QUANTUM", quantum), ("GROUP_BYTES", most_bytes), ("GROUP_ROWS", dice.randrange(4, 60))):
-        monkeypatch.setattr(table, name, value)
+        monkeypatch.setattr(row_groups, name, value)
+    monkeypatch.setattr(table, "QUANTUM", quantum)
     guilty = {dice.randrange(len(rows) - 1) for _ in range(dice.randrange(5)) if len(rows) > 1}
     disks = [play(dice, rows, guilty=set()), play(dice, rows, guilty=guilty), play(dice, rows, guilty=guilty)]
     whole, first, second = (disk.read(LAYOUT.final) for disk, _ in disks)

@@ -2,6 +2,8 @@
 
 broken   run() raises ValueError     short   it is left out of the rows
 drift    its number is a text        gated   run() waits until GATE/open exists, saying so by GATE/reached
+
+WIDE: so many bytes more in each row.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def one(path: str) -> list[dict[str, object]]:
         wait(os.environ["GATE"])
     number = int(name[4:7])
     found: object = "many" if text.startswith("drift") else number
-    return [{"file": name, "number": found, "tags": ["t"] * (number % 3), "rare": "x" if number == 99 else None}]
+    row = {"file": name, "number": found, "tags": ["t"] * (number % 3), "rare": "x" if number == 99 else None}
+    wide = int(os.environ.get("WIDE", "0"))
+    return [{**row, "wide": os.path.splitext(name)[0] * (wide // 7)} if wide else row]
 
 
 def wait(gate: str) -> None:

@@ -11,7 +11,7 @@ from tests.crash.jobs.job import Job, item_name, lay_job, python_line
 from tests.crash.jobs.own_files import BATCH, BATCHES, task_of
 from tests.crash.jobs.script import script
 
-LARGE = (40, 77)  # items whose rows go through spill/
+LARGE = (9, 20, 40, 77)  # items whose rows go through spill/: enough for an early finish
 
 _SCORING = """\
 import pandas as pd

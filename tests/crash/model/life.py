@@ -11,6 +11,7 @@ from batchctl.model.records import Charged, Reopening
 from batchctl.store.commit import Committer, Group, ProtocolError
 from batchctl.store.creation import RunState, create_run, run_state
 from batchctl.store.documents import read_document
+from batchctl.store.early import EarlyFinish
 from batchctl.store.finish import Finished, finish, open_finished
 from batchctl.store.ledger import Ledger
 from batchctl.store.recover import Recovered, recover
@@ -18,6 +19,7 @@ from batchctl.store.reopen import reopen_finished
 from batchctl.store.replay import read_records
 from batchctl.store.state_directory import find, settle
 from batchctl.store.verify import verify
+from tests.crash.model.begun_early import begin_early
 from tests.crash.model.tables import remembered
 from tests.crash.model.workload import (
     BOUNDS,
@@ -71,6 +73,7 @@ class Life:
         self.layout = scenario.layout
         self.acked = acked
         self.reverse = reverse
+        self.early: EarlyFinish | None = None
         self.phase = "create"
 
     def run(self, *, thorough: bool) -> Result:
@@ -122,7 +125,14 @@ class Life:
 
     def _finish(self, recovered: Recovered) -> None:
         scenario = self.scenario
-        finish(self.disk, self.layout, committer=recovered.committer, order=scenario.order, table=scenario.table)
+        finish(
+            self.disk,
+            self.layout,
+            committer=recovered.committer,
+            order=scenario.order,
+            table=scenario.table,
+            early=self.early,
+        )
 
     def _reopen(self, done: Finished) -> None:
         self.phase = "reopen"
@@ -210,6 +220,8 @@ class Life:
                 quarantined=ledger.quarantined,
                 charges=frozenset(charges),
             )
+            if self.scenario.early and self.early is None and 2 * ledger.committed >= ledger.items:
+                self.early = begin_early(self.disk, self.scenario, committer=committer)
             fresh = stale is None or not self.reverse
             stale = next((one for one in scored if not one.files and not one.spill), stale)
             if stale and fresh:
@@ -219,12 +231,16 @@ class Life:
         """A full disk is waited for: the same group again."""
         before = (committer.ledger.committed, committer.ledger.quarantined)
         try:
-            committer.commit(group)
+            committed = committer.commit(group)
         except NoSpaceError:
             self.promise(
                 before == (committer.ledger.committed, committer.ledger.quarantined), "a group that did not fit counts"
             )
-            committer.commit(group)
+            if self.early:
+                self.early.give_up()
+            committed = committer.commit(group)
+        if self.early:
+            self.early.follow(committed)
 
     def _say_again(self, committer: Committer, stale: object) -> None:
         """A worker of old says once more what is committed already."""

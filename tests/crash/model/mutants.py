@@ -16,6 +16,7 @@ from batchctl.store import (
     checkpoint_log,
     commit,
     creation,
+    early,
     finish,
     frames,
     ledger,
@@ -277,6 +278,9 @@ MUTANTS: dict[str, Callable[[], list[Patch]]] = {
         (files.Draft, "rename", job_before_pointer),
     ],
     "table: not synced before it is sealed": lambda: [within(finish, "_make_table", *SYNC_FILE, nothing)],
+    "table begun early: not synced before it is sealed": lambda: [
+        within(early.EarlyFinish, "_table", *SYNC_FILE, nothing)
+    ],
     "table: one that a crash has cut off is taken": lambda: [(finish, "_make_table", whatever_is_there)],
     "table: a type that became known later is not written": lambda: [(commit, "pack_columns", without_the_late_type)],
     "retry: rows of the old table counted in bytes": lambda: [(payloads.Done, "end", property(lambda self: self.size))],

@@ -99,6 +99,7 @@ class Scenario:
     table: bool = False  # rows are blocks of Arrow's, the result a parquet file
     on_collision: OnCollision = OnCollision.FAIL
     state: bool = False  # a state directory, on another disk as far as anybody can tell
+    early: bool = False  # the final file is begun when half is committed
     retry: str = ""  # "finished": once the run is; "open": before its end, when all is concluded
 
     @cached_property
@@ -120,6 +121,8 @@ SCENARIOS = (
     Scenario("retry before the end", sequence=(0, 1, 2, 3, 4, 5), group=2, retry="open"),
     Scenario("a table", columns=b"", table=True),
     Scenario("retry of a table", order=Order.COMPLETION, columns=b"", group=2, table=True, retry="finished"),
+    Scenario("begun early", sequence=(0, 1, 2, 3, 4, 5), group=2, early=True),
+    Scenario("a table, begun early", columns=b"", group=2, table=True, early=True),
     Scenario("retry, no rows", rows=False, columns=b"", retry="finished"),
 )
 

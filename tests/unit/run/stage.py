@@ -299,10 +299,14 @@ class Stage:
             signals=self.signals,  # type: ignore[arg-type]
             columns=Columns(columns, fix=self.journal.set_columns),
             changed=changed,
-            last_out=lambda: self.last_out.append(self.crew.in_hand),
+            near_end=self._note_end,
             mask=lambda failure: failure,
             clock=self.clock,
         )
+
+    def _note_end(self, last: bool) -> None:
+        if last:
+            self.last_out.append(self.crew.in_hand)
 
     def run(self) -> Conducted:
         try:

@@ -96,11 +96,11 @@ def test_a_sector_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
     scored = [Scored(Lease(n, n, 1, 1), b"1\n", 2, zlib.crc32(b"1\n"), 1, 1, 0, 5) for n in (0, 1)]
     committer.commit(Group(scored=scored, columns=b"h\n"))
 
-    def broken(rows: ReadFile, extents: object) -> None:
+    def broken(rows: ReadFile, target: object, extents: object) -> None:
         raise StorageError("cannot read", where="p.csv.partial")
 
     with monkeypatch.context() as patch:
-        patch.setattr("batchctl.store.finish.damaged", broken)
+        patch.setattr("batchctl.store.finish.copy_checked", broken)
         with pytest.raises(StorageError, match="cannot read"):
             finish(DISK, layout, committer=committer, order=Order.PLAN)
     assert committer.done is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import weakref
 import zlib
 from decimal import Decimal
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from batchctl.errors import CorruptionError, NoSpaceError, StorageError
+from batchctl.errors import CorruptionError, NoSpaceError, StoppedError, StorageError
 from batchctl.files import RealDisk
 from batchctl.guest.arrow_rows import block
 from batchctl.model.column_types import Columns, parse_columns, unify
@@ -25,7 +26,7 @@ from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored
 from batchctl.model.records import Quarantined, Reopening
 from batchctl.store import finish as finishing
-from batchctl.store import table
+from batchctl.store import row_groups, table
 from batchctl.store.commit import Committer, Group, ProtocolError
 from batchctl.store.creation import create_run
 from batchctl.store.finish import finish, open_finished
@@ -127,7 +128,7 @@ def test_decimals_take_the_digits_of_all(layout: RunLayout) -> None:
 
 
 def test_row_groups_end_at_the_quantum_that_fills_them(layout: RunLayout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "GROUP_BYTES", 64 << 10)
+    monkeypatch.setattr(row_groups, "GROUP_BYTES", 64 << 10)
     committer = fresh(layout)
     for batch in (0, 1):
         one, types = scored(batch, {"x": [*range(3000)], "y": ["text"] * 3000}, n_rows=3000)
@@ -137,7 +138,7 @@ def test_row_groups_end_at_the_quantum_that_fills_them(layout: RunLayout, monkey
     sizes = [metadata.row_group(at).num_rows for at in range(metadata.num_row_groups)]
     assert sum(sizes) == 6000
     assert len(sizes) >= 2
-    assert {size % table.QUANTUM for size in sizes[:-1]} == {0}
+    assert {size % row_groups.QUANTUM for size in sizes[:-1]} == {0}
     assert len(set(sizes[:-1])) == 1
 
 
@@ -167,6 +168,30 @@ def test_a_dictionary_is_made_of_the_columns_that_it_makes_smaller(layout: RunLa
     assert pq.read_table(layout.final).to_pylist() == pa.table(columns).to_pylist()
 
 
+@pytest.mark.parametrize("said", [StoppedError("stopped by SIGTERM"), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("name", ["pyarrow.parquet", "pyarrow.compute"])
+def test_a_signal_during_the_import_is_heard(monkeypatch: pytest.MonkeyPatch, said: BaseException, name: str) -> None:
+    class Finder:
+        def find_spec(self, wanted: str, path: Any = None, target: Any = None) -> None:
+            if wanted == name:
+                raise said
+
+    monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(type(said)):
+        table.load_arrow((("x", "decimal128(10, 2)"),))
+    assert sys.modules.get("numpy") is np
+
+
+def test_what_cannot_be_imported_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pyarrow.compute", None)
+        patch.delitem(sys.modules, "pyarrow.parquet")
+        patch.setattr(sys, "meta_path", [])
+        assert not table.load_arrow((("x", "int64"),))
+    assert table.load_arrow((("x", "int64"),))
+
+
 def test_a_sample_of_large_rows_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     write = pq.ParquetWriter.write_table
@@ -180,14 +205,28 @@ def test_a_sample_of_large_rows_is_small(monkeypatch: pytest.MonkeyPatch) -> Non
     assert table._worth_a_dictionary(small) == []
     large = pa.table({"x": [bytes(4096)] * 3000})
     assert table._worth_a_dictionary(large) == ["x"]
-    assert asked[:2] == [table._SAMPLE_ROWS] * 2
-    assert 1900 < asked[2] == asked[3] < 2100  # 8 MiB
+    assert 1 << 16 <= asked[0] == asked[1] <= (1 << 16) + (1 << 12)
+    assert 1900 < asked[2] == asked[3] < 2400  # 8 MiB, and a last piece
+    huge = pa.table({"x": [bytes(1 << 17)] * 600})
+    assert table._worth_a_dictionary(huge) == ["x"]
+    assert asked[4] == asked[5] <= 3 * row_groups.QUANTUM
+
+
+def test_a_sample_comes_from_all_over_the_row_group() -> None:
+    dice = np.random.default_rng(1)
+    alone, few = dice.random(100_000), dice.random(100)
+    for rows in (
+        np.concatenate([alone, dice.choice(few, 500_000)]),
+        np.concatenate([dice.choice(few, 500_000), alone]),
+    ):
+        assert table._worth_a_dictionary(pa.table({"x": rows})) == ["x"]
+    assert table._worth_a_dictionary(pa.table({"x": dice.random(600_000)})) == []
 
 
 def test_no_row_group_is_held_longer_than_it_takes_to_write_it(
     layout: RunLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "GROUP_ROWS", table.QUANTUM)
+    monkeypatch.setattr(row_groups, "GROUP_ROWS", row_groups.QUANTUM)
     alive: list[weakref.ref[pa.Table]] = []
     most = [0]
     write = pq.ParquetWriter.write_table
@@ -201,7 +240,7 @@ def test_no_row_group_is_held_longer_than_it_takes_to_write_it(
     monkeypatch.setattr(pq.ParquetWriter, "write_table", watched)
     committer = fresh(layout)
     for batch in (0, 1):
-        commit(committer, scored(batch, {"x": np.arange(5 * table.QUANTUM)}, n_rows=5 * table.QUANTUM))
+        commit(committer, scored(batch, {"x": np.arange(5 * row_groups.QUANTUM)}, n_rows=5 * row_groups.QUANTUM))
     finish(DISK, layout, committer=committer, order=Order.PLAN, table=True)
     assert pq.ParquetFile(layout.final).metadata.num_row_groups == 10
     assert most == [1]  # of those that were written; one more is being made
@@ -217,7 +256,7 @@ def test_more_than_an_array_of_arrows_holds_is_halved(in_quantum: bool) -> None:
         lists = pa.ListArray.from_arrays(offsets, pa.nulls(long * at_once))
         batch = pa.RecordBatch.from_arrays([lists], schema=schema)
         batches = (batch.slice(0, min(at_once, 1400 - at)) for at in range(0, 1400, at_once))
-        found.append([group.num_rows for group in table.RowGroups(schema).of(batches)])
+        found.append([group.num_rows for group in row_groups.RowGroups(schema).of(batches)])
     assert found[0] == found[1]
     assert sum(found[0]) == 1400
     assert max(found[0]) * long < 1 << 31
@@ -239,16 +278,16 @@ def test_quanta_of_one_width_are_dealt_as_others_are(
     case: str, cuts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are added up at once; the row groups are those that come of quantum by quantum."""
-    monkeypatch.setattr(table, "GROUP_BYTES", 9000)
+    monkeypatch.setattr(row_groups, "GROUP_BYTES", 9000)
     rows = pa.table(WIDTHS[case])
     batches = [
         rows.slice(low, high - low).combine_chunks().to_batches()[0] for low, high in itertools.pairwise((0, *cuts))
     ]
-    dealt = table.RowGroups(rows.schema)
+    dealt = row_groups.RowGroups(rows.schema)
     found = list(dealt.of(batches))
     with monkeypatch.context() as patch:
-        patch.setattr(table, "_has_one_width", lambda kind: False)
-        one_by_one = list(table.RowGroups(rows.schema).of(batches))
+        patch.setattr(row_groups, "_has_one_width", lambda kind: False)
+        one_by_one = list(row_groups.RowGroups(rows.schema).of(batches))
     assert [group.num_rows for group in found] == [group.num_rows for group in one_by_one]
     assert found == one_by_one
     assert pa.concat_tables(found).equals(rows)

@@ -1,0 +1,94 @@
+"""What the end of a run takes, begun while its last mini-batches are scored: fewer and fewer workers are busy then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from batchctl.errors import StorageError
+from batchctl.files import Disk
+from batchctl.model.job import JobSpec
+from batchctl.run.journal import Journal
+from batchctl.store.commit import Committer
+from batchctl.store.early import MOST_BATCHES, EarlyFinish
+from batchctl.store.layout import RunLayout
+from batchctl.store.table import load_arrow
+
+_LEAST_BYTES = 4 << 20  # of rows: less takes a few milliseconds at the end
+_TABLE_BYTES = 300 << 20  # of memory: pyarrow, two row groups, what one is encoded with
+_TEXT_PACE, _TABLE_PACE = 1_000_000_000, 250_000_000  # bytes of rows seen to in a second, on a busy machine
+
+
+class NearEnd:
+    """The final file goes to `journal.early`, where it is begun. `room`: bytes of memory that may be taken, as seen
+    last. `clock` in monotonic seconds."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        layout: RunLayout,
+        *,
+        spec: JobSpec,
+        committer: Committer,
+        journal: Journal,
+        room: Callable[[], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self._disk = disk
+        self._layout = layout
+        self._spec = spec
+        self._committer = committer
+        self._journal = journal
+        self._room = room
+        self._clock = clock
+        ledger = committer.ledger
+        self._open = layout.rows and len(ledger.bounds) <= MOST_BATCHES and not committer.sealed
+        self._before = ledger.committed + ledger.quarantined
+        self._loaded = False
+        self._since: float | None = None  # when more than that was committed first; then `_before` is what was
+
+    def look(self, last: bool) -> None:
+        """Again and again, on the loop's thread. `last`: nothing is left to do but wait for workers."""
+        journal, table = self._journal, self._spec.writes_tables
+        if self._open and not journal.committing and self._committer.rows_size >= _LEAST_BYTES:
+            near = self._is_near
+            if (near or last) and journal.paused_since is None and (not table or self._room() >= _TABLE_BYTES):
+                self._open = False
+                self._begin()
+        if last and self._spec.writes_tables and not self._loaded:
+            self._loaded = True
+            load_arrow(self._committer.types)
+
+    @property
+    def _is_near(self) -> bool:
+        ledger, now = self._committer.ledger, self._clock()
+        over = ledger.committed + ledger.quarantined
+        if over == self._before:
+            return False
+        if self._since is None:  # what came before it is the workers' start
+            self._since, self._before = now, over
+        takes_s = self._committer.rows_size * ledger.items / over
+        takes_s /= _TABLE_PACE if self._spec.writes_tables else _TEXT_PACE
+        return is_near(now - self._since, done=over - self._before, left=ledger.items - over, takes_s=takes_s)
+
+    def _begin(self) -> None:
+        if self._spec.writes_tables and not load_arrow(self._committer.types):
+            return
+        try:
+            early = EarlyFinish(
+                self._disk,
+                self._layout,
+                committer=self._committer,
+                order=self._spec.order,
+                table=self._spec.writes_tables,
+            )
+        except (
+            StorageError,
+            RuntimeError,
+        ):  # no descriptor, no thread: it is done at the end, which says so if it must
+            return
+        self._journal.early = early
+
+
+def is_near(elapsed_s: float, *, done: int, left: int, takes_s: float) -> bool:
+    """Will what is `left` of the items take no longer than `takes_s`, at the pace of those that were `done`?"""
+    return done > 0 and elapsed_s * left <= takes_s * done
