@@ -80,6 +80,9 @@ class EarlyFinish:
             self.give_up()
             return
         late = [Extent(*one[1:3], *one[4:8]) for one in committed] if self._order is Order.COMPLETION else ()
+        if late and min(map(_offset, late)) < self._rows.size:
+            self.give_up()  # rows of a group that had to wait for its files: those behind them have come before
+            return
         self._hand_on(self._extents(sorted(late, key=_offset)))
 
     def give_up(self) -> None:
@@ -209,7 +212,10 @@ class _DurableRows:
         return self
 
     def pread(self, offset: int, length: int) -> bytes:
-        return self._file.pread(offset, length)
+        try:
+            return self._file.pread(offset, length)
+        except StorageError as error:  # it will be read again, and then what is wrong with it has its word
+            raise _GivenUpError from error
 
     def __enter__(self) -> Self:
         return self

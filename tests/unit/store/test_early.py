@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
@@ -295,6 +296,34 @@ def test_damaged_rows_are_never_sealed(tmp_path: Path, kind: str) -> None:
     assert run.committer.done is None
     assert not run.layout.final.exists() and not run.layout.sorting.exists()
     run.committer.close(clean=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_that_are_gone_are_damaged(tmp_path: Path, kind: str) -> None:
+    run = Run(tmp_path, kind, Order.PLAN)
+    run.commit(*range(BATCHES - 1))
+    os.truncate(run.layout.partial, 3000)
+    run.begin()
+    with pytest.raises(CorruptionError, match="damaged"):
+        run.commit(BATCHES - 1)
+        run.finish()
+    assert not run.layout.final.exists() and not run.layout.sorting.exists()
+    run.committer.close(clean=True)
+
+
+def test_rows_that_come_late_to_their_place_end_it(tmp_path: Path) -> None:
+    run = Run(tmp_path, "parquet", Order.COMPLETION)
+    run.commit(*range(8))
+    early = run.begin()
+    first, second = (
+        run.committer.commit(Group(scored=[scored(Lease(batch, BOUNDS[batch], EACH, 1), table=True)[0]]))
+        for batch in (8, 9)
+    )
+    early.follow(second)
+    early.follow(first)
+    run.commit(10, 11)
+    assert early.result(Order.COMPLETION) is None
+    assert run.ends_well(run.finish()) == without(tmp_path, "parquet", Order.COMPLETION, IN_TURN)
 
 
 class FullDisk(RealDisk):
