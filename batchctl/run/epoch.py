@@ -171,6 +171,7 @@ def run_epoch(
                     spec=spec,
                     committer=recovered.committer,
                     journal=journal,
+                    ready=lambda: crew.ready,
                     room=lambda: foreman.available - staffing.reserve,
                     clock=clock,
                 ).look,

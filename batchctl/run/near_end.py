@@ -15,12 +15,12 @@ from batchctl.store.table import load_arrow
 
 _LEAST_BYTES = 4 << 20  # of rows: less takes a few milliseconds at the end
 _TABLE_BYTES = 300 << 20  # of memory: pyarrow, two row groups, what one is encoded with
-_TEXT_PACE, _TABLE_PACE = 1_000_000_000, 250_000_000  # bytes of rows seen to in a second, on a busy machine
+_TEXT_PACE, _TABLE_PACE = 1_000_000_000, 100_000_000  # bytes of rows seen to in a second, on a busy machine
 
 
 class NearEnd:
-    """The final file goes to `journal.early`, where it is begun. `room`: bytes of memory that may be taken, as seen
-    last. `clock` in monotonic seconds."""
+    """The final file goes to `journal.early`, where it is begun. `ready`: how many workers are. `room`: bytes of memory
+    that may be taken, as seen last. `clock` in monotonic seconds."""
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class NearEnd:
         spec: JobSpec,
         committer: Committer,
         journal: Journal,
+        ready: Callable[[], int],
         room: Callable[[], int],
         clock: Callable[[], float],
     ) -> None:
@@ -38,16 +39,19 @@ class NearEnd:
         self._spec = spec
         self._committer = committer
         self._journal = journal
+        self._ready = ready
         self._room = room
         self._clock = clock
         ledger = committer.ledger
         self._open = layout.rows and len(ledger.bounds) <= MOST_BATCHES and not committer.sealed
         self._before = ledger.committed + ledger.quarantined
         self._loaded = False
-        self._since: float | None = None  # when more than that was committed first; then `_before` is what was
+        self._since: float | None = None  # when the first worker was ready
 
     def look(self, last: bool) -> None:
         """Again and again, on the loop's thread. `last`: nothing is left to do but wait for workers."""
+        if self._since is None and self._ready():
+            self._since = self._clock()
         journal, table = self._journal, self._spec.writes_tables
         if self._open and not journal.committing and self._committer.rows_size >= _LEAST_BYTES:
             near = self._is_near
@@ -60,15 +64,13 @@ class NearEnd:
 
     @property
     def _is_near(self) -> bool:
-        ledger, now = self._committer.ledger, self._clock()
+        ledger = self._committer.ledger
         over = ledger.committed + ledger.quarantined
-        if over == self._before:
+        if self._since is None or not over:
             return False
-        if self._since is None:  # what came before it is the workers' start
-            self._since, self._before = now, over
         takes_s = self._committer.rows_size * ledger.items / over
         takes_s /= _TABLE_PACE if self._spec.writes_tables else _TEXT_PACE
-        return is_near(now - self._since, done=over - self._before, left=ledger.items - over, takes_s=takes_s)
+        return is_near(self._clock() - self._since, done=over - self._before, left=ledger.items - over, takes_s=takes_s)
 
     def _begin(self) -> None:
         if self._spec.writes_tables and not load_arrow(self._committer.types):

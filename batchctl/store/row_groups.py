@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 QUANTUM = 256  # rows: row groups end at multiples of it
 GROUP_BYTES = 64 << 20
-GROUP_ROWS = 1 << 20
+GROUP_ROWS = 1 << 19
 
 
 class RowGroups:

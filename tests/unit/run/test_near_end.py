@@ -48,6 +48,7 @@ class Stand:
 
     def __init__(self, folder: Path, *, batches: int = 10, rows: bool = True, **spec: Any) -> None:
         self.clock = Clock()
+        self.ready = 1
         self.room = 1 << 30
         self.layout = RunLayout(folder / "out", "p.csv", rows=rows)
         create_run(RealDisk(), self.layout, job_document={"run_id": "r"}, plan_chunks=[b"plan"])
@@ -65,6 +66,7 @@ class Stand:
             spec=self.spec,
             committer=self.committer,
             journal=self.journal,
+            ready=lambda: self.ready,
             room=lambda: self.room,
             clock=self.clock,
         )
@@ -94,6 +96,7 @@ def test_with_few_rows_there_is_nothing_to_begin(stand: Stand) -> None:
     near_end.look(last=True)
     assert stand.journal.early is None
     stand.score(3)
+    stand.clock.now += 1
     near_end.look(last=False)
     assert stand.journal.early is None
     near_end.look(last=True)
@@ -102,17 +105,22 @@ def test_with_few_rows_there_is_nothing_to_begin(stand: Stand) -> None:
     assert stand.journal.early.result(stand.spec.order) is not None
 
 
-def test_the_pace_is_that_of_this_life_once_it_scores(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pace_is_that_of_this_life_once_somebody_is_ready(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_end_module, "_TEXT_PACE", MIB)  # 10 s for the file
     stand.score(0, 1, 2, 3)
     near_end = stand.near_end()
-    stand.clock.now += 1000  # before it scores at all
+    stand.ready = 0
     near_end.look(last=False)
-    stand.score(4)
+    stand.clock.now += 1000  # before anybody is ready
+    stand.ready = 1
     near_end.look(last=False)
     stand.clock.now += 6
+    stand.score(4)
+    near_end.look(last=False)  # five more in 30 s
+    assert stand.journal.early is None
+    stand.clock.now += 1
     stand.score(5, 6)
-    near_end.look(last=False)  # three more in 9 s
+    near_end.look(last=False)  # three more in 7 s
     early = stand.journal.early
     assert early is not None
     stand.score(7, 8, 9)
