@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-import pyimod02_importers  # PyInstaller's own, loaded before us
+import marshal
+import mmap
+import os
+import zlib
+
+import pyimod01_archive  # PyInstaller's own, loaded before us
+import pyimod02_importers
 
 from batchctl.frozen import start
 
@@ -20,5 +26,19 @@ def _iter_modules(finder: object, prefix: str = "") -> list[tuple[str, bool]]:
     return found
 
 
+def _extract(name: str, raw: bool = False) -> object:
+    """What the archive of modules says, which opens its file anew for each: 6 ms of a start."""
+    kind, offset, length = _archive.toc[name]
+    if raw or kind == pyimod01_archive.PYZ_ITEM_NSPKG:
+        return pyimod01_archive.ZlibArchiveReader.extract(_archive, name, raw)
+    offset += _archive._start_offset
+    return marshal.loads(zlib.decompress(_mapped[offset : offset + length]))
+
+
+_archive = pyimod02_importers.pyz_archive
+_file = os.open(_archive._filename, os.O_RDONLY | os.O_CLOEXEC)
+_mapped = mmap.mmap(_file, 0, access=mmap.ACCESS_READ)
+os.close(_file)
+_archive.extract = _extract
 pyimod02_importers.PyiFrozenFinder.iter_modules = _iter_modules
 raise SystemExit(start())

@@ -135,6 +135,8 @@ class _Unasked(argparse.RawDescriptionHelpFormatter):
 
 
 def _parser(name: str, command: commands.Command) -> argparse.ArgumentParser:
+    # It asks gettext for translations of its words, which Python does not bring: 2 ms, most of it an import.
+    argparse._ = str  # type: ignore[attr-defined]
     parser = _Parser(
         prog=f"batchctl {name}",
         description=command.DESCRIPTION,

@@ -15,6 +15,7 @@ import io
 import os
 import stat
 import sys
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +27,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 _PACKAGE = "_batchctl_guest"
 _ENTRY = "entry.py"
 _BUNDLED = "guest.pyz"
+_KEPT = "guest.made"  # a line that tells what it was made of, and the zip
 
 
 @cache
@@ -41,20 +43,26 @@ def guest_zip() -> bytes:
                 where=str(path),
                 remedy="batchctl self clean --all, then the same command again",
             ) from error
-    import hashlib  # 5 ms before anything is started, which the packaged file can do without
-
     package = Path(batchctl.guest.__file__).parent
-    digest = hashlib.sha256(repr((_looks(package), sys.version)).encode()).hexdigest()[:16]
-    kept = package / "__pycache__" / f"guest-{digest}.pyz"
+    looks = _looks(package)
+    kept = package / "__pycache__" / _KEPT
     try:
-        return kept.read_bytes()
-    except OSError:  # the first start since something changed
-        if sys.dont_write_bytecode or not os.access(kept.parent, os.W_OK):
-            return make_zip(sources(), compiled=False)  # to compile for one start alone would make it slower
-        made = make_zip(sources())
-        with contextlib.suppress(OSError):
-            _keep(kept, made)
+        told, _, made = kept.read_bytes().partition(b"\n")
+    except OSError:
+        told = made = b""
+    if told == _line(looks, made):
         return made
+    if sys.dont_write_bytecode or not os.access(kept.parent, os.W_OK):
+        return make_zip(sources(), compiled=False)  # to compile for one start alone would make it slower
+    made = make_zip(sources())
+    with contextlib.suppress(OSError):
+        _keep(kept, b"%b\n%b" % (_line(looks, made), made))
+    return made
+
+
+def _line(looks: list[tuple[str, int, int]], made: bytes) -> bytes:
+    """Of what a zip was made, and that it is whole; as it is, since hashlib takes 3 ms before anything is started."""
+    return repr((looks, sys.version, zlib.crc32(made))).encode()
 
 
 def _looks(package: Path) -> list[tuple[str, int, int]]:
@@ -99,8 +107,6 @@ def _byte_code(name: str, source: bytes) -> bytes:
 
 
 def _keep(path: Path, content: bytes) -> None:
-    for old in path.parent.glob("guest-*.pyz"):
-        old.unlink(missing_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)

@@ -28,7 +28,6 @@ nothing is written at all it is the stat of a descriptor (folder_watch.py).
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import zlib
 from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
@@ -298,6 +297,8 @@ def _copy(path: str, target: str, begin: int, end: int) -> int:
 
 def remove_tree(path: str) -> None:
     """Delete a staged folder; what cannot be deleted is the coordinator's to clear at the next recovery."""
+    import shutil  # 3 ms, with all that packs archives, which most workers can do without
+
     shutil.rmtree(path, ignore_errors=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import math
 from typing import Any, List
@@ -65,7 +64,7 @@ def _foreign(value: Any) -> Any:
     name = type(value).__name__
     if name in ("NaTType", "NAType"):
         return None
-    if isinstance(value, (datetime.date, datetime.time)):
+    if any(one.__module__ == "datetime" and one.__name__ in ("date", "time") for one in type(value).__mro__):
         return value.isoformat()
     if name in ("datetime64", "timedelta64"):  # item() would give an integer at nanosecond resolution
         return None if str(value) == "NaT" else str(value)

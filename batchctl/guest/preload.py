@@ -20,7 +20,6 @@ import os
 import select
 import signal
 import sys
-import tempfile
 import time
 import warnings
 from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
@@ -81,6 +80,8 @@ class Preloaded:
 
     def _become_server(self, job: Job, wanted: List[str], report: int, *, parent: int) -> None:
         """The understudy's part: returns as the server, or never."""
+        import tempfile  # 2 ms, before the modules' folders are in sys.path
+
         from . import forkable
 
         try:

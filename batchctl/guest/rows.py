@@ -18,7 +18,6 @@ a result can only be of their types when the script has imported them.
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import stat
@@ -160,6 +159,8 @@ class Renderer:
         try:
             return frame.to_csv(**self._options)  # type: ignore[no-any-return]
         except TypeError:
+            import inspect  # which pandas has imported long ago
+
             known = inspect.signature(type(frame).to_csv).parameters
             unknown = [name for name in self._options if name not in known]
             if not unknown:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 import keyword
 import logging
 import os
@@ -15,11 +14,11 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from . import limits
 from .failure import ContractError
 from .garbage import collecting_rarely
+from .signature import BY_NAME, BY_POSITION, REST, is_async, parameters
 
 # In a word of argv: stands for this worker's AZUREML_BI_OUTPUT_PATH. The host's twin is in model/job.py.
 OUTPUT_FOLDER = "${{outputs}}"
 _MOST_LAYERS = 50
-_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Scorer:
@@ -65,9 +64,8 @@ class Script(Scorer):
 
 def _refuse_async(function: Callable[..., Any], called: str, name: str) -> None:
     """Nobody would await it: init() would seem to have run."""
-    for candidate in (function, type(function).__call__):
-        if inspect.iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate):
-            raise ContractError("%s: %s must be a plain function, not `async def`" % (name, called))
+    if is_async(function):
+        raise ContractError("%s: %s must be a plain function, not `async def`" % (name, called))
 
 
 def takes(function: Callable[..., Any], called: str, name: str, *, most: int, least: int) -> int:
@@ -76,15 +74,15 @@ def takes(function: Callable[..., Any], called: str, name: str, *, most: int, le
     Of a decorated function it is the decorator's own wrapper that is called: what that takes counts.
     """
     try:
-        follow = not isinstance(function, types.FunctionType)
-        parameters = inspect.signature(function, follow_wrapped=follow).parameters.values()
+        found = parameters(function, follow=not isinstance(function, types.FunctionType))
     except (TypeError, ValueError):  # built in: nothing to read, so the plain call is tried
         return least
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p.name for p in positional if p.default is p.empty]
-    needed += [p.name for p in parameters if p.kind == p.KEYWORD_ONLY and p.default is p.empty]
-    room = most if any(p.kind == p.VAR_POSITIONAL for p in parameters) else len(positional)
-    if len(needed) > most or room < least or any(p.kind == p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
+    positional = [one for one in found if one.kind <= BY_POSITION]
+    needed = [one.name for one in positional if not one.optional]
+    by_name = [one.name for one in found if one.kind == BY_NAME and not one.optional]
+    needed += by_name
+    room = most if any(one.kind == REST for one in found) else len(positional)
+    if len(needed) > most or room < least or by_name:
         given = ("run(mini_batch) or run(mini_batch, context)", "%s()" % called)[most == 0]
         raise ContractError("%s: %s(%s) cannot be called as %s" % (name, called, ", ".join(needed), given))
     return min(room, most)
@@ -101,12 +99,12 @@ def _hides_one(run: Callable[..., Any], own: Dict[str, Any]) -> bool:
     for current, certain in coming:  # grows
         if not isinstance(current, types.FunctionType) or len(coming) > _MOST_LAYERS:
             continue
-        kinds = [p.kind for p in inspect.signature(current, follow_wrapped=False).parameters.values()]
-        if inspect.Parameter.VAR_POSITIONAL in kinds:
+        kinds = [one.kind for one in parameters(current, follow=False)]
+        if REST in kinds:
             wrapped = getattr(current, "__wrapped__", None)
             coming += [(held, False) for held in _held(current)] if wrapped is None else [(wrapped, certain)]
         elif current is not run and (certain or current.__globals__ is own):
-            below.append(sum(kind in _BY_POSITION for kind in kinds))
+            below.append(sum(kind <= BY_POSITION for kind in kinds))
     return bool(below) and max(below) == 1
 
 

@@ -6,7 +6,6 @@ Values of environment variables are never recorded: only digests under a random 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,6 +81,8 @@ def _texts(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _salted(environment: Mapping[str, str], *, salt: str) -> dict[str, str]:
+    import hmac
+
     key = bytes.fromhex(salt)
     return {
         machine_name(name): hmac.new(key, value.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()

@@ -13,12 +13,12 @@ from typing import Self
 from batchctl.errors import UsageError
 from batchctl.named_tuple import NamedTuple
 
-_MAGIC = re.compile(r"[*?[]")
+_MAGIC = frozenset("*?[")
 _FOLDERS = "(?:[^/]+/)*"
 
 
 def is_glob(text: str) -> bool:
-    return _MAGIC.search(text) is not None
+    return not _MAGIC.isdisjoint(text)
 
 
 def _character_class(component: str, at: int) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 MASK = b"***"
 MIN_SECRET = 6  # shorter values would mask half of every line
 _MIN_PART = 4  # of a secret that was cut
-_LEFT_OUT = re.compile(rb"\n\.\.\. \d+ characters left out \.\.\.\n")  # guest/failure.py
+_LEFT_OUT = rb"\n\.\.\. \d+ characters left out \.\.\.\n"  # guest/failure.py
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|SAS|CONN(ECTION)?_?STR", re.IGNORECASE)
 _PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
@@ -24,7 +24,7 @@ _PARTS = (
     re.compile(r"(?:^|[;&?\s])(?:AccountKey|SharedAccessKey|Password|Pwd|sig) *= *([^;&\s]+)", re.IGNORECASE),
 )
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
-_HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_HALF = "[\ud800-\udc7f\udd00-\udfff]"
 # Between a name and its value: `=`, `: `, `': '`, `', b'`, ` => "`; on one line.
 _BETWEEN = rb"([^\w\r\n]{1,6}(?:b['\"])?)"
 _LONGEST_BETWEEN = 8
@@ -74,7 +74,7 @@ class Mask:
         if not self.longest:
             return text
         data = self.applied(_bytes(text))
-        cut = _LEFT_OUT.search(data)
+        cut = re.search(_LEFT_OUT, data)
         if cut is not None:
             head, tail = data[: cut.start()], data[cut.end() :]
             data = self._cut_through(head, at_end=True) + cut.group() + self._cut_through(tail, at_end=False)
@@ -101,7 +101,7 @@ def mask_of(environment: Mapping[str, str], given: Mapping[str, str]) -> Mask:
 
 def _bytes(text: str) -> bytes:
     """Half of a character that JSON escapes in two (`"\\ud83d"`) is no byte of a file name: it stays as its escape."""
-    return _HALF.sub(lambda half: f"\\u{ord(half.group()):04x}", text).encode(errors="surrogateescape")
+    return re.sub(_HALF, lambda half: f"\\u{ord(half.group()):04x}", text).encode(errors="surrogateescape")
 
 
 def _forms(value: str) -> tuple[bytes, ...]:

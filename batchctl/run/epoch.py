@@ -54,7 +54,6 @@ from batchctl.run.signals import StopSignals
 from batchctl.run.staffing import Staffing, foreman_of, remember, staff
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
-from batchctl.store.early import EarlyFinish
 from batchctl.store.entries import exposed
 from batchctl.store.finish import finish
 from batchctl.store.lock import this_process
@@ -88,7 +87,7 @@ def run_epoch(
     None where the plan is new. `reopening`: ranges that a retry of this unfinished run opens again."""
     spec, layout = ready.spec, ready.layout
     notifier.starting("reading the checkpoint log" if said else "starting workers")
-    staffing = staff(spec, layout, ready.fingerprint)
+    staffing = staff(spec, layout, ready.fingerprint, seen=ready.node)
     sizing = staffing.sizing
     plan = open_plan(layout, ready.plan_crc, ours=said is None)
     settings = json.dumps({**free_part(spec), "slots": len(sizing.slots)}, separators=(",", ":"))
@@ -184,7 +183,7 @@ def run_epoch(
             finally:
                 notifier.ending()
         clean = True
-        return _end(books, verdict, journal.early, see_off=partial(_see_off, conductor, signals))
+        return _end(books, verdict, journal, see_off=partial(_see_off, conductor, signals))
     except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals
         verdict = Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, "stopped by SIGINT")
         with contextlib.suppress(StorageError):
@@ -229,12 +228,12 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
     teller.settled(settled)
 
 
-def _finish(books: _Books, early: EarlyFinish | None, *, see_off: Callable[[], None]) -> None:
+def _finish(books: _Books, journal: Journal, *, see_off: Callable[[], None]) -> None:
     """Bring the final file about while the workers leave; where the disk is full, wait for room as the run itself
     would."""
     (ready, recovered, _, teller, *_), since = books, 0.0
     spec = ready.spec
-    bring_about = partial(finish, books.disk, ready.layout, committer=recovered.committer, early=early)
+    bring_about = partial(finish, books.disk, ready.layout, committer=recovered.committer, early=journal.early)
     while True:
         try:
             bring_about(order=spec.order, table=spec.writes_tables, alone=see_off)
@@ -274,14 +273,14 @@ def _see_off(conductor: Conductor, signals: StopSignals) -> None:
         conductor.see_off()
 
 
-def _end(books: _Books, verdict: Verdict, early: EarlyFinish | None, *, see_off: Callable[[], None]) -> Summary:
+def _end(books: _Books, verdict: Verdict, journal: Journal, *, see_off: Callable[[], None]) -> Summary:
     """`see_off` returns when no worker is there any more."""
     recovered, teller = books.recovered, books.teller
     if verdict.code is ExitCode.OK:
         teller.state = RunState.FINISHING
         teller.tick(force=True)
         try:
-            _finish(books, early, see_off=see_off)
+            _finish(books, journal, see_off=see_off)
         except (BatchctlError, KeyboardInterrupt):
             see_off()  # their shutdown() is called all the same
             raise

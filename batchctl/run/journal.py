@@ -12,6 +12,7 @@ before it is handed out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from batchctl.errors import NoSpaceError, StoppedError
 from batchctl.model.column_types import Columns
@@ -21,7 +22,9 @@ from batchctl.model.records import Charged, Quarantined
 from batchctl.run.flusher import Flusher
 from batchctl.run.plan_order import PlanOrder
 from batchctl.store.commit import Committer, Group
-from batchctl.store.early import EarlyFinish
+
+if TYPE_CHECKING:
+    from batchctl.store.early import EarlyFinish
 
 GROUP_S = 0.1
 GROUP_BYTES = 8 << 20

@@ -12,7 +12,6 @@ directory) lies in the model's folder (`path: .`), it is no part of the model.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +23,8 @@ def stage_model(folder: Path, model: Path, *, outside: Sequence[Path]) -> None:
     that are no part of the model wherever they lie."""
     try:
         if os.path.lexists(folder):
+            import shutil  # 3 ms, which only a start after one with a model needs
+
             shutil.rmtree(folder)
         folder.mkdir(mode=0o700)
         _stage(model, folder / model.name, outside=outside)

@@ -9,10 +9,9 @@ from batchctl.files import Disk
 from batchctl.model.job import JobSpec
 from batchctl.run.journal import Journal
 from batchctl.store.commit import Committer
-from batchctl.store.early import MOST_BATCHES, EarlyFinish
 from batchctl.store.layout import RunLayout
-from batchctl.store.table import load_arrow
 
+MOST_BATCHES = 20_000  # mini-batches: those before the beginning are listed at once
 _LEAST_BYTES = 4 << 20  # of rows: less takes a few milliseconds at the end
 _TABLE_BYTES = 300 << 20  # of memory: pyarrow, two row groups, what one is encoded with
 _TEXT_PACE, _TABLE_PACE = 1_000_000_000, 100_000_000  # bytes of rows seen to in a second, on a busy machine
@@ -59,6 +58,8 @@ class NearEnd:
                 self._open = False
                 self._begin()
         if last and self._spec.writes_tables and not self._loaded:
+            from batchctl.store.table import load_arrow
+
             self._loaded = True
             load_arrow(self._committer.types)
 
@@ -73,9 +74,12 @@ class NearEnd:
         return is_near(self._clock() - self._since, done=over - self._before, left=ledger.items - over, takes_s=takes_s)
 
     def _begin(self) -> None:
-        if self._spec.writes_tables and not load_arrow(self._committer.types):
-            return
         try:
+            from batchctl.store.early import EarlyFinish  # small outputs can do without
+            from batchctl.store.table import load_arrow
+
+            if self._spec.writes_tables and not load_arrow(self._committer.types):
+                return
             early = EarlyFinish(
                 self._disk,
                 self._layout,
@@ -86,7 +90,8 @@ class NearEnd:
         except (
             StorageError,
             RuntimeError,
-        ):  # no descriptor, no thread: it is done at the end, which says so if it must
+            OSError,
+        ):  # no descriptor, no thread: the end tells, if it must
             return
         self._journal.early = early
 

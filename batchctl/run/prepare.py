@@ -7,23 +7,36 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from batchctl.engine.base import Arity, ScriptFacts
+from batchctl.engine.base import Arity, Engine, ScriptFacts
 from batchctl.engine.interpreter import Interpreter
-from batchctl.errors import UsageError
+from batchctl.errors import SpecError, UsageError
 from batchctl.model.job import Dialect, JobSpec, Scorer
 from batchctl.plan.encode import PlanImage, build_plan
 from batchctl.plan.fingerprint import Fingerprint, FingerprintRequest, take_fingerprint
 from batchctl.plan.inputs import InputRequest
 from batchctl.plan.partitions import Partitions
-from batchctl.run.document import interpreter_facts
+from batchctl.plan.patterns import is_glob
+from batchctl.run.document import RecordedRequest, interpreter_facts
+from batchctl.run.request import Call
 from batchctl.run.schedule import sizes_up_to
 from batchctl.spec.identity import fixed_part
 
-_GLOB = re.compile(r"[*?\[]")
+
+def checked_fingerprint(call: Call, engine: Engine, *, old: Fingerprint | None) -> Fingerprint:
+    """Ask the interpreter about the script; SpecError when it cannot run there, else the fingerprint."""
+    facts = engine.facts()
+    problems = script_problems(facts, call.spec, interpreter=call.interpreter)
+    if problems:
+        raise SpecError(problems, where=str(call.spec.script))
+    return fingerprint_of(call.spec, facts, call.interpreter, piped=call.options.piped, old=old)
+
+
+def recorded(call: Call) -> RecordedRequest:
+    """What was typed, and where."""
+    return RecordedRequest(call.options.command, str(Path.cwd()))
 
 
 def script_problems(facts: ScriptFacts, spec: JobSpec, *, interpreter: Interpreter) -> tuple[str, ...]:
@@ -144,7 +157,7 @@ def fingerprint_of(
 
 def _is_literal(path: str) -> bool:
     """No glob; what has that very name is none either, as the listing sees it."""
-    return not _GLOB.search(path) or os.path.lexists(path)
+    return not is_glob(path) or os.path.lexists(path)
 
 
 def _with_digest(given: str, piped: Mapping[str, bytes]) -> str:

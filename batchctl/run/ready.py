@@ -29,6 +29,7 @@ class Ready(NamedTuple):
     fingerprint: Fingerprint
     notes: tuple[str, ...] = ()  # warnings for the user, known before the epoch
     items_added: int | None = None  # files beside the planned ones, since; None: not looked for
+    node: NodeReport | None = None  # what was seen of the node just now; None: not looked at yet
 
 
 def open_plan(layout: RunLayout, crc: int, *, ours: bool = False) -> Plan:

@@ -48,11 +48,16 @@ class Staffing(NamedTuple):
 
 
 def staff(
-    spec: JobSpec, layout: RunLayout | None, fingerprint: Fingerprint | None, *, paths: Sequence[str] = ()
+    spec: JobSpec,
+    layout: RunLayout | None,
+    fingerprint: Fingerprint | None,
+    *,
+    seen: NodeReport | None = None,
+    paths: Sequence[str] = (),
 ) -> Staffing:
-    """Probe the node, recall what earlier runs have learned, size. `fingerprint` None: nothing can be recalled.
-    `paths`: whose disks are looked at. Raises NodeTooSmallError."""
-    report = probe_node(spec, environ=child_environment(spec.environment), paths=paths)
+    """Probe the node, unless it is `seen`, recall what earlier runs have learned, size. `fingerprint` None: nothing can
+    be recalled. `paths`: whose disks are looked at. Raises NodeTooSmallError."""
+    report = seen or probe_node(spec, environ=child_environment(spec.environment), paths=paths)
     key: LearnedKey | None = None
     learned: Learned | None = None
     notes: tuple[str, ...] = ()

@@ -1,13 +1,13 @@
 """`batchctl run`: from a job spec to a summary.
 
-    storage judged -> locks -> fork server starts | proceed.py: inputs are listed
+    storage judged -> locks -> fork server starts | begin.py: inputs are listed, or resume.py
         -> facts about the script -> fingerprint -> epoch
 
 Running the same command again resumes, or says that the run is complete. Nothing is deleted without `fresh`, and with
 it only when the new request has been found right, as far as that can be told without running the script.
 
 The user's interpreter takes some 100 ms to start and to read the script. So it is started by as little code as that
-takes, and all the rest of batchctl (`proceed.py` and what it needs) is loaded meanwhile.
+takes, and all the rest of batchctl (`begin.py` or `resume.py` and what it needs) is loaded meanwhile.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _run_placed(call: Call) -> Summary:
         if not call.options.fresh:
             existing.refuse_other_output(call.spec)
             with _engine(call, run_id=run_id) as engine:
-                from batchctl.run.proceed import resume  # see the module's docstring
+                from batchctl.run.resume import resume  # see the module's docstring
 
                 return resume(call, engine, existing)
     if call.options.retry is not None:
@@ -107,7 +107,7 @@ def _run_placed(call: Call) -> Summary:
         _tidy(disk, layout, unborn=existing is None, made=call.made),
         _engine(call, run_id=run_id) as engine,
     ):
-        from batchctl.run.proceed import begin
+        from batchctl.run.begin import begin
 
         return begin(call, engine, existing, run_id=run_id)
 

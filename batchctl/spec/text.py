@@ -10,7 +10,7 @@ from batchctl.spec.nodes import MAX_BYTES
 from batchctl.spec.problems import Problem
 
 # What neither YAML nor TOML allows in a file: C0 and C1 controls other than tab, line feed, carriage return and NEL.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
+_CONTROL = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]"
 
 
 def read_text(path: Path, shown: str) -> str | Problem:
@@ -39,7 +39,7 @@ def decoded(data: bytes, shown: str) -> str | Problem:
         before = data[: error.start]
         where = f"{shown}:{before.count(10) + 1}:{error.start - before.rfind(10)}"
         return Problem(where, f"byte 0x{data[error.start]:02x} is not UTF-8", "Save the file as UTF-8")
-    control = _CONTROL.search(text)
+    control = re.search(_CONTROL, text)
     if control is not None:
         before_it = text[: control.start()]
         where = f"{shown}:{before_it.count(chr(10)) + 1}:{control.start() - before_it.rfind(chr(10))}"

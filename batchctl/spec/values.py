@@ -21,13 +21,13 @@ from batchctl.spec.problems import Wrong, did_you_mean, quoted
 Parser = Callable[[Node, Path], object]
 E = TypeVar("E", bound=StrEnum)
 
-_WHOLE = re.compile(r"[+-]?\d+(?:_\d+)*(?:\.0*)?", re.ASCII)
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_WHOLE = r"[+-]?\d+(?:_\d+)*(?:\.0*)?"
+_DURATION = r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+"
+_DURATION_PART = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_NUMBER = re.compile(r"\d+(?:\.\d*)?", re.ASCII)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)(?:([kmgt])(?:i?b)?|b)?", re.ASCII)
-_TABULAR = re.compile(r"\d+[kmg]b", re.ASCII | re.IGNORECASE)
+_NUMBER = r"\d+(?:\.\d*)?"
+_SIZE = r"(\d+(?:\.\d+)?)(?:([kmgt])(?:i?b)?|b)?"
+_TABULAR = r"\d+[kmg]b"
 _TRUE = frozenset(("true", "yes", "on", "1"))
 _FALSE = frozenset(("false", "no", "off", "0"))
 # What Azure's client refuses in an output file name; one rule for all dialects, so that a job can move.
@@ -73,7 +73,7 @@ def whole(minimum: int, maximum: int) -> Parser:
 
     def parse(node: Node, base: Path) -> int:
         raw = text(node, base).strip()
-        if not _WHOLE.fullmatch(raw) or len(raw) > _LONGEST_NUMBER:
+        if not re.fullmatch(_WHOLE, raw, re.ASCII) or len(raw) > _LONGEST_NUMBER:
             raise Wrong(f"{quoted(raw)} is not a whole number", f"Write a number from {minimum} to {maximum}")
         digits = raw.partition(".")[0].lstrip("+-")
         if len(digits) > 1 and digits[0] == "0":
@@ -89,7 +89,7 @@ def whole(minimum: int, maximum: int) -> Parser:
 def batch_size(node: Node, base: Path) -> int:
     """Items per mini-batch; a size in bytes is refused by name, as it belongs to tabular inputs."""
     raw = text(node, base).strip()
-    if _TABULAR.fullmatch(raw):
+    if re.fullmatch(_TABULAR, raw, re.ASCII | re.IGNORECASE):
         what = f"{quoted(raw)} is a size in bytes, which only tabular inputs have"
         raise Wrong(what, "Write the number of files per mini-batch")
     value = whole(1, 2**31 - 1)(node, base)
@@ -118,10 +118,10 @@ def duration(minimum: float, maximum: float) -> Parser:
 
     def parse(node: Node, base: Path) -> float:
         raw = text(node, base).strip().lower().replace(" ", "")
-        if len(raw) <= _LONGEST_NUMBER and _NUMBER.fullmatch(raw):
+        if len(raw) <= _LONGEST_NUMBER and re.fullmatch(_NUMBER, raw, re.ASCII):
             seconds = float(raw)
-        elif len(raw) <= 2 * _LONGEST_NUMBER and _DURATION.fullmatch(raw):
-            seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(raw))
+        elif len(raw) <= 2 * _LONGEST_NUMBER and re.fullmatch(_DURATION, raw, re.ASCII):
+            seconds = sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_DURATION_PART, raw, re.ASCII))
         else:
             raise Wrong(f"{quoted(raw)} is not a duration", "Write seconds (30, 1.5) or 90s, 2m, 1h30m")
         if not minimum <= seconds <= maximum:
@@ -134,7 +134,7 @@ def duration(minimum: float, maximum: float) -> Parser:
 def byte_size(node: Node, base: Path) -> int:
     """Bytes: `1048576`, `512M`, `1.5G`, `64MiB`, `2 GB`; units are powers of 1024, in any case."""
     raw = text(node, base).strip()
-    found = _SIZE.fullmatch(raw.lower().replace(" ", "")) if len(raw) <= _LONGEST_NUMBER else None
+    found = re.fullmatch(_SIZE, raw.lower().replace(" ", ""), re.ASCII) if len(raw) <= _LONGEST_NUMBER else None
     if found is None:
         raise Wrong(f"{quoted(raw)} is not a size", "Write bytes, or 512M, 1.5G (powers of 1024)")
     size = round(float(found[1]) * (1 << 10 * " kmgt".index(found[2] or " ")))
@@ -170,7 +170,7 @@ def threshold(node: Node, base: Path) -> ErrorThreshold:
     """A number of failed items, or a percentage of all; whatever is below -1 means -1, as Azure's driver has it."""
     raw = text(node, base).strip().replace(" ", "")
     if raw.endswith("%"):
-        if len(raw) > _LONGEST_NUMBER or not _NUMBER.fullmatch(raw[:-1]) or float(raw[:-1]) > 100:
+        if len(raw) > _LONGEST_NUMBER or not re.fullmatch(_NUMBER, raw[:-1], re.ASCII) or float(raw[:-1]) > 100:
             raise Wrong(f"{quoted(raw)} is not a percentage", "Write 0% to 100%")
         return ErrorThreshold(count=None, percent=float(raw[:-1]))
     try:
@@ -194,7 +194,7 @@ def batch_threshold(node: Node, base: Path) -> int:
 def percent(node: Node, base: Path) -> float:
     """0 to 100; a % sign may follow."""
     raw = text(node, base).strip().removesuffix("%").rstrip()
-    if len(raw) > _LONGEST_NUMBER or not _NUMBER.fullmatch(raw) or float(raw) > 100:
+    if len(raw) > _LONGEST_NUMBER or not re.fullmatch(_NUMBER, raw, re.ASCII) or float(raw) > 100:
         raise Wrong(f"{quoted(raw)} is not a percentage", "Write 0 to 100")
     return float(raw)
 

@@ -33,7 +33,6 @@ from batchctl.store.ledger import Extent
 from batchctl.store.payloads import Arrangement
 from batchctl.store.table import write_table
 
-MOST_BATCHES = 20_000  # mini-batches: those before the beginning are listed at once, 1 us and 300 bytes each
 _WINDOW = 4 << 20
 
 Ordered = tuple[Arrangement, int, bytes]  # how the final file came about, its size and its SHA-256
@@ -45,7 +44,8 @@ class _GivenUpError(Exception):
 
 class EarlyFinish:
     """Begun by making it, which lists what is committed so far; from then on the committer's owner calls `follow` after
-    each commit. Only where the run is not sealed and has rows, and its mini-batches are `MOST_BATCHES` at most."""
+    each commit. Only where the run is not sealed and has rows. What there is so far is listed at once: 1 us and 300
+    bytes for each mini-batch."""
 
     def __init__(self, disk: Disk, layout: RunLayout, *, committer: Committer, order: Order, table: bool) -> None:
         self._disk = disk

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageError
 from batchctl.files import Disk
@@ -20,7 +21,6 @@ from batchctl.named_tuple import NamedTuple
 from batchctl.store.assemble import assemble
 from batchctl.store.commit import Committer, ProtocolError
 from batchctl.store.copying import copy_checked
-from batchctl.store.early import EarlyFinish, Ordered
 from batchctl.store.extents import damaged
 from batchctl.store.frames import Frame
 from batchctl.store.growing import Digest, GrowingFile, growing
@@ -33,7 +33,9 @@ from batchctl.store.recover import cut_tail, make_durable, tail_of
 from batchctl.store.replay import LogRecords, Replay, replay
 from batchctl.store.rows import WrittenRows
 from batchctl.store.state_directory import is_own
-from batchctl.store.table import write_table
+
+if TYPE_CHECKING:
+    from batchctl.store.early import EarlyFinish, Ordered
 
 _WINDOW = 4 << 20
 _BLOCK = 1 << 20
@@ -272,6 +274,8 @@ def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Orde
 def _make_table(disk: Disk, layout: RunLayout, *, committer: Committer, order: Order) -> Ordered:
     """Make the parquet file, synced, at `layout.sorting`; or find it there, if it is sealed already: another version
     of pyarrow would not make the same bytes of it."""
+    from batchctl.store.table import write_table  # which runs without tables can do without
+
     done, sealed = committer.done, committer.sealed
     if done and disk.stat(layout.sorting) is not None and digest_of(disk, layout.sorting) == (done.size, done.sha256):
         return Arrangement(done.arrangement), done.size, done.sha256

@@ -9,12 +9,12 @@ from typing import Any
 from unittest import mock
 
 from batchctl.model.column_types import Columns
-from batchctl.store import early, finish
+from batchctl.store import early, table
 from batchctl.store.ledger import Extent
 from batchctl.store.rows import WrittenRows
 from batchctl.together import Aside
 
-_ORIGINAL = finish.write_table
+_ORIGINAL = table.write_table
 _known: dict[object, list[bytes]] = {}
 
 
@@ -37,7 +37,7 @@ class _Recording:
 @contextmanager
 def remembered() -> Iterator[None]:
     """Within, tables that were made before are not made anew. All that they are made of is read each time."""
-    with mock.patch.object(finish, "write_table", _write_table), mock.patch.object(early, "write_table", _write_table):
+    with mock.patch.object(table, "write_table", _write_table), mock.patch.object(early, "write_table", _write_table):
         yield
 
 

@@ -86,9 +86,9 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 begun = []
-from batchctl.run import near_end
-made = near_end.EarlyFinish
-near_end.EarlyFinish = lambda *given, **named: begun.append(made(*given, **named)) or begun[-1]
+from batchctl.store import early
+made = early.EarlyFinish
+early.EarlyFinish = lambda *given, **named: begun.append(made(*given, **named)) or begun[-1]
 found.clear()
 code = main(sys.argv[1:])
 print(json.dumps([code, sum(one._found is not None for one in begun), found]), file=sys.stderr)

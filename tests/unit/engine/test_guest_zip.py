@@ -56,18 +56,38 @@ def test_the_zip_made_before_is_kept_until_a_source_changes(monkeypatch: pytest.
     fresh = guest_zip.__wrapped__
     made = fresh()
     (kept,) = (package / "__pycache__").iterdir()
-    assert kept.read_bytes() == made
-    kept.write_bytes(b"told apart")
-    assert fresh() == b"told apart"
+    whole = kept.read_bytes()
+    assert whole.endswith(b"\n" + made)
+    looks = kept.stat()
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    assert fresh() == b"told apart"
+    assert fresh() == made
+    assert kept.stat() == looks
     (package / "one.py").write_text("X = 2")
     os.utime(package / "one.py", ns=(1, 1))  # of the same size: told by its time, whatever the clock of files
     assert fresh() == make_zip(sources(), compiled=False)
     assert kept.exists()
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    assert fresh() not in (made, b"told apart")
+    anew = fresh()
+    assert anew != made
+    assert kept.read_bytes().endswith(b"\n" + anew)
     assert len(list((package / "__pycache__").iterdir())) == 1
+
+
+@pytest.mark.parametrize("left", [0, 5, -1], ids=["nothing", "half a line", "all but a byte"])
+def test_a_torn_zip_is_made_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: int) -> None:
+    package = tmp_path / "guest"
+    (package / "__pycache__").mkdir(parents=True)
+    for name in ("__init__.py", "entry.py"):
+        (package / name).write_text("")
+    monkeypatch.setattr(batchctl.guest, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    fresh = guest_zip.__wrapped__
+    made = fresh()
+    (kept,) = (package / "__pycache__").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:left])
+    assert fresh() == made
+    assert kept.read_bytes() == whole
 
 
 # name: what lies at the place before

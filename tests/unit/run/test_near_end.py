@@ -158,7 +158,7 @@ def test_a_run_without_rows_and_one_of_many_mini_batches_begin_nothing(
 ) -> None:
     for name, made in (
         ("none", Stand(tmp_path / "none", rows=False)),
-        ("many", Stand(tmp_path / "many", batches=early_module.MOST_BATCHES + 1)),
+        ("many", Stand(tmp_path / "many", batches=near_end_module.MOST_BATCHES + 1)),
     ):
         near_end = made.near_end()
         made.score(0, 1, 2, 3)

@@ -389,5 +389,5 @@ def test_the_seal_of_an_early_table_is_taken_as_it_is(tmp_path: Path, monkeypatc
     run.committer.close(clean=False)
     run.early = None
     run.open()
-    monkeypatch.setattr(finishing, "write_table", killed)
+    monkeypatch.setattr(table, "write_table", killed)
     assert run.ends_well(run.finish()) == made

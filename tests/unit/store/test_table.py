@@ -25,7 +25,6 @@ from batchctl.model.job import Order
 from batchctl.model.lease import Lease
 from batchctl.model.outcome import Failure, FailureKind, Scored
 from batchctl.model.records import Quarantined, Reopening
-from batchctl.store import finish as finishing
 from batchctl.store import row_groups, table
 from batchctl.store.commit import Committer, Group, ProtocolError
 from batchctl.store.creation import create_run
@@ -373,7 +372,7 @@ def test_a_sealed_table_is_not_made_anew(layout: RunLayout, monkeypatch: pytest.
     committer.close(clean=False)
     sealed = layout.sorting.read_bytes()
     with monkeypatch.context() as patched:  # of another version of pyarrow there might be other bytes
-        patched.setattr(finishing, "write_table", killed)
+        patched.setattr(table, "write_table", killed)
         done(layout, begin(layout).committer)
     assert layout.final.read_bytes() == sealed
     assert open_finished(DISK, layout, run_id=RUN, bounds=BOUNDS, locked=True).done.n_rows == 4

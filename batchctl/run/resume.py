@@ -1,59 +1,34 @@
-"""A run from the moment that its interpreter starts: create or resume it, then its epoch.
+"""A run that is there already, from the moment that its interpreter starts: its next epoch, or what it has come to.
 
 Loaded while that interpreter starts (`start.py`), so what stands here may need as much of batchctl as it likes.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from batchctl.engine.base import Engine
-from batchctl.errors import SpecError
 from batchctl.model.progress import Summary
 from batchctl.model.records import Reopening
-from batchctl.plan.encode import PlanImage
-from batchctl.plan.fingerprint import Fingerprint
-from batchctl.report.progress import Reporter
 from batchctl.report.wording import plural
-from batchctl.run.document import RecordedRequest, new_document
 from batchctl.run.drift import LOOKED_FOR, Inputs, count_added
 from batchctl.run.epoch import run_epoch
 from batchctl.run.existing import Existing, accept
 from batchctl.run.finished import tell_complete
-from batchctl.run.prepare import fingerprint_of, plan_inputs, script_problems
+from batchctl.run.prepare import checked_fingerprint, recorded
 from batchctl.run.ready import Ready, open_plan
 from batchctl.run.request import Call
-from batchctl.run.reset import start_over
 from batchctl.run.retrying import choose
-from batchctl.store.creation import check_vacant, create_run
 from batchctl.store.reopen import reopen_finished
-
-
-def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str) -> Summary:
-    """A new run, in place of the existing one if there is one. Raises BatchctlError."""
-    spec, disk = call.spec, call.disk
-    plan = plan_inputs(spec, piped=call.options.piped)
-    fingerprint = _checked_fingerprint(call, engine, old=None)
-    if existing is not None:
-        check_vacant(disk, call.layout, but_for=existing.layout)  # while nothing is lost
-        start_over(disk, existing.layout, run_id=existing.document.run_id)
-    document = new_document(spec, fingerprint, run_id=run_id, plan=plan, request=_request(call))
-    create_run(disk, call.layout, job_document=document, plan_chunks=plan.chunks())
-    _tell_findings(plan, call.reporter)
-    ready = Ready(spec, call.layout, run_id, plan.crc, call.options.command, fingerprint, call.notes)
-    del plan  # its columns are in the plan file now
-    return run_epoch(ready, engine, call.reporter, notifier=call.notifier, disk=disk, said=None)
 
 
 def resume(call: Call, engine: Engine, existing: Existing) -> Summary:
     """The run goes on, or is complete already. ResumeRefusedError when this is another request."""
     options, reporter, document = call.options, call.reporter, existing.document
-    fingerprint = _checked_fingerprint(call, engine, old=existing.fingerprint)
+    fingerprint = checked_fingerprint(call, engine, old=existing.fingerprint)
     if options.retry is not None:  # lists no inputs: the plan holds them
         fingerprint = fingerprint._replace(inputs=existing.fingerprint.inputs)
     lines = existing.differences(fingerprint)
     if lines:
-        request = existing.request if options.retry is not None else _request(call)
+        request = existing.request if options.retry is not None else recorded(call)
         accept(call.disk, existing, fingerprint, lines=lines, allowed=options.accept_changes, request=request)
         for line in lines:
             reporter.note(f"accepted: {line}", level="warning")
@@ -84,10 +59,6 @@ def _added(call: Call, existing: Existing) -> int | None:
         return count_added(call.spec, plan, piped=call.options.piped)
 
 
-def _request(call: Call) -> RecordedRequest:
-    return RecordedRequest(call.options.command, str(Path.cwd()))
-
-
 def _reopening(call: Call, existing: Existing) -> tuple[Reopening, ...]:
     """What `retry` scores again, none where there is nothing. A finished run is reopened on return."""
     retry, reporter, layout = call.options.retry, call.reporter, existing.layout
@@ -104,19 +75,3 @@ def _reopening(call: Call, existing: Existing) -> tuple[Reopening, ...]:
         if ranges and existing.finished:
             reopen_finished(call.disk, layout, run_id=existing.document.run_id, bounds=bounds, ranges=ranges)
         return ranges
-
-
-def _checked_fingerprint(call: Call, engine: Engine, *, old: Fingerprint | None) -> Fingerprint:
-    """Ask the interpreter about the script; SpecError when it cannot run there, else the fingerprint."""
-    facts = engine.facts()
-    problems = script_problems(facts, call.spec, interpreter=call.interpreter)
-    if problems:
-        raise SpecError(problems, where=str(call.spec.script))
-    return fingerprint_of(call.spec, facts, call.interpreter, piped=call.options.piped, old=old)
-
-
-def _tell_findings(plan: PlanImage, reporter: Reporter) -> None:
-    for text in plan.findings.warnings():
-        reporter.note(text, level="warning")
-    for text in plan.findings.notes():
-        reporter.note(text)
