@@ -44,13 +44,16 @@ class NearEnd:
         ledger = committer.ledger
         self._open = layout.rows and len(ledger.bounds) <= MOST_BATCHES and not committer.sealed
         self._before = ledger.committed + ledger.quarantined
-        self._loaded = False
+        self._looked = self._loaded = False
         self._since: float | None = None  # when the first worker was ready
 
     def look(self, last: bool) -> None:
         """Again and again, on the loop's thread. `last`: nothing is left to do but wait for workers."""
         if self._since is None and self._ready():
             self._since = self._clock()
+        if not self._looked:
+            self._looked = True
+            import shutil  # noqa: F401 - 3 ms at the end, with which to clear up; workers are starting meanwhile
         journal, table = self._journal, self._spec.writes_tables
         if self._open and not journal.committing and self._committer.rows_size >= _LEAST_BYTES:
             near = self._is_near

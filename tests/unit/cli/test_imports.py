@@ -72,6 +72,28 @@ def test_a_run_imports_nothing_that_only_makes_classes(tmp_path: Path) -> None:
     """A dataclass costs every start 0.4 ms, a NamedTuple 0.07; the module itself, with inspect, 6."""
     modules = modules_after(*small_run(tmp_path), "--workers", "1")
     assert not modules & {"dataclasses", "inspect", "ast", "pandas", "pyarrow", "numpy", "rich", "yaml", "asyncio"}
+    assert not modules & {"locale", "batchctl.store.early", "batchctl.store.table", "batchctl.run.resume"}
+
+
+LOADED = """
+import sys
+
+def init():
+    global loaded
+    loaded = " ".join(sorted(sys.modules))
+
+def run(mini_batch):
+    return [loaded for _ in mini_batch]
+"""
+
+
+def test_a_worker_of_a_simple_script_imports_nothing_that_it_can_do_without(tmp_path: Path) -> None:
+    argv = small_run(tmp_path)
+    (tmp_path / "score.py").write_text(LOADED, encoding="utf-8")
+    modules_after(*argv, "--workers", "1")
+    loaded = set((tmp_path / "out" / "predictions.csv").read_text(encoding="utf-8").split())
+    assert "_batchctl_guest.rows" in loaded
+    assert not loaded & {"inspect", "tempfile", "shutil", "datetime", "ast", "random", "csv"}
 
 
 THREADS = """
