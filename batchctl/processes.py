@@ -22,6 +22,7 @@ from batchctl import frozen
 from batchctl.named_tuple import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
+_ENDING_MS = 20  # how long threads may take to end
 _PR_SET_CHILD_SUBREAPER = 36
 RUN_ID_VARIABLE = "BATCHCTL_RUN_ID"
 # They tell an interpreter where it is installed: true of ours at best, and wrong for any other.
@@ -94,7 +95,7 @@ def fork_helper(serve: Callable[[socket.socket], None]) -> Helper | None:
     exit handler and no buffered output of ours happens twice.
     """
     try:
-        if _threads() != 1:
+        if not _alone():
             return None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     except OSError:
@@ -113,6 +114,15 @@ def fork_helper(serve: Callable[[socket.socket], None]) -> Helper | None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
     return Helper(pid, ours)
+
+
+def _alone() -> bool:
+    """Has this process one thread? Those that `together` has no use for any more may have yet to end."""
+    for _ in range(_ENDING_MS):
+        if _threads() == 1:
+            return True
+        time.sleep(0.001)
+    return _threads() == 1
 
 
 def _threads() -> int:

@@ -32,13 +32,20 @@ def _extract(name: str, raw: bool = False) -> object:
     if raw or kind == pyimod01_archive.PYZ_ITEM_NSPKG:
         return pyimod01_archive.ZlibArchiveReader.extract(_archive, name, raw)
     offset += _archive._start_offset
-    return marshal.loads(zlib.decompress(_mapped[offset : offset + length]))
+    try:
+        return marshal.loads(zlib.decompress(_mapped[offset : offset + length]))
+    except EOFError as error:
+        raise ImportError(f"{name}: its code is damaged") from error
 
 
 _archive = pyimod02_importers.pyz_archive
 _file = os.open(_archive._filename, os.O_RDONLY | os.O_CLOEXEC)
-_mapped = mmap.mmap(_file, 0, access=mmap.ACCESS_READ)
+try:
+    _mapped = mmap.mmap(_file, 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+except (OSError, ValueError):  # a file system that maps no files: then it takes longer
+    _mapped = None
+else:
+    _archive.extract = _extract
 os.close(_file)
-_archive.extract = _extract
 pyimod02_importers.PyiFrozenFinder.iter_modules = _iter_modules
 raise SystemExit(start())

@@ -107,6 +107,8 @@ def _byte_code(name: str, source: bytes) -> bytes:
 
 
 def _keep(path: Path, content: bytes) -> None:
+    for old in path.parent.glob("guest-*.pyz"):  # as earlier versions called it
+        old.unlink(missing_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(content)
     temporary.replace(path)

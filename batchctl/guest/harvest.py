@@ -27,6 +27,7 @@ nothing is written at all it is the stat of a descriptor (folder_watch.py).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import zlib
@@ -297,9 +298,10 @@ def _copy(path: str, target: str, begin: int, end: int) -> int:
 
 def remove_tree(path: str) -> None:
     """Delete a staged folder; what cannot be deleted is the coordinator's to clear at the next recovery."""
-    import shutil  # 3 ms, with all that packs archives, which most workers can do without
+    with contextlib.suppress(Exception):  # no descriptor may be left for the import
+        import shutil  # 3 ms, with all that packs archives, which most workers can do without
 
-    shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_predecessors(home: str) -> None:

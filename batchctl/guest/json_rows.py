@@ -64,7 +64,7 @@ def _foreign(value: Any) -> Any:
     name = type(value).__name__
     if name in ("NaTType", "NAType"):
         return None
-    if any(one.__module__ == "datetime" and one.__name__ in ("date", "time") for one in type(value).__mro__):
+    if _is_moment(type(value)) or _is_moment(value.__class__):
         return value.isoformat()
     if name in ("datetime64", "timedelta64"):  # item() would give an integer at nanosecond resolution
         return None if str(value) == "NaT" else str(value)
@@ -75,6 +75,12 @@ def _foreign(value: Any) -> Any:
             if type(found) is not type(value):
                 return plain(found)
     return str(value)
+
+
+def _is_moment(kind: Any) -> bool:
+    """A date or a time, told by their names: the module takes 2 ms, and whoever has such a value has imported it."""
+    kinds = getattr(kind, "__mro__", ())
+    return any(one.__name__ in ("date", "time") and getattr(one, "__module__", "") == "datetime" for one in kinds)
 
 
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain)

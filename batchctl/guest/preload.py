@@ -57,6 +57,8 @@ class Preloaded:
             self.refused.update((name, "workers are running already") for name in wanted)
             wanted = []
         if wanted:
+            import tempfile  # noqa: F401 - as the others: where it cannot be had, the request has failed
+
             from . import forkable, threads  # noqa: F401 - here, so that workers have them from the server
         while wanted:
             read_fd, write_fd = os.pipe()
@@ -80,7 +82,7 @@ class Preloaded:
 
     def _become_server(self, job: Job, wanted: List[str], report: int, *, parent: int) -> None:
         """The understudy's part: returns as the server, or never."""
-        import tempfile  # 2 ms, before the modules' folders are in sys.path
+        import tempfile
 
         from . import forkable
 

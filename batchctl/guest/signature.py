@@ -9,6 +9,7 @@ from typing import Any, Callable, List, NamedTuple
 BY_POSITION, REST, BY_NAME, NAMED_REST = 1, 2, 3, 4  # as inspect numbers them; 0 is for position only
 
 _VARARGS, _VARKEYWORDS, _ASYNC = 0x04, 0x08, 0x80 | 0x200
+_MARK = "_is_coroutine_marker"  # what inspect.markcoroutinefunction sets (Python 3.12)
 
 
 class Parameter(NamedTuple):
@@ -22,7 +23,8 @@ class Parameter(NamedTuple):
 def parameters(function: Callable[..., Any], *, follow: bool) -> List[Parameter]:
     """All of them in their order. `follow`: of what a decorator says that it wraps. TypeError or ValueError where they
     cannot be known, as of some built-in functions."""
-    if not _is_plain(function):
+    attached = function.__dict__ if type(function) is FunctionType else {}
+    if type(function) is not FunctionType or "__signature__" in attached or (follow and "__wrapped__" in attached):
         import inspect
 
         found = inspect.signature(function, follow_wrapped=follow).parameters.values()
@@ -45,14 +47,9 @@ def parameters(function: Callable[..., Any], *, follow: bool) -> List[Parameter]
 
 def is_async(function: Callable[..., Any]) -> bool:
     """Does a call of it give something that has to be awaited?"""
-    if _is_plain(function):
-        return bool(function.__code__.co_flags & _ASYNC)
+    if type(function) is FunctionType:
+        return bool(function.__code__.co_flags & _ASYNC) or _MARK in function.__dict__
     import inspect
 
     candidates = (function, type(function).__call__)
     return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in candidates)
-
-
-def _is_plain(function: Callable[..., Any]) -> bool:
-    """Has it got nothing attached by which a decorator, say, wants it to look different?"""
-    return type(function) is FunctionType and not function.__dict__

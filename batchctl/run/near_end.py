@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from batchctl.errors import StorageError
+from batchctl.errors import BatchctlError, StorageError
 from batchctl.files import Disk
+from batchctl.model.column_types import Columns
 from batchctl.model.job import JobSpec
 from batchctl.run.journal import Journal
 from batchctl.store.commit import Committer
@@ -53,18 +54,33 @@ class NearEnd:
             self._since = self._clock()
         if not self._looked:
             self._looked = True
-            import shutil  # noqa: F401 - 3 ms at the end, with which to clear up; workers are starting meanwhile
+            if not self._load():
+                self._open, self._loaded = False, True
         journal, table = self._journal, self._spec.writes_tables
         if self._open and not journal.committing and self._committer.rows_size >= _LEAST_BYTES:
             near = self._is_near
             if (near or last) and journal.paused_since is None and (not table or self._room() >= _TABLE_BYTES):
                 self._open = False
                 self._begin()
-        if last and self._spec.writes_tables and not self._loaded:
-            from batchctl.store.table import load_arrow
-
+        if last and table and not self._loaded:
             self._loaded = True
-            load_arrow(self._committer.types)
+            _load_arrow(self._committer.types)
+
+    def _load(self) -> bool:
+        """Import what the end needs, while workers are starting: later it might be another version's. False: it cannot
+        be had now."""
+        try:
+            import shutil  # noqa: F401 - with which to clear up
+
+            if self._spec.writes_tables:
+                import batchctl.store.table
+            if self._open:
+                import batchctl.store.early  # noqa: F401
+        except BatchctlError:  # a signal has come
+            raise
+        except Exception:  # noqa: BLE001 - no descriptor is left, say: the end tries again, and says what is wrong
+            return False
+        return True
 
     @property
     def _is_near(self) -> bool:
@@ -77,12 +93,11 @@ class NearEnd:
         return is_near(self._clock() - self._since, done=over - self._before, left=ledger.items - over, takes_s=takes_s)
 
     def _begin(self) -> None:
+        if self._spec.writes_tables and not _load_arrow(self._committer.types):
+            return
         try:
-            from batchctl.store.early import EarlyFinish  # small outputs can do without
-            from batchctl.store.table import load_arrow
+            from batchctl.store.early import EarlyFinish
 
-            if self._spec.writes_tables and not load_arrow(self._committer.types):
-                return
             early = EarlyFinish(
                 self._disk,
                 self._layout,
@@ -90,11 +105,7 @@ class NearEnd:
                 order=self._spec.order,
                 table=self._spec.writes_tables,
             )
-        except (
-            StorageError,
-            RuntimeError,
-            OSError,
-        ):  # no descriptor, no thread: the end tells, if it must
+        except (StorageError, RuntimeError):  # no descriptor, no thread: the end does it, and says if it cannot
             return
         self._journal.early = early
 
@@ -102,3 +113,10 @@ class NearEnd:
 def is_near(elapsed_s: float, *, done: int, left: int, takes_s: float) -> bool:
     """Will what is `left` of the items take no longer than `takes_s`, at the pace of those that were `done`?"""
     return done > 0 and elapsed_s * left <= takes_s * done
+
+
+def _load_arrow(types: Columns) -> bool:
+    """See `load_arrow`, which runs without tables can do without."""
+    from batchctl.store.table import load_arrow
+
+    return load_arrow(types)

@@ -97,6 +97,18 @@ def test_who_serves_from_then_on_is_told(server: Server, name: str) -> None:
     refusals(server)
 
 
+def test_where_our_own_code_cannot_be_had_nobody_else_serves(python: str, pyz: Path, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "tempfile.py").write_text("raise ImportError('this one is mine')\n")
+    server = Server(python, pyz, environment={"PYTHONPATH": str(tmp_path / "site")}).enter(tmp_path)
+    try:
+        server.job("def run(b): return b\n", preload=["json"])
+        assert "this one is mine" in server.expect(wire.SERVER_FAILED).json()["message"]
+        assert Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text() == ""
+    finally:
+        server.close()
+
+
 def test_all_that_are_refused_are_named_in_order(server: Server) -> None:
     names = ["threaded", "quiet", "dying", "broken", "quiet"]
     worker = server.worker(LOADED % names, preload=names)

@@ -136,6 +136,29 @@ def test_azure_never_takes_a_subclass_of_str_for_a_str() -> None:
     assert render(CSV, [Text("x"), "y"]) == b"as str\ny\n"
 
 
+class Posing:
+    """A proxy: what it stands for is its class."""
+
+    def __init__(self, one: datetime.datetime) -> None:
+        self._one = one
+
+    def __getattribute__(self, name: str) -> Any:
+        one = object.__getattribute__(self, "_one")
+        return type(one) if name == "__class__" else getattr(one, name)
+
+
+class Moment(datetime.date):
+    """One of the script's own."""
+
+
+def nameless() -> Any:
+    """A value of a class without __module__, as a C library's may be."""
+    names: dict[str, Any] = {}
+    exec("Nameless = type('Nameless', (), {'__str__': lambda self: 'nameless'})", names)
+    assert not hasattr(names["Nameless"], "__module__")
+    return names["Nameless"]()
+
+
 JSON_CASES: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "scalars": (
         lambda: ["é", 1, 1.5, True, None, float("nan"), -math.inf, np.float64("nan")],
@@ -161,6 +184,10 @@ JSON_CASES: dict[str, tuple[Callable[[], Any], list[str]]] = {
             pd.NA,
         ],
         ['"2020-01-02"', '"2020-01-02T03:00:00"', '"2020-01-02T00:00:00"', "null", "null"],
+    ),
+    "what looks like times, or does not say what it is": (
+        lambda: [Posing(datetime.datetime(2020, 1, 2, 3)), Moment(2020, 1, 2), nameless()],
+        ['"2020-01-02T03:00:00"', '"2020-01-02"', '"nameless"'],
     ),
     "numpy times": (
         lambda: [np.datetime64("2020-01-02T03:04:05.123456789"), np.datetime64("NaT")],

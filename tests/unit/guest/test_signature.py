@@ -76,6 +76,15 @@ def test_it_says_what_inspect_says(function: Callable[..., Any], follow: bool) -
     assert parameters(function, follow=follow) == expected
 
 
+@pytest.mark.parametrize("function", [made("mini_batch"), wrapped()], ids=["plain", "a decorator's"])
+def test_inspect_is_not_asked_for_what_is_written_in_python(
+    function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "inspect", None)
+    assert parameters(function, follow=False)
+    assert not is_async(function)
+
+
 def test_defaults_given_later_count() -> None:
     function = made("mini_batch, context, *, more")
     function.__defaults__, function.__kwdefaults__ = (None,), {"more": 1}  # type: ignore[attr-defined]
@@ -104,6 +113,13 @@ class CalledAsync:
         return mini_batch
 
 
+def marked() -> Callable[..., Any]:
+    function = made("mini_batch")
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(function)
+    return function
+
+
 @functools.wraps(coroutine)
 async def wrapped_coroutine(*given: Any) -> Any:
     return given
@@ -120,6 +136,7 @@ ASYNC = {
     "an instance": (Called(), False),
     "a coroutine function that wraps one": (wrapped_coroutine, True),
     "a plain wrapper": (wrapped(), False),
+    "a function that is marked so": (marked(), sys.version_info >= (3, 12)),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +150,16 @@ def test_a_machine_without_another_thread_does_without(stand: Stand, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(early_module.threading.Thread, "start", none_left)
         near_end.look(last=True)
+    near_end.look(last=True)
+    assert stand.journal.early is None
+
+
+def test_where_what_it_takes_cannot_be_imported_the_end_does_it(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    near_end = stand.near_end()
+    stand.score(0, 1, 2, 3)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "shutil", None)
+        near_end.look(last=False)
     near_end.look(last=True)
     assert stand.journal.early is None
 
