@@ -46,13 +46,19 @@ def test_this_version_takes_the_byte_code(tmp_path: Path) -> None:
     assert 'file "guest.pyz/_batchctl_guest/wire.py"' in said  # compiled here it would be the path of the zip
 
 
-def test_the_zip_made_before_is_kept_until_a_source_changes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A small guest in place of ours; what is made of it is kept."""
     package = tmp_path / "guest"
     (package / "__pycache__").mkdir(parents=True)
     for name, content in {"__init__.py": "", "entry.py": "import sys", "one.py": "X = 1"}.items():
         (package / name).write_text(content)
     monkeypatch.setattr(batchctl.guest, "__file__", str(package / "__init__.py"))
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    return package
+
+
+def test_the_zip_made_before_is_kept_until_a_source_changes(monkeypatch: pytest.MonkeyPatch, package: Path) -> None:
     fresh = guest_zip.__wrapped__
     made = fresh()
     (kept,) = (package / "__pycache__").iterdir()
@@ -74,13 +80,7 @@ def test_the_zip_made_before_is_kept_until_a_source_changes(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("left", [0, 5, -1], ids=["nothing", "half a line", "all but a byte"])
-def test_a_torn_zip_is_made_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, left: int) -> None:
-    package = tmp_path / "guest"
-    (package / "__pycache__").mkdir(parents=True)
-    for name in ("__init__.py", "entry.py"):
-        (package / name).write_text("")
-    monkeypatch.setattr(batchctl.guest, "__file__", str(package / "__init__.py"))
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+def test_a_torn_zip_is_made_anew(package: Path, left: int) -> None:
     fresh = guest_zip.__wrapped__
     made = fresh()
     (kept,) = (package / "__pycache__").iterdir()
