@@ -24,4 +24,6 @@ if __name__ == "__main__":
         sys.path_importer_cache[folder] = type("Zip", (zipimport.zipimporter,), how)(folder)
     collecting = gc.isenabled()
     gc.disable()  # looking for garbage while modules are imported takes 4 ms and finds none
-    sys.exit(importlib.import_module("_batchctl_guest.server").main(sys.argv[1:], collecting=collecting))
+    server = importlib.import_module("_batchctl_guest.server")
+    with_room = importlib.import_module("_batchctl_guest.data_stack").call_with_room
+    sys.exit(with_room(lambda: server.main(sys.argv[1:], collecting=collecting)))
