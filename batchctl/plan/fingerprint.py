@@ -5,7 +5,6 @@ Values of environment variables are never recorded: only digests under a random 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,6 +80,9 @@ def _texts(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _salted(environment: Mapping[str, str], *, salt: str) -> dict[str, str]:
+    if not environment:
+        return {}
+    import hashlib
     import hmac
 
     key = bytes.fromhex(salt)

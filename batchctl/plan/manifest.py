@@ -6,17 +6,21 @@ not hash a model of many gigabytes again.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from batchctl.digests import sha256
 from batchctl.errors import UsageError
 from batchctl.named_tuple import NamedTuple
 from batchctl.plan.display import display_name
 
+if TYPE_CHECKING:
+    from batchctl.digests import Digest
+
+_BLOCK = 1 << 20
 SKIPPED_FOLDERS = frozenset({"__pycache__", ".git"})
 SKIPPED_SUFFIXES = (".pyc",)
 
@@ -43,22 +47,27 @@ Manifest = tuple[FileDigest, ...]
 def combined_digest(manifest: Manifest) -> str:
     """One SHA-256 (hex) of names and contents; "" where there is no file. Times do not count."""
     lines = [f"{digest.path}\0{digest.sha256}\n" for digest in manifest]
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest() if lines else ""
+    text = "".join(lines).encode("utf-8", "surrogateescape")
+    digest = sha256(len(text))
+    digest.update(text)
+    return digest.hexdigest() if lines else ""
 
 
 def _relative(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _sha256(path: str) -> str:
+def _sha256(path: str, digest: Digest) -> str:
     with open(path, "rb") as file:  # noqa: PTH123  names may not be UTF-8; str by surrogateescape all the way
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(_BLOCK):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def digest_files(root: Path, relative: Iterable[str], *, old: Manifest = ()) -> Manifest:
     """Digest `root / name` for each name, sorted by path. Raises UsageError naming the file that cannot be read."""
     known = {digest.path: digest for digest in old}
-    found = []
+    found, read = [], 0
     for name in relative:
         path = os.path.join(root, name) if name else str(root)  # noqa: PTH118  as above
         shown = _relative(name or root.name)
@@ -68,7 +77,8 @@ def digest_files(root: Path, relative: Iterable[str], *, old: Manifest = ()) -> 
             if before is not None and (before.size, before.mtime_ns) == (now.st_size, now.st_mtime_ns):
                 found.append(before)
             elif stat.S_ISREG(now.st_mode):
-                found.append(FileDigest(shown, now.st_size, now.st_mtime_ns, _sha256(path)))
+                read += now.st_size
+                found.append(FileDigest(shown, now.st_size, now.st_mtime_ns, _sha256(path, sha256(read))))
         except OSError as error:
             raise UsageError(f"cannot be read: {error.strerror}", where=display_name(path)) from error
     return tuple(sorted(found, key=lambda digest: digest.path))

@@ -6,9 +6,9 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchctl import __version__
 from batchctl.dispatch.file_queue import FileQueue
@@ -17,17 +17,14 @@ from batchctl.engine.base import Engine
 from batchctl.errors import (
     BatchctlError,
     ExitCode,
-    InitFailedError,
     NoSpaceError,
     StoppedError,
     StorageError,
-    UsageError,
 )
 from batchctl.files import Disk
-from batchctl.model.job import JobSpec, OutputAction
+from batchctl.model.job import JobSpec
 from batchctl.model.progress import RunState, Summary
 from batchctl.model.records import Reopening
-from batchctl.named_tuple import NamedTuple
 from batchctl.node.oom import OomWatch
 from batchctl.plan.read import Plan
 from batchctl.processes import child_environment
@@ -36,41 +33,27 @@ from batchctl.report.mask import mask_of
 from batchctl.report.notify import Notifier
 from batchctl.report.progress import Reporter
 from batchctl.report.status import StatusFile
-from batchctl.report.summary import write_summary
+from batchctl.run.books import Books, end, tell_end, tell_error
 from batchctl.run.columns import Columns, ColumnTypes
 from batchctl.run.conductor import Conductor
-from batchctl.run.drift import Inputs, inputs_now, other_version
-from batchctl.run.ending import Verdict, judge_run, summarise_run
+from batchctl.run.ending import Verdict, judge_run
 from batchctl.run.engine_job import engine_job, failure_mask
-from batchctl.run.foreman import Foreman
 from batchctl.run.journal import Journal
 from batchctl.run.near_end import NearEnd
 from batchctl.run.plan_order import PlanOrder
-from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready, open_plan
 from batchctl.run.roll import Roll
 from batchctl.run.schedule import order_of
 from batchctl.run.signals import StopSignals
-from batchctl.run.staffing import Staffing, foreman_of, remember, staff
+from batchctl.run.staffing import foreman_of, staff
 from batchctl.run.telling import Teller
 from batchctl.spec.identity import free_part
 from batchctl.store.entries import exposed
-from batchctl.store.finish import finish
 from batchctl.store.lock import this_process
 from batchctl.store.recover import Recovered, recover
 
-
-class _Books(NamedTuple):
-    """What is known of an epoch when it ends, however it does."""
-
-    ready: Ready
-    recovered: Recovered
-    queue: FileQueue
-    teller: Teller
-    foreman: Foreman
-    staffing: Staffing
-    plan: Plan
-    disk: Disk
+if TYPE_CHECKING:
+    from batchctl.run.drift import Inputs, InputsNow
 
 
 def run_epoch(
@@ -127,10 +110,8 @@ def run_epoch(
     )
     for note in (*ready.notes, *staffing.notes, *sizing.warnings, *exposed(disk, layout.out)):
         teller.note(note, level="warning")
-    if other := other_version(recovered, __version__):
-        teller.note(other)
     foreman, crew = foreman_of(staffing, auto=spec.workers is None, engine=engine, roll=roll, teller=teller)
-    books = _Books(ready, recovered, queue, teller, foreman, staffing, plan, disk)
+    books = Books(ready, recovered, queue, teller, foreman, staffing, plan, disk)
     in_order = order is None and spec.wants_plan_order and not recovered.committer.sealed
     journal = Journal(
         recovered.committer,
@@ -143,11 +124,7 @@ def run_epoch(
     try:
         _replay(recovered, queue=queue, teller=teller, journal=journal)
         queue.most_items = staffing.items_fitted
-        changed = None
-        if said:
-            changed = inputs_now(
-                plan, recovered, out=str(layout.out), said=said, note=partial(teller.note, level="warning")
-            )
+        changed = _changes(said, plan, recovered, out=str(layout.out), teller=teller)
         with StopSignals(engine.wake) as signals:
             was_starved = OomWatch().was_killed  # from now on, and no worker is there yet
             engine.configure(
@@ -183,15 +160,15 @@ def run_epoch(
             finally:
                 notifier.ending()
         clean = True
-        return _end(books, verdict, journal, see_off=partial(_see_off, conductor, signals))
+        return end(books, verdict, journal, see_off=partial(_see_off, conductor, signals))
     except KeyboardInterrupt:  # outside the loop (recovery, finish): the loop itself counts signals
         verdict = Verdict(ExitCode.INTERRUPTED, RunState.STOPPED, "stopped by SIGINT")
         with contextlib.suppress(StorageError):
-            _tell_end(books, verdict)
+            tell_end(books, verdict)
         raise
     except BatchctlError as error:
         clean = clean or not (crew.live or isinstance(error, StorageError))
-        broken = _tell_error(books, error)
+        broken = tell_error(books, error)
         if broken is not None:
             raise broken from error
         raise
@@ -207,6 +184,17 @@ def _close_log(recovered: Recovered, *, clean: bool) -> None:
     if recovered.committer.done is None:  # else `finish` has closed it
         with contextlib.suppress(NoSpaceError):  # CLOSE is a courtesy: what was committed is on disk
             recovered.committer.close(clean=clean)
+
+
+def _changes(said: Inputs | None, plan: Plan, recovered: Recovered, *, out: str, teller: Teller) -> InputsNow | None:
+    """What looks at the inputs of a resume; None for a run that is new."""
+    if said is None:
+        return None
+    from batchctl.run.drift import inputs_now, other_version
+
+    if other := other_version(recovered, __version__):
+        teller.note(other)
+    return inputs_now(plan, recovered, out=out, said=said, note=partial(teller.note, level="warning"))
 
 
 def _columns(spec: JobSpec, recovered: Recovered, journal: Journal) -> Columns | ColumnTypes:
@@ -228,31 +216,7 @@ def _replay(recovered: Recovered, *, queue: FileQueue, teller: Teller, journal: 
     teller.settled(settled)
 
 
-def _finish(books: _Books, journal: Journal, *, see_off: Callable[[], None]) -> None:
-    """Bring the final file about while the workers leave; where the disk is full, wait for room as the run itself
-    would."""
-    (ready, recovered, _, teller, *_), since = books, 0.0
-    spec = ready.spec
-    bring_about = partial(finish, books.disk, ready.layout, committer=recovered.committer, early=journal.early)
-    while True:
-        try:
-            bring_about(order=spec.order, table=spec.writes_tables, alone=see_off)
-            return
-        except NoSpaceError as error:
-            see_off()  # it may take long
-            since = since or time.monotonic()
-            teller.paused(error.message)
-            teller.tick(force=True)
-            if time.monotonic() - since >= spec.pause_max:
-                raise StoppedError(
-                    f"storage stayed full for {spec.pause_max:g} s: {error.message}",
-                    where=error.where,
-                    remedy="free some space and run the same command again: it resumes",
-                ) from error
-            time.sleep(1.0)
-
-
-def _conduct(books: _Books, conductor: Conductor) -> Verdict:
+def _conduct(books: Books, conductor: Conductor) -> Verdict:
     """What the run comes to. The workers of a good one are still leaving, others have left."""
     spec = books.ready.spec
     try:
@@ -271,79 +235,3 @@ def _see_off(conductor: Conductor, signals: StopSignals) -> None:
     """Signals do not change the end of a run whose rows are in order: the second one ends workers that do not leave."""
     with signals:
         conductor.see_off()
-
-
-def _end(books: _Books, verdict: Verdict, journal: Journal, *, see_off: Callable[[], None]) -> Summary:
-    """`see_off` returns when no worker is there any more."""
-    recovered, teller = books.recovered, books.teller
-    if verdict.code is ExitCode.OK:
-        teller.state = RunState.FINISHING
-        teller.tick(force=True)
-        try:
-            _finish(books, journal, see_off=see_off)
-        except (BatchctlError, KeyboardInterrupt):
-            see_off()  # their shutdown() is called all the same
-            raise
-        teller.tally.rows = recovered.committer.ledger.n_rows
-    return _tell_end(books, verdict)
-
-
-def _tell_error(books: _Books, error: BatchctlError) -> StorageError | None:
-    """The same for an epoch that ended so. An error is returned where it explains the one that is given."""
-    state = RunState.STOPPED if error.exit_code is ExitCode.STOPPED else RunState.FAILED
-    try:
-        _tell_end(books, Verdict(error.exit_code, state, error.message.partition("\n")[0]))
-    except StorageError as broken:
-        # A worker that cannot read our files on a broken disk looks like a script or an interpreter that is broken.
-        return broken if isinstance(error, (InitFailedError, UsageError)) else None
-    return None
-
-
-def _tell_end(books: _Books, verdict: Verdict) -> Summary:
-    """summary.json, quarantine.jsonl and the last status.json, however the epoch ended."""
-    ready, teller, queue = books.ready, books.teller, books.queue
-    foreman, staffing = books.foreman, books.staffing
-    spec, layout = ready.spec, ready.layout
-    output = ""
-    if spec.output_action is OutputAction.APPEND_ROW:
-        output = str(layout.final if verdict.code is ExitCode.OK else layout.partial)
-    summary = summarise_run(
-        spec,
-        verdict,
-        run_id=ready.run_id,
-        counts=queue.counts,
-        tally=teller.tally,
-        notes=(*teller.told_notes(), *(foreman.warnings() if not staffing.sizing.warnings else ())),
-        elapsed_s=teller.elapsed_s,
-        epochs=books.recovered.epoch,
-        workers=foreman.most,
-        output=output,
-        reasons=(*staffing.sizing.reasons, *foreman.reasons()),
-        held_back=foreman.held_back(),
-        command=ready.command,
-        items_added=ready.items_added,
-    )
-    teller.state = verdict.state
-    teller.message = verdict.reason
-    teller.tick(force=True)
-    with _room_or_note(teller, layout.summary, verdict):
-        write_summary(layout.summary, summary)
-    done = verdict.code is ExitCode.OK
-    forgotten = remember(staffing, layout, foreman=foreman, items_fitted=queue.most_items, done=done)
-    if forgotten:
-        teller.note(forgotten, level="warning")
-    with _room_or_note(teller, layout.quarantine, verdict):
-        tell_quarantine(ready, books.plan, disk=books.disk, items=summary.items_quarantined)
-    return summary
-
-
-@contextlib.contextmanager
-def _room_or_note(teller: Teller, path: Path, verdict: Verdict) -> Iterator[None]:
-    """A full disk does not hide why the run ended early. At a good end it counts: what lies there would tell of another
-    one, and the same command writes it anew."""
-    try:
-        yield
-    except NoSpaceError as error:
-        if verdict.code is ExitCode.OK:
-            raise
-        teller.note(f"{path.name} is not up to date: {error.message}", level="warning")

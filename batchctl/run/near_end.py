@@ -13,6 +13,7 @@ from batchctl.store.commit import Committer
 from batchctl.store.layout import RunLayout
 
 MOST_BATCHES = 20_000  # mini-batches: those before the beginning are listed at once
+_SOON_S = 0.2  # after the first worker was ready: a shorter run has no use for much of this
 _LEAST_BYTES = 4 << 20  # of rows: less takes a few milliseconds at the end
 _TABLE_BYTES = 300 << 20  # of memory: pyarrow, two row groups, what one is encoded with
 _TEXT_PACE, _TABLE_PACE = 1_000_000_000, 100_000_000  # bytes of rows seen to in a second, on a busy machine
@@ -45,42 +46,52 @@ class NearEnd:
         ledger = committer.ledger
         self._open = layout.rows and len(ledger.bounds) <= MOST_BATCHES and not committer.sealed
         self._before = ledger.committed + ledger.quarantined
-        self._looked = self._loaded = False
+        self._has_arrow = False  # or it was tried
+        self._to_load = [self._long_runs_need, _all_need]  # the last one first
         self._since: float | None = None  # when the first worker was ready
 
     def look(self, last: bool) -> None:
         """Again and again, on the loop's thread. `last`: nothing is left to do but wait for workers."""
         if self._since is None and self._ready():
             self._since = self._clock()
-        if not self._looked:
-            self._looked = True
-            if not self._load():
-                self._open, self._loaded = False, True
+        if len(self._to_load) == 2 or (self._to_load and self._elapsed_s >= _SOON_S):
+            self._load_more()
         journal, table = self._journal, self._spec.writes_tables
         if self._open and not journal.committing and self._committer.rows_size >= _LEAST_BYTES:
             near = self._is_near
             if (near or last) and journal.paused_since is None and (not table or self._room() >= _TABLE_BYTES):
-                self._open = False
-                self._begin()
-        if last and table and not self._loaded:
-            self._loaded = True
+                while self._to_load:
+                    self._load_more()  # on this thread: what is begun has its own
+                if self._open:
+                    self._open = False
+                    self._begin()
+        if last and table and not self._has_arrow:
+            self._has_arrow = True
             _load_arrow(self._committer.types)
 
-    def _load(self) -> bool:
-        """Import what the end needs, while workers are starting: later it might be another version's. False: it cannot
-        be had now."""
+    def _load_more(self) -> None:
+        """Import modules before they are needed: in a long run they might be another version's then."""
         try:
-            import shutil  # noqa: F401 - with which to clear up
-
-            if self._spec.writes_tables:
-                import batchctl.store.table
-            if self._open:
-                import batchctl.store.early  # noqa: F401
+            self._to_load.pop()()
         except BatchctlError:  # a signal has come
             raise
         except Exception:  # noqa: BLE001 - no descriptor is left, say: the end tries again, and says what is wrong
-            return False
-        return True
+            self._open, self._has_arrow = False, True
+
+    def _long_runs_need(self) -> None:
+        import hashlib  # noqa: F401 - for much to digest
+
+        import batchctl.report.quarantine
+
+        if self._spec.writes_tables:
+            import batchctl.store.table
+        if self._open:
+            import batchctl.store.early  # noqa: F401
+
+    @property
+    def _elapsed_s(self) -> float:
+        """Since the first worker was ready."""
+        return 0.0 if self._since is None else self._clock() - self._since
 
     @property
     def _is_near(self) -> bool:
@@ -90,7 +101,7 @@ class NearEnd:
             return False
         takes_s = self._committer.rows_size * ledger.items / over
         takes_s /= _TABLE_PACE if self._spec.writes_tables else _TEXT_PACE
-        return is_near(self._clock() - self._since, done=over - self._before, left=ledger.items - over, takes_s=takes_s)
+        return is_near(self._elapsed_s, done=over - self._before, left=ledger.items - over, takes_s=takes_s)
 
     def _begin(self) -> None:
         if self._spec.writes_tables and not _load_arrow(self._committer.types):
@@ -108,6 +119,13 @@ class NearEnd:
         except (StorageError, RuntimeError):  # no descriptor, no thread: the end does it, and says if it cannot
             return
         self._journal.early = early
+
+
+def _all_need() -> None:
+    """What every end needs: while the first worker starts, the coordinator has nothing else to do."""
+    import shutil  # noqa: F401 - with which to clear up
+
+    import batchctl.store.finish  # noqa: F401
 
 
 def is_near(elapsed_s: float, *, done: int, left: int, takes_s: float) -> bool:

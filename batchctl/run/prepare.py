@@ -5,7 +5,6 @@ The same code prepares `run`, `plan` and `check`; nothing here writes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -164,9 +163,13 @@ def _with_digest(given: str, piped: Mapping[str, bytes]) -> str:
     """A list is what it says, not only where it stands; a pipe stands nowhere."""
     named = _absolute(given)
     if given in piped or named in ("-", "@-"):
+        import hashlib
+
         named = named if named == "-" else "@-"
         digest = hashlib.sha256(piped.get(given, b""))
     elif named.startswith("@"):
+        import hashlib
+
         path = Path(named[1:])
         try:
             if not path.is_file():  # a pipe would be waited for; the listing reads none either

@@ -7,7 +7,6 @@ three groups below; a test says so.
 
 from __future__ import annotations
 
-import hashlib
 from enum import Enum
 from pathlib import Path
 
@@ -86,6 +85,8 @@ def free_part(spec: JobSpec) -> dict[str, Json]:
 
 def environment_digest(spec: JobSpec, salt: bytes) -> str:
     """A digest of the script's variables under the run's own salt (up to 64 bytes): equal or not, and nothing else."""
+    import hashlib
+
     digest = hashlib.blake2b(key=salt, digest_size=32)
     for name in sorted(spec.environment):
         for part in (name, spec.environment[name]):

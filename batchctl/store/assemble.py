@@ -8,9 +8,9 @@ renamed.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
+from batchctl.digests import sha256
 from batchctl.errors import CorruptionError, NoSpaceError, StorageError
 from batchctl.files import Disk
 from batchctl.model.job import OnCollision
@@ -74,11 +74,11 @@ def _join(disk: Disk, layout: RunLayout, name: str, *, pieces: Sequence[Piece]) 
     for folder in (*reversed(target.parents), target.parent):
         if layout.parts in folder.parents:
             disk.mkdir(folder)
-    sha = hashlib.sha256()
+    sha = sha256(sum(piece.size for piece in pieces))
     handle = disk.open_append(target, create=True)
     try:
         for piece in pieces:
-            own = hashlib.sha256()
+            own = sha256(piece.size)
             path = layout.parts / piece.folder / name
             with disk.open_read(path) as source:
                 # Read and write: the bytes that were checked are the bytes that are written.

@@ -8,12 +8,12 @@ Where rows are tables the copy is a parquet file that is made of them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from batchctl import digests
 from batchctl.errors import CorruptionError, NoSpaceError, StorageError, UsageError
 from batchctl.files import Disk
 from batchctl.model.job import Order
@@ -235,7 +235,7 @@ def _seal(disk: Disk, layout: RunLayout, *, committer: Committer, rows: tuple[in
     sha256 = sha256 or bytes(32)
     sealed = committer.done
     if sealed is None:
-        length, log_sha256 = committer.log_size, hashlib.sha256()
+        length, log_sha256 = committer.log_size, digests.sha256(committer.log_size)
         with disk.open_read(layout.log) as log:
             for at in range(0, length, _BLOCK):
                 log_sha256.update(log.pread(at, min(_BLOCK, length - at)))
@@ -262,10 +262,10 @@ def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Orde
         if committer.done:
             return (Arrangement.AS_COMMITTED, *digest_of(disk, layout.partial))
         with disk.aside() as aside:
-            digest = Digest(aside)
+            digest = Digest(aside, size=committer.rows_size)
             copied(digest)
         return Arrangement.AS_COMMITTED, digest.size, digest.sha256
-    with growing(disk, layout.sorting) as target:
+    with growing(disk, layout.sorting, size=committer.rows_size) as target:
         copied(target)
     arrangement = Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
     return arrangement, target.size, target.sha256
@@ -287,7 +287,7 @@ def _make_table(disk: Disk, layout: RunLayout, *, committer: Committer, order: O
         raise CorruptionError(f"{layout.final} is not the file that was sealed", where=str(layout.final))
     try:
         with (
-            growing(disk, layout.sorting) as target,
+            growing(disk, layout.sorting, size=committer.rows_size) as target,
             WrittenRows(disk, layout, sealed=sealed) as rows,
             disk.aside() as aside,  # ends first: it reads them
         ):

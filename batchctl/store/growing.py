@@ -9,12 +9,12 @@ A disk that is told at the end only has all of it to write then, and the process
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from batchctl.digests import sha256
 from batchctl.errors import NoSpaceError
 from batchctl.files import Disk
 from batchctl.handles import AppendFile
@@ -25,13 +25,13 @@ _STEP = 4 << 20
 
 class Digest:
     """Takes what a file would and keeps nothing. `sha256` is that of all that was appended, once `aside` has ended
-    without an error."""
+    without an error. `size` at the beginning: about what will come, where that is known."""
 
     __slots__ = ("_aside", "_sha", "size")
 
-    def __init__(self, aside: Aside) -> None:
+    def __init__(self, aside: Aside, *, size: int | None = None) -> None:
         self._aside = aside
-        self._sha = hashlib.sha256()
+        self._sha = sha256(size)
         self.size = 0
 
     @property
@@ -50,9 +50,9 @@ class GrowingFile:
 
     __slots__ = ("_digest", "_target", "_told")
 
-    def __init__(self, target: AppendFile, *, aside: Aside) -> None:
+    def __init__(self, target: AppendFile, *, aside: Aside, size: int | None) -> None:
         self._target = target
-        self._digest = Digest(aside)
+        self._digest = Digest(aside, size=size)
         self._told = 0  # up to where the kernel was told to write
 
     @property
@@ -77,13 +77,14 @@ class GrowingFile:
 
 
 @contextmanager
-def growing(disk: Disk, path: Path) -> Iterator[GrowingFile]:
-    """A new file at `path`, in place of what is there; synced at the end. Where the disk is full there is none."""
+def growing(disk: Disk, path: Path, *, size: int | None = None) -> Iterator[GrowingFile]:
+    """A new file at `path`, in place of what is there; synced at the end. Where the disk is full there is none.
+    `size`: about how many bytes it will have, where that is known."""
     disk.remove(path)
     target = disk.open_append(path, create=True)
     try:
         with disk.aside() as aside:
-            file = GrowingFile(target, aside=aside)
+            file = GrowingFile(target, aside=aside, size=size)
             yield file
             file.sync()
     except NoSpaceError:

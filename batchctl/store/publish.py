@@ -7,12 +7,12 @@ them shows.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from batchctl.digests import sha256
 from batchctl.errors import BatchctlError, CorruptionError, ExitCode, StorageError
 from batchctl.files import Disk, FileKind
 from batchctl.model.lease import Lease
@@ -144,8 +144,8 @@ def _left_behind(lease: Lease, path: str) -> FilesChangedError:
 
 def digest_of(disk: Disk, path: Path) -> tuple[int, bytes]:
     """Size and SHA-256 of a file."""
-    sha = hashlib.sha256()
     with disk.open_read(path) as source:
+        sha = sha256(source.size)
         for offset in range(0, source.size, _BLOCK):
             sha.update(source.pread(offset, min(_BLOCK, source.size - offset)))
         return source.size, sha.digest()

@@ -5,10 +5,10 @@ Reads only. A frame whose CRC holds but which contradicts the rest is corruption
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 
+from batchctl.digests import sha256
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
 from batchctl.model.column_types import Columns, parse_columns, refines
@@ -221,10 +221,10 @@ def replay(data: memoryview | LogBytes, layout: RunLayout, *, run_id: str, bound
 
 def _digest(data: memoryview | LogBytes, length: int) -> bytes:
     """SHA-256 of the first `length` bytes, or of all there are."""
-    sha256 = hashlib.sha256()
+    found = sha256(length)
     for at in range(0, min(length, len(data)), _BLOCK):
-        sha256.update(data[at : min(at + _BLOCK, length)])
-    return sha256.digest()
+        found.update(data[at : min(at + _BLOCK, length)])
+    return found.digest()
 
 
 def _fits(found: Replay) -> bool:

@@ -72,7 +72,7 @@ def test_a_run_imports_nothing_that_only_makes_classes(tmp_path: Path) -> None:
     """A dataclass costs every start 0.4 ms, a NamedTuple 0.07; the module itself, with inspect, 6."""
     modules = modules_after(*small_run(tmp_path), "--workers", "1")
     assert not modules & {"dataclasses", "inspect", "ast", "pandas", "pyarrow", "numpy", "rich", "yaml", "asyncio"}
-    assert not modules & {"locale", "batchctl.run.resume"}
+    assert not modules & {"locale", "batchctl.run.resume", "batchctl.run.drift"}
 
 
 LOADED = """

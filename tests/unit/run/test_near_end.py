@@ -154,14 +154,36 @@ def test_a_machine_without_another_thread_does_without(stand: Stand, monkeypatch
     assert stand.journal.early is None
 
 
-def test_where_what_it_takes_cannot_be_imported_the_end_does_it(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("module", "after_s"), [("shutil", 0.0), ("hashlib", 0.3), ("hashlib", 0.0)])
+def test_where_what_it_takes_cannot_be_imported_the_end_does_it(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, module: str, after_s: float
+) -> None:
     near_end = stand.near_end()
     stand.score(0, 1, 2, 3)
     with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "shutil", None)
+        patch.setitem(sys.modules, module, None)
         near_end.look(last=False)
+        stand.clock.now += after_s
+        near_end.look(last=not after_s)
     near_end.look(last=True)
     assert stand.journal.early is None
+
+
+def test_what_only_longer_runs_need_is_loaded_once_and_not_at_the_start(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near_end = stand.near_end()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "hashlib", None)
+        near_end.look(last=False)
+        stand.clock.now += 0.1
+        near_end.look(last=False)
+    stand.clock.now += 0.2
+    near_end.look(last=False)
+    stand.score(0, 1, 2, 3)
+    monkeypatch.setitem(sys.modules, "hashlib", None)
+    near_end.look(last=True)
+    assert stand.journal.early is not None
 
 
 def test_a_run_without_rows_and_one_of_many_mini_batches_begin_nothing(
