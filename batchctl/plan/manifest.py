@@ -67,7 +67,7 @@ def _sha256(path: str, digest: Digest) -> str:
 def digest_files(root: Path, relative: Iterable[str], *, old: Manifest = ()) -> Manifest:
     """Digest `root / name` for each name, sorted by path. Raises UsageError naming the file that cannot be read."""
     known = {digest.path: digest for digest in old}
-    found, read = [], 0
+    found = []
     for name in relative:
         path = os.path.join(root, name) if name else str(root)  # noqa: PTH118  as above
         shown = _relative(name or root.name)
@@ -77,8 +77,7 @@ def digest_files(root: Path, relative: Iterable[str], *, old: Manifest = ()) -> 
             if before is not None and (before.size, before.mtime_ns) == (now.st_size, now.st_mtime_ns):
                 found.append(before)
             elif stat.S_ISREG(now.st_mode):
-                read += now.st_size
-                found.append(FileDigest(shown, now.st_size, now.st_mtime_ns, _sha256(path, sha256(read))))
+                found.append(FileDigest(shown, now.st_size, now.st_mtime_ns, _sha256(path, sha256(now.st_size))))
         except OSError as error:
             raise UsageError(f"cannot be read: {error.strerror}", where=display_name(path)) from error
     return tuple(sorted(found, key=lambda digest: digest.path))

@@ -14,12 +14,12 @@ The log proves; quarantine.jsonl tells, and is made anew from the log at the end
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from batchctl.digests import sha256
 from batchctl.errors import UsageError
 from batchctl.files import RealDisk
 from batchctl.model.lease import Lease
@@ -37,13 +37,20 @@ NameOf = Callable[[int], str]  # the name of an item, by its number
 def cause_id(failure: Failure) -> str:
     """8 hex digits: the same for failures of one kind and class whose messages differ by names and numbers only."""
     text = "\0".join((failure.kind.value, failure.error, blanked(failure.message)))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return _hashed(text)[:8]
 
 
 def traceback_hash(failure: Failure) -> str | None:
     """16 hex digits of the places in a traceback; None where there is none."""
     places = [line for line in failure.traceback.splitlines() if line.startswith("  ")]
-    return hashlib.sha256("\n".join(places).encode("utf-8", "surrogatepass")).hexdigest()[:16] if places else None
+    return _hashed("\n".join(places))[:16] if places else None
+
+
+def _hashed(text: str) -> str:
+    data = text.encode("utf-8", "surrogatepass")
+    digest = sha256(len(data))
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def is_cause(wanted: str, failure: Failure) -> bool:

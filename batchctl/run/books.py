@@ -31,6 +31,7 @@ from batchctl.run.quarantine import tell_quarantine
 from batchctl.run.ready import Ready
 from batchctl.run.staffing import Staffing, remember
 from batchctl.run.telling import Teller
+from batchctl.store.finish import finish
 from batchctl.store.recover import Recovered
 
 
@@ -50,8 +51,6 @@ class Books(NamedTuple):
 def _finish(books: Books, journal: Journal, *, see_off: Callable[[], None]) -> None:
     """Bring the final file about while the workers leave; where the disk is full, wait for room as the run itself
     would."""
-    from batchctl.store.finish import finish
-
     (ready, recovered, _, teller, *_), since = books, 0.0
     spec = ready.spec
     bring_about = partial(finish, books.disk, ready.layout, committer=recovered.committer, early=journal.early)

@@ -13,7 +13,8 @@ from batchctl.store.commit import Committer
 from batchctl.store.layout import RunLayout
 
 MOST_BATCHES = 20_000  # mini-batches: those before the beginning are listed at once
-_SOON_S = 0.2  # after the first worker was ready: a shorter run has no use for much of this
+_SOON_S = 0.2  # after the first worker was ready: a shorter run has no use for what is loaded then
+_LATEST_S = 1.0  # after the first look: until workers are ready somebody may install another version
 _LEAST_BYTES = 4 << 20  # of rows: less takes a few milliseconds at the end
 _TABLE_BYTES = 300 << 20  # of memory: pyarrow, two row groups, what one is encoded with
 _TEXT_PACE, _TABLE_PACE = 1_000_000_000, 100_000_000  # bytes of rows seen to in a second, on a busy machine
@@ -47,41 +48,50 @@ class NearEnd:
         self._open = layout.rows and len(ledger.bounds) <= MOST_BATCHES and not committer.sealed
         self._before = ledger.committed + ledger.quarantined
         self._has_arrow = False  # or it was tried
-        self._to_load = [self._long_runs_need, _all_need]  # the last one first
+        self._loaded = False
+        self._first_look: float | None = None
         self._since: float | None = None  # when the first worker was ready
 
     def look(self, last: bool) -> None:
         """Again and again, on the loop's thread. `last`: nothing is left to do but wait for workers."""
         if self._since is None and self._ready():
             self._since = self._clock()
-        if len(self._to_load) == 2 or (self._to_load and self._elapsed_s >= _SOON_S):
-            self._load_more()
+        if self._first_look is None:
+            self._first_look = self._clock()
+            self._load(_what_clears_up)
+        if not self._loaded and (self._elapsed_s >= _SOON_S or self._clock() - self._first_look >= _LATEST_S):
+            self._load_all()
         journal, table = self._journal, self._spec.writes_tables
         if self._open and not journal.committing and self._committer.rows_size >= _LEAST_BYTES:
             near = self._is_near
             if (near or last) and journal.paused_since is None and (not table or self._room() >= _TABLE_BYTES):
-                while self._to_load:
-                    self._load_more()  # on this thread: what is begun has its own
+                self._load_all()
                 if self._open:
                     self._open = False
                     self._begin()
         if last and table and not self._has_arrow:
-            self._has_arrow = True
-            _load_arrow(self._committer.types)
+            self._load_all()
+            if not self._has_arrow:
+                self._has_arrow = True
+                _load_arrow(self._committer.types)
 
-    def _load_more(self) -> None:
-        """Import modules before they are needed: in a long run they might be another version's then."""
+    def _load_all(self) -> None:
+        """On this thread: what is begun here has its own."""
+        if not self._loaded:
+            self._loaded = True
+            self._load(self._what_it_takes)
+
+    def _load(self, modules: Callable[[], None]) -> None:
+        """Import them before they are needed: in a long run they might be another version's then."""
         try:
-            self._to_load.pop()()
+            modules()
         except BatchctlError:  # a signal has come
             raise
         except Exception:  # noqa: BLE001 - no descriptor is left, say: the end tries again, and says what is wrong
             self._open, self._has_arrow = False, True
 
-    def _long_runs_need(self) -> None:
+    def _what_it_takes(self) -> None:
         import hashlib  # noqa: F401 - for much to digest
-
-        import batchctl.report.quarantine
 
         if self._spec.writes_tables:
             import batchctl.store.table
@@ -121,11 +131,9 @@ class NearEnd:
         self._journal.early = early
 
 
-def _all_need() -> None:
-    """What every end needs: while the first worker starts, the coordinator has nothing else to do."""
-    import shutil  # noqa: F401 - with which to clear up
-
-    import batchctl.store.finish  # noqa: F401
+def _what_clears_up() -> None:
+    """Every run needs it at its end; while the first worker starts, the coordinator has nothing else to do."""
+    import shutil  # noqa: F401
 
 
 def is_near(elapsed_s: float, *, done: int, left: int, takes_s: float) -> bool:

@@ -34,5 +34,24 @@ def test_only_much_loads_openssl(size: str, loads: bool) -> None:
     assert done.stdout.split() == [SAID, "True", str(loads)]
 
 
+MANY = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from batchctl.digests import LITTLE, sha256
+size, made = int(sys.argv[2]), 0
+while "_hashlib" not in sys.modules and made < 10_000:
+    sha256(size)
+    made += 1
+print(made)
+"""
+
+
+@pytest.mark.parametrize(("size", "most"), [(0, 200), (100 << 10, 2), (digests.LITTLE, 1)])
+def test_many_that_are_small_load_it_too(size: int, most: int) -> None:
+    command = [sys.executable, "-c", MANY, str(ROOT), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == most + 1
+
+
 def test_where_openssl_is_loaded_it_is_taken() -> None:
     assert type(digests.sha256(0)) is type(hashlib.sha256())

@@ -46,6 +46,30 @@ def test_calls_across_the_end_of_a_chunk_cost_no_page_each() -> None:
         assert bare > 2 * CALLS, "these loops cross no chunk: they show nothing"
 
 
+FRAMES = """
+import sys
+
+def init():
+    global found
+    frame, found = sys._getframe(), 0
+    while frame is not None:
+        frame, found = frame.f_back, max(found, frame.f_code.co_stacksize)
+
+def run(mini_batch):
+    return [found for _ in mini_batch]
+"""
+
+
+@pytest.mark.parametrize("words", [(), ("--preload", "json")], ids=["plain", "preload"])
+def test_a_script_runs_in_it(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "score.py").write_text(FRAMES, encoding="utf-8")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").touch()
+    command = ["run", str(tmp_path / "score.py"), str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--workers", "1"]
+    subprocess.run([sys.executable, "-m", "batchctl", *command, *words, "-q"], check=True, cwd=ROOT)
+    assert int((tmp_path / "out" / "predictions.csv").read_text().splitlines()[-1]) >= 64 << 10
+
+
 def test_what_the_function_does_comes_through() -> None:
     assert call_with_room(lambda: "told") == "told"
     with pytest.raises(KeyError, match="lost"):

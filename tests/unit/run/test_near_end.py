@@ -154,18 +154,42 @@ def test_a_machine_without_another_thread_does_without(stand: Stand, monkeypatch
     assert stand.journal.early is None
 
 
-@pytest.mark.parametrize(("module", "after_s"), [("shutil", 0.0), ("hashlib", 0.3), ("hashlib", 0.0)])
+@pytest.mark.parametrize(("module", "after_s", "ready"), [("shutil", 0.0, 1), ("hashlib", 0.3, 1), ("hashlib", 1.1, 0)])
 def test_where_what_it_takes_cannot_be_imported_the_end_does_it(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch, module: str, after_s: float
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, module: str, after_s: float, ready: int
 ) -> None:
     near_end = stand.near_end()
-    stand.score(0, 1, 2, 3)
+    stand.ready = ready
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, module, None)
         near_end.look(last=False)
         stand.clock.now += after_s
-        near_end.look(last=not after_s)
+        near_end.look(last=False)
+    stand.score(0, 1, 2, 3)
     near_end.look(last=True)
+    assert stand.journal.early is None
+
+
+def test_where_it_cannot_be_imported_just_before_it_is_begun_the_end_does_it(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near_end = stand.near_end()
+    stand.score(0, 1, 2, 3)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "hashlib", None)
+        near_end.look(last=True)
+    near_end.look(last=True)
+    assert stand.journal.early is None
+
+
+def test_a_table_whose_modules_cannot_be_imported_is_left_to_the_end(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.spec = stand.spec._replace(output_format=OutputFormat.PARQUET)
+    near_end = stand.near_end()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "batchctl.store.table", None)
+        near_end.look(last=True)
     assert stand.journal.early is None
 
 
