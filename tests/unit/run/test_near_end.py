@@ -170,26 +170,24 @@ def test_where_what_it_takes_cannot_be_imported_the_end_does_it(
     assert stand.journal.early is None
 
 
-def test_where_it_cannot_be_imported_just_before_it_is_begun_the_end_does_it(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("module", "output_format", "scored"),
+    [
+        ("hashlib", OutputFormat.CSV, 4),
+        ("batchctl.store.table", OutputFormat.PARQUET, 4),
+        ("batchctl.store.table", OutputFormat.PARQUET, 0),
+    ],
+)
+def test_where_it_cannot_be_imported_at_the_very_end_the_end_does_it(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, module: str, output_format: OutputFormat, scored: int
 ) -> None:
+    stand.spec = stand.spec._replace(output_format=output_format)
     near_end = stand.near_end()
-    stand.score(0, 1, 2, 3)
+    stand.score(*range(scored))
     with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "hashlib", None)
+        patch.setitem(sys.modules, module, None)
         near_end.look(last=True)
     near_end.look(last=True)
-    assert stand.journal.early is None
-
-
-def test_a_table_whose_modules_cannot_be_imported_is_left_to_the_end(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stand.spec = stand.spec._replace(output_format=OutputFormat.PARQUET)
-    near_end = stand.near_end()
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "batchctl.store.table", None)
-        near_end.look(last=True)
     assert stand.journal.early is None
 
 
