@@ -31,6 +31,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 _NAMES = {
     "serial": "plain loop",
+    "halves": "two plain loops, half each",
     "pool": "Pool",
     "futures": "concurrent.futures",
     "parallel": "GNU parallel",
@@ -57,26 +58,28 @@ class Peer:
 
 
 SERIAL = Peer("serial")
-_POOLS = (SERIAL, Peer("pool"), Peer("futures"), Peer("joblib"), Peer("parallel"))
+# Nobody's choice: nothing is handed out, collected or counted. It says how much of two cores the machine gives.
+HALVES = Peer("halves")
+_POOLS = (SERIAL, HALVES, Peer("pool"), Peer("futures"), Peer("joblib"), Peer("parallel"))
 _CLUSTERS = (Peer("dask"), Peer("ray_core"), Peer("ray_data"))
 # Chunks are what each is fastest with, beside 1 for Pool: the grain in which batchctl retries and resumes. HyperQueue
 # has a process for each mini-batch, which all would take hours.
 PEERS: dict[str, tuple[Peer, ...]] = {
     "start": (SERIAL, Peer("pool"), Peer("futures"), Peer("joblib"), Peer("parallel"), *_CLUSTERS, Peer("hyperqueue")),
     "w1": (
-        *(SERIAL, Peer("pool"), Peer("pool", 64), Peer("futures", 64), Peer("joblib", 2), Peer("parallel")),
+        *(SERIAL, HALVES, Peer("pool"), Peer("pool", 64), Peer("futures", 64), Peer("joblib", 2), Peer("parallel")),
         *(Peer("dask", 100), Peer("ray_core", 100), Peer("ray_data", 100), Peer("hyperqueue", limit=1000)),
     ),
-    "w1-single": (SERIAL, Peer("pool"), Peer("pool", 64)),
+    "w1-single": (SERIAL, HALVES, Peer("pool"), Peer("pool", 64)),
     "w2": (
-        *(SERIAL, Peer("pool"), Peer("pool", 16), Peer("futures", 16), Peer("joblib", 2), Peer("parallel")),
+        *(SERIAL, HALVES, Peer("pool"), Peer("pool", 16), Peer("futures", 16), Peer("joblib", 2), Peer("parallel")),
         *(Peer("dask", 10), Peer("ray_core", 10), Peer("ray_data", 10), Peer("hyperqueue", limit=200)),
     ),
     "w3": (*_POOLS, *_CLUSTERS),
     "w4": (*_POOLS, *_CLUSTERS),
-    "w4-azure": (SERIAL, Peer("pool")),
+    "w4-azure": (SERIAL, HALVES, Peer("pool")),
     "w4-parquet": (*_POOLS, Peer("ray_core")),
-    "w5": (SERIAL, Peer("pool"), Peer("parallel"), Peer("ray_core"), Peer("ray_data")),
+    "w5": (SERIAL, HALVES, Peer("pool"), Peer("parallel"), Peer("ray_core"), Peer("ray_data")),
 }
 
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.bench.contest import SERIAL, WORKERS, Found
+from tests.bench.contest import HALVES, SERIAL, WORKERS, Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Group:
     @property
     def best(self) -> str | None:
         """The peer with the lowest median that did all of the work."""
-        peers = [name for name in self.names if not is_ours(name) and self.of(name)[0].items == self.items]
+        peers = [name for name in self.names if is_peer(name) and self.of(name)[0].items == self.items]
         return peers[0] if peers else None
 
     def ratios(self, name: str, other: dict[int, float]) -> list[float]:
@@ -50,6 +50,11 @@ class Group:
 
 def is_ours(name: str) -> bool:
     return name.startswith("batchctl")
+
+
+def is_peer(name: str) -> bool:
+    """Could a user pick it instead?"""
+    return not is_ours(name) and name != HALVES.name
 
 
 def groups(laps: Sequence[Found]) -> dict[str, Group]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from tests.bench.figures import Group, is_ours
+from tests.bench.figures import Group, is_ours, is_peer
 from tests.bench.workloads import WORKLOADS
 
 SHOWN = ("w1", "w2", "w3", "w4", "w5")
@@ -74,9 +74,9 @@ def _panel(name: str, group: Group, y: int) -> tuple[list[str], int]:
 
 
 def _bars(group: Group) -> list[_Bar]:
-    """Fastest first; those that did all of the work."""
+    """Fastest first; those that did all of the work and can be picked."""
     found = []
-    for name in group.names:
+    for name in filter(lambda name: is_ours(name) or is_peer(name), group.names):
         ratios = group.ratios(name, group.ideal)
         if ratios and group.of(name)[0].items == group.items:
             found.append(_Bar(name, statistics.median(group.walls(name).values()), statistics.median(ratios)))

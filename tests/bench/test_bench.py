@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.bench import bounds, durability, elsewhere, figures, named_tuple, picture, profile, record, table
-from tests.bench.contest import Found
+from tests.bench.contest import HALVES, Found
 from tests.bench.outputs import Judge, WrongRowsError
+from tests.bench.peers.task import Task
+from tests.bench.workload import make_inputs
 from tests.bench.workloads import WORKLOADS, Prepared
 from tests.published import ROOT
 from tests.user_environments import environment
@@ -46,10 +49,10 @@ def bench(tmp_path: Path, *options: str) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(300)
 def test_batchctl_pool_and_the_plain_loop_make_the_same_rows(tmp_path: Path) -> None:
-    small = ["--items", "25", "--megabytes", "1", "--peers", "pool", "--python", sys.executable]
+    small = ["--items", "25", "--megabytes", "1", "--peers", "pool,halves", "--python", sys.executable]
     found = bench(tmp_path, "--only", "w1,w2,w3", *small)
     by_workload = {name: {one["name"] for one in found if one["workload"] == name} for name in ("w1", "w2", "w3")}
-    one_pool = {"batchctl", "plain loop", "Pool, chunks of 1"}
+    one_pool = {"batchctl", "plain loop", HALVES.name, "Pool, chunks of 1"}
     assert by_workload == {
         "w1": one_pool | {"Pool, chunks of 64"},
         "w2": one_pool | {"Pool, chunks of 16"},
@@ -142,6 +145,33 @@ def test_a_bound_is_met_missed_or_not_run() -> None:
 def test_a_peer_that_did_a_part_of_the_work_is_no_best_peer() -> None:
     partial = Found("w2", 0, "HyperQueue", 0.1, 1.0, 1.0, 0.0, items=2)
     assert figures.groups([*W2, partial])["w2"].best == "Pool, chunks of 16"
+
+
+def test_loops_that_share_nothing_are_no_peer_and_have_no_bar() -> None:
+    found = figures.groups([*W2, Found("w2", 0, HALVES.name, 0.1, 1.0, 1.0, 0.0, items=10)])["w2"]
+    assert found.best == "Pool, chunks of 16"
+    assert f"| {HALVES.name} | 1 | 0.1 |" in figures.table(found)
+    assert HALVES.name not in picture.draw({"w2": found})
+
+
+def test_work_is_divided_by_bytes_and_a_loop_that_fails_is_an_error(tmp_path: Path) -> None:
+    inputs = make_inputs(tmp_path, 3)
+    for path, size in zip(sorted(inputs.folder.rglob("*.txt")), (300, 200, 100), strict=True):
+        path.write_bytes(b"x" * size)
+    told = "import os\n\ndef init(): pass\n\ndef run(mini_batch): return [f'{os.getpid()} {mini_batch[0][-5]}']\n"
+    inputs.script.write_text(told, encoding="utf-8")
+    task = Task(str(inputs.script), str(inputs.listing), str(tmp_path), 1, "lists")
+    command = [sys.executable, "-m", "tests.bench.peers", "halves"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **task.environment}, check=True, timeout=60)
+    pids = [line.split() for line in (tmp_path / "predictions.csv").read_text(encoding="utf-8").splitlines()]
+    assert [item for _, item in pids] == ["0", "1", "2"]
+    assert pids[0][0] != pids[1][0] == pids[2][0]
+    inputs.script.write_text("def init(): raise OSError('no model')\n", encoding="utf-8")
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **task.environment}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "no model" in done.stderr
 
 
 def test_a_picture_has_a_bar_for_each_that_did_all_of_the_work() -> None:

@@ -7,6 +7,7 @@ import sys
 
 MODULES = {
     "serial": "local",
+    "halves": "local",
     "pool": "local",
     "futures": "local",
     "joblib": "local",
