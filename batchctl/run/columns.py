@@ -34,14 +34,10 @@ class _Headers(ABC):
         self, incarnation: int, found: Sequence[Scored]
     ) -> tuple[list[Scored], list[tuple[Scored, Failure]]]:
         """Of results of this worker those that can be taken, and those that cannot, with the reason."""
-        right, wrong = [], []
-        for scored in found:
-            problem = self.problem(incarnation) if scored.length else None
-            if problem is None:
-                right.append(scored)
-            else:
-                wrong.append((scored, problem))
-        return right, wrong
+        problem = self.problem(incarnation) if any(scored.length for scored in found) else None
+        if problem is None:  # nearly always: no look at each
+            return list(found), []
+        return [one for one in found if not one.length], [(one, problem) for one in found if one.length]
 
     @abstractmethod
     def problem(self, incarnation: int) -> Failure | None:

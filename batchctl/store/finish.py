@@ -20,7 +20,7 @@ from batchctl.model.job import Order
 from batchctl.named_tuple import NamedTuple
 from batchctl.store.assemble import assemble
 from batchctl.store.commit import Committer, ProtocolError
-from batchctl.store.copying import copy_checked
+from batchctl.store.copying import copy_checked, hand_on_checked
 from batchctl.store.extents import damaged
 from batchctl.store.frames import Frame
 from batchctl.store.growing import Digest, GrowingFile, growing
@@ -258,14 +258,27 @@ def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Orde
         if bad is not None:
             raise _are_damaged(bad, layout=layout, sealed=sealed)
 
-    if not sealed and _contiguous(pieces(), end=committer.rows_size):
+    def handed_on(target: Digest, checks: Iterable[tuple[int, int]]) -> None:
+        at = len(committer.columns)
+        with WrittenRows(disk, layout, sealed=None) as rows:
+            target.append(rows.pread(0, at))
+            bad = hand_on_checked(rows, target, checks, at=at)
+        if bad is not None:
+            raise _are_damaged(next(committer.ledger.extents_of(bad, bad + 1)), layout=layout, sealed=None)
+
+    ledger, size = committer.ledger, committer.rows_size
+    checks = None if sealed or by_offset else ledger.checks_in_a_row(len(committer.columns), size)
+    if checks is not None or (not sealed and _contiguous(pieces(), end=size)):
         if committer.done:
             return (Arrangement.AS_COMMITTED, *digest_of(disk, layout.partial))
         with disk.aside() as aside:
-            digest = Digest(aside, size=committer.rows_size)
-            copied(digest)
+            digest = Digest(aside, size=size)
+            if checks is None:
+                copied(digest)
+            else:
+                handed_on(digest, checks)
         return Arrangement.AS_COMMITTED, digest.size, digest.sha256
-    with growing(disk, layout.sorting, size=committer.rows_size) as target:
+    with growing(disk, layout.sorting, size=size) as target:
         copied(target)
     arrangement = Arrangement.COMPACTED if order is Order.COMPLETION else Arrangement.BY_ITEM
     return arrangement, target.size, target.sha256

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from operator import eq
 
 from batchctl.model.lease import Lease
 from batchctl.model.records import Committed, Reopening
@@ -249,6 +251,19 @@ class Ledger:
         else:
             both = zip(offsets, lengths, strict=True)
         return (piece for piece in both if piece[1])  # what has no rows, or is not committed, has no length
+
+    def checks_in_a_row(self, start: int, end: int) -> Iterable[tuple[int, int]] | None:
+        """(length, CRC-32) of every mini-batch, where their rows fill the file from `start` to `end` in this order;
+        None where they do not, or some are concluded in parts. Of those that have no rows both are 0."""
+        offsets, lengths = self._offsets, self._lengths
+        if self._parts or start + sum(lengths) != end:
+            return None
+        if not all(map(eq, offsets, accumulate(lengths, initial=start))):  # some have no place, or rows no order
+            for offset, length in zip(offsets, lengths, strict=True):
+                if length and offset != start:
+                    return None
+                start += length
+        return zip(lengths, self._crcs, strict=True)
 
     def _add_part(self, batch: int, part: Extent) -> None:
         state, low, high = self._offsets[batch], self.bounds[batch], self.bounds[batch + 1]

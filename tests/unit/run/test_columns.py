@@ -9,7 +9,9 @@ import pytest
 
 from batchctl.model.column_types import Columns as Types
 from batchctl.model.column_types import parse_columns
-from batchctl.run.columns import ColumnTypes
+from batchctl.model.lease import Lease
+from batchctl.model.outcome import Scored
+from batchctl.run.columns import Columns, ColumnTypes
 
 
 def header(*kinds: dict[str, Any]) -> bytes:
@@ -68,3 +70,21 @@ def test_what_is_no_description_fails_its_attempt(said: bytes) -> None:
     problem = found.problem(1)
     assert problem is not None
     assert problem.error == "ContractError"
+
+
+def test_only_rows_of_other_columns_cannot_be_taken() -> None:
+    told: list[bytes] = []
+    columns = Columns(b"", fix=told.append)
+    one, two, none = (
+        Scored(Lease(n, n, 1, 1), rows, len(rows), 0, 1, 1, 0, 5) for n, rows in enumerate((b"1\n", b"2\n", b""))
+    )
+    columns.seen(1, b"a,b\n")
+    columns.seen(2, b"a,c\n")
+    assert columns.told_apart(2, [none, none]) == ([none, none], [])
+    assert told == []  # what has no rows fixes nothing
+    assert columns.told_apart(1, [none, one, two]) == ([none, one, two], [])
+    assert told == [b"a,b\n"]
+    right, wrong = columns.told_apart(2, [one, none, two])
+    assert right == [none]
+    assert [scored for scored, _ in wrong] == [one, two]
+    assert {problem.error for _, problem in wrong} == {"ColumnsChanged"}

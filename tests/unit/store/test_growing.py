@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import zlib
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,12 @@ from batchctl.store import copying
 from batchctl.store import extents as blocks
 from batchctl.store import growing as module
 from batchctl.store.commit import Group
-from batchctl.store.copying import copy_checked
+from batchctl.store.copying import copy_checked, hand_on_checked
 from batchctl.store.creation import create_run
 from batchctl.store.finish import finish
 from batchctl.store.growing import growing
 from batchctl.store.layout import RunLayout
-from batchctl.store.ledger import Extent
+from batchctl.store.ledger import Extent, Ledger
 from batchctl.store.recover import Recovered, recover
 
 DISK = RealDisk()
@@ -90,21 +91,24 @@ def test_damaged_rows_are_never_sealed(tmp_path: Path, batches: tuple[int, int],
     assert {path.name for path in layout.out.iterdir()} == {"p.csv", ".batchctl"}
 
 
-def test_a_sector_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("order", "way"), [(Order.PLAN, "hand_on_checked"), (Order.COMPLETION, "copy_checked")])
+def test_a_sector_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Order, way: str
+) -> None:
     layout = RunLayout(tmp_path / "out", "p.csv")
     committer = begun(layout).committer
     scored = [Scored(Lease(n, n, 1, 1), b"1\n", 2, zlib.crc32(b"1\n"), 1, 1, 0, 5) for n in (0, 1)]
     committer.commit(Group(scored=scored, columns=b"h\n"))
 
-    def broken(rows: ReadFile, target: object, extents: object) -> None:
+    def broken(rows: ReadFile, target: object, extents: object, *, at: int = 0) -> None:
         raise StorageError("cannot read", where="p.csv.partial")
 
     with monkeypatch.context() as patch:
-        patch.setattr("batchctl.store.finish.copy_checked", broken)
+        patch.setattr(f"batchctl.store.finish.{way}", broken)
         with pytest.raises(StorageError, match="cannot read"):
-            finish(DISK, layout, committer=committer, order=Order.PLAN)
+            finish(DISK, layout, committer=committer, order=order)
     assert committer.done is None
-    assert finish(DISK, layout, committer=committer, order=Order.PLAN).size == 6
+    assert finish(DISK, layout, committer=committer, order=order).size == 6
 
 
 class Held:
@@ -140,3 +144,59 @@ def test_rows_are_copied_in_the_order_of_their_extents(
     assert file.written == b"".join(file.data[one.offset : one.offset + one.length] for one in extents)
     for bad in (extents[9]._replace(crc=extents[9].crc ^ 1), Extent(0, 1, file.size - 2, 3, 0)):
         assert copy_checked(file, Held(b""), [*extents[:9], bad, *extents[10:]]) == bad  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("window", [1, 10, 64, 1 << 20])
+@pytest.mark.parametrize("large", [1, 63, 64, 65, 200])
+def test_rows_in_a_row_are_handed_on_and_the_first_that_is_another_is_told(
+    monkeypatch: pytest.MonkeyPatch, window: int, large: int
+) -> None:
+    monkeypatch.setattr(copying, "_WINDOW", window)
+    dice = random.Random(window * large)
+    lengths = [dice.choice([0, 1, 7, large, large]) for _ in range(40)]
+    ends = list(accumulate(lengths, initial=5))
+    file, target = Held(dice.randbytes(ends[-1] + 3)), Held(b"")
+    checks = [(high - low, zlib.crc32(file.data[low:high])) for low, high in pairwise(ends)]
+    assert hand_on_checked(file, target, checks, at=5) is None  # type: ignore[arg-type]
+    assert target.written == file.data[5:-3]
+    for number, (length, crc) in enumerate(checks):
+        other, part = [*checks[:number], (length, crc ^ 1), *checks[number + 1 :]], Held(b"")
+        assert hand_on_checked(file, part, other, at=5) == number  # type: ignore[arg-type]
+        assert file.data[5 : ends[number + 1]].startswith(part.written)
+        if length:  # the file ends in it, or before
+            short = Held(file.data[: ends[number + 1] - 1])
+            assert hand_on_checked(short, Held(b""), checks, at=5) == number  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("batches", "end", "found"),
+    [
+        pytest.param([(5, 2), (7, 3)], 10, [2, 3], id="in plan order"),
+        pytest.param([(7, 3), (5, 2)], 10, None, id="in another order"),
+        pytest.param([(5, 2), (8, 3)], 11, None, id="a gap"),
+        pytest.param([(6, 2), (8, 3)], 11, None, id="a gap at the start"),
+        pytest.param([(5, 2), (7, 3)], 11, None, id="something behind them"),
+        pytest.param([(5, 2), None, (7, 3)], 10, [2, 0, 3], id="one was given up"),
+        pytest.param([None, (5, 2), (7, 3)], 10, [0, 2, 3], id="the first was given up"),
+        pytest.param([(5, 2), (5, 0), (7, 3)], 10, [2, 0, 3], id="one without rows"),
+        pytest.param([(8, 2), None, (5, 3)], 10, None, id="one was given up, the others in another order"),
+        pytest.param([(5, 2), (8, 1), (7, 1)], 9, None, id="two have changed places"),
+    ],
+)
+def test_what_lies_in_a_row_is_known(batches: list[tuple[int, int] | None], end: int, found: list[int] | None) -> None:
+    ledger = Ledger(range(len(batches) + 1))
+    for number, one in enumerate(batches):
+        if one is None:
+            ledger.quarantine(Lease(number, number, 1, 1))
+        else:
+            ledger.commit([(number, number, 1, 1, *one, 100 + number, 1, 1, 0)])
+    checks = ledger.checks_in_a_row(5, end)
+    wanted = found and [(length, 100 + number if batches[number] else 0) for number, length in enumerate(found)]
+    assert (checks and list(checks)) == wanted
+
+
+def test_what_was_concluded_in_parts_does_not_lie_in_a_row() -> None:
+    ledger = Ledger([0, 2])
+    ledger.commit([(0, 0, 1, 1, 5, 2, 1, 1, 1, 0), (0, 1, 1, 1, 7, 2, 1, 1, 1, 0)])
+    assert ledger.complete
+    assert ledger.checks_in_a_row(5, 9) is None
