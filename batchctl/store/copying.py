@@ -61,15 +61,15 @@ def hand_on_checked(
         high = low + length
         if high > size:
             target.append(block[:low])
-            start = at - size + low
             if length > _WINDOW:
+                start = at - size + low
                 if not _copy_large(rows, target, Extent(0, 0, start, length, crc)):
                     return number
                 block, low, size, at = b"", 0, 0, start + length
                 continue
-            block = rows.pread(start, max(0, min(_WINDOW, rows.size - start)))
+            more = rows.pread(at, max(0, min(_WINDOW, rows.size - at)))
+            block, at = block[low:] + more, at + len(more)
             low, high, size = 0, length, len(block)
-            at = start + size
         if crc32(block[low:high]) != crc or high > size:
             return number
         low = high
