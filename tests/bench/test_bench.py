@@ -18,6 +18,7 @@ import pytest
 from tests.bench import bounds, durability, elsewhere, figures, named_tuple, picture, profile, record, table
 from tests.bench.contest import HALVES, Found
 from tests.bench.outputs import Judge, WrongRowsError
+from tests.bench.peers import local
 from tests.bench.peers.task import Task
 from tests.bench.workload import make_inputs
 from tests.bench.workloads import WORKLOADS, Prepared
@@ -152,6 +153,18 @@ def test_loops_that_share_nothing_are_no_peer_and_have_no_bar() -> None:
     assert found.best == "Pool, chunks of 16"
     assert f"| {HALVES.name} | 1 | 0.1 |" in figures.table(found)
     assert HALVES.name not in picture.draw({"w2": found})
+
+
+@pytest.mark.parametrize(("n", "looked_at"), [(5, 5), (5, 4)])
+def test_each_half_has_its_own_mini_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int, looked_at: int
+) -> None:
+    inputs = make_inputs(tmp_path, n)
+    todo = [[line] for line in inputs.listing.read_text(encoding="utf-8").splitlines()]
+    monkeypatch.setattr(local, "_LOOKED_AT", looked_at)
+    one, other = local._shares(todo, 2)
+    assert sorted(one + other) == todo
+    assert {len(one), len(other)} == {n // 2, n - n // 2}
 
 
 def test_work_is_divided_by_bytes_and_a_loop_that_fails_is_an_error(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from batchctl.files import RealDisk
 from batchctl.handles import ReadFile
 from batchctl.model.job import Order
 from batchctl.model.lease import Lease
-from batchctl.model.outcome import Scored
+from batchctl.model.outcome import Failure, FailureKind, Scored
+from batchctl.model.records import Quarantined
 from batchctl.store import copying
 from batchctl.store import extents as blocks
 from batchctl.store import growing as module
@@ -89,6 +90,23 @@ def test_damaged_rows_are_never_sealed(tmp_path: Path, batches: tuple[int, int],
     done = finish(DISK, layout, committer=committer, order=Order.PLAN)
     assert (done.size, done.sha256) == (len(good), hashlib.sha256(layout.final.read_bytes()).digest())
     assert {path.name for path in layout.out.iterdir()} == {"p.csv", ".batchctl"}
+
+
+@pytest.mark.parametrize("order", Order)
+def test_the_items_whose_rows_are_damaged_are_named(tmp_path: Path, order: Order) -> None:
+    layout = RunLayout(tmp_path / "out", "p.csv")
+    create_run(DISK, layout, job_document={"run_id": "r"}, plan_chunks=[b"plan"])
+    committer = recover(DISK, layout, run_id="r", bounds=(0, 2, 4, 6), boot_id="b", version="0").committer
+    scored = [Scored(Lease(n, 2 * n, 2, 1), b"1\n2\n", 4, zlib.crc32(b"1\n2\n"), 2, 2, 0, 5) for n in (1, 2)]
+    gone = Quarantined(Lease(0, 0, 2, 1), Failure(FailureKind.FAILED, "OSError", "no file"))
+    committer.commit(Group(scored=scored, columns=b"h\n", quarantined=[gone]))
+    for at, items in ((2, "items 2 to 3"), (6, "items 4 to 5")):
+        good = layout.partial.read_bytes()
+        layout.partial.write_bytes(good[:at] + b"9" + good[at + 1 :])
+        with pytest.raises(CorruptionError, match=items):
+            finish(DISK, layout, committer=committer, order=order)
+        layout.partial.write_bytes(good)
+    assert finish(DISK, layout, committer=committer, order=order).size == 10
 
 
 @pytest.mark.parametrize(("order", "way"), [(Order.PLAN, "hand_on_checked"), (Order.COMPLETION, "copy_checked")])
@@ -166,6 +184,16 @@ def test_rows_in_a_row_are_handed_on_and_the_first_that_is_another_is_told(
         if length:  # the file ends in it, or before
             short = Held(file.data[: ends[number + 1] - 1])
             assert hand_on_checked(short, Held(b""), checks, at=5) == number  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "rows", [pytest.param(b"1234", id="any"), pytest.param(bytes.fromhex("9d0ad96d"), id="CRC-32 of nothing")]
+)
+def test_rows_that_are_not_there_are_told_whatever_their_check(rows: bytes) -> None:
+    for there in range(len(rows)):
+        file = Held(b"head\n" + rows[:there])
+        checks = [(len(rows), zlib.crc32(rows))]
+        assert hand_on_checked(file, Held(b""), checks, at=5) == 0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
