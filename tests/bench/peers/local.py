@@ -49,11 +49,11 @@ def _shares(todo: Sequence[list[str]], workers: int) -> list[list[list[str]]]:
     if len(todo) > _LOOKED_AT:
         return [list(todo[part::workers]) for part in range(workers)]
     sizes = [sum(os.stat(path).st_size for path in mini_batch) for mini_batch in todo]
-    least = [(0, part) for part in range(workers)]
+    least = [(0, 0, part) for part in range(workers)]  # bytes, mini-batches: of empty files too each has its half
     for size, number in sorted(((size, number) for number, size in enumerate(sizes)), reverse=True):
-        has, part = heapq.heappop(least)
+        has, count, part = heapq.heappop(least)
         shares[part].append(todo[number])
-        heapq.heappush(least, (has + size, part))
+        heapq.heappush(least, (has + size, count + 1, part))
     return shares
 
 
