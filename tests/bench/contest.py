@@ -58,7 +58,7 @@ class Peer:
 
 
 SERIAL = Peer("serial")
-# Nobody's choice: nothing is handed out, collected or counted. It says how much of two cores the machine gives.
+# Nobody's choice: nothing is handed out or counted, and no order kept. It says how much of two cores the machine gives.
 HALVES = Peer("halves")
 _POOLS = (SERIAL, HALVES, Peer("pool"), Peer("futures"), Peer("joblib"), Peer("parallel"))
 _CLUSTERS = (Peer("dask"), Peer("ray_core"), Peer("ray_data"))

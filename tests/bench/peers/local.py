@@ -27,10 +27,10 @@ def serial() -> None:
 
 
 def halves() -> None:
-    """What the machine gives to processes that share nothing: a plain loop in each, over work that was divided before.
+    """What the machine gives to processes that share nothing: a plain loop in each, over work divided at the start.
 
-    They are the same size by bytes; whoever does more than this has it from somewhere else. For up to a thousand
-    mini-batches: those of more are thought alike.
+    By bytes for up to a thousand mini-batches; more are thought alike. Each has a file, and the parent joins them at
+    the end, which is part of the time.
     """
     shares = _shares(mini_batches(), task().workers)
     children = [os.fork() or _loop(part, share) for part, share in enumerate(shares)]
