@@ -111,6 +111,10 @@ class Engine(Protocol):
         wait."""
         ...
 
+    def has_facts(self) -> bool:
+        """Whether `facts` would not wait."""
+        ...
+
     def facts(self) -> ScriptFacts:
         """What was asked for; waits for it. Raises UsageError when it cannot be had."""
         ...

@@ -150,6 +150,11 @@ class ForkServer:
                 )
             poll.poll(min(left, 0.2) * 1000)
 
+    def has_answered(self, kind: int) -> bool:
+        """Whether `wait_for` would not wait: for the answer is there, or there will be none."""
+        self._early = self.receive()
+        return any(frame.kind in (kind, wire.SERVER_FAILED) for frame in self._early) or self._ended()
+
     def channel_has_data(self, poll: select.poll) -> bool:
         """Is there anything left to read?"""
         for _fd, bits in poll.poll(0):

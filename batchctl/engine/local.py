@@ -78,6 +78,10 @@ class LocalEngine:
         """See Engine.ask_facts."""
         self._pool.ask(wire.FACTS, {"script": str(script), "code": str(code), "scorer": str(scorer)})
 
+    def has_facts(self) -> bool:
+        """See Engine.has_facts."""
+        return self._pool.server.has_answered(wire.FACTS_FOUND)
+
     def facts(self) -> ScriptFacts:
         """See Engine.facts."""
         from batchctl.engine.base import Arity, ScriptFacts

@@ -69,6 +69,7 @@ class Pool:
         """What every worker will be told."""
         self._job = job
         self._deadlines = Deadlines(job.timeout, job.init_timeout, job.start_timeout)
+        self._deadlines.tick(page.now_ns())  # the first poll may be minutes away (run/head_start.py)
         self.server.send(wire.JOB, job_head(job))
 
     def start_worker(self, slot: Slot) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from itertools import chain
@@ -52,14 +52,21 @@ class InputRequest(NamedTuple):
 
 class Listing:
     """One enumeration. `stretches` may be iterated once (close it if not to the end: it has child processes);
-    `findings` are complete when it ends. `children` is as in Lookers.
+    `findings` are complete when it ends. `children` is as in Lookers. `met` is called again
+    and again with how many files were found so far, before they are looked at; it may raise.
 
     Raises UsageError: an INPUT that does not exist or cannot be listed, that lies in OUT, a list naming what is not a
     regular file, a glob that matches nothing. No items at all is judged by the caller (`nothing`), which has counted.
     `roots`: the folder that the stretches of a source lie below; files named outright and lists have none.
     """
 
-    def __init__(self, request: InputRequest, *, children: int | None = None) -> None:
+    def __init__(
+        self,
+        request: InputRequest,
+        *,
+        children: int | None = None,
+        met: Callable[[int], None] = lambda found: None,
+    ) -> None:
         self.request = request
         self.findings = Findings()
         self.roots: dict[int, bytes] = {}
@@ -71,6 +78,8 @@ class Listing:
         self._allowed: set[bytes] = set()  # folders known to lie outside OUT
         self._children = children
         self._lookers = Lookers(children=children)
+        self._met = met
+        self._found = 0
 
     def nothing(self) -> UsageError:
         """The refusal for a listing that gave no item."""
@@ -159,7 +168,7 @@ class Listing:
             children=0 if looks else self._children,
         )
         with closing(walk.parts()) as parts:
-            found = yield from self._with_looks(parts, source=source)
+            found = yield from self._with_looks(self._telling(parts), source=source)
         if not found and glob:
             raise UsageError(
                 "glob matches no item",
@@ -168,6 +177,12 @@ class Listing:
             )
         if not found:
             self.findings.empty.add(root)
+
+    def _telling(self, parts: Iterable[Part]) -> Iterator[Part]:
+        for part in parts:
+            self._found += len(part.names)
+            self._met(self._found)
+            yield part
 
     def _with_looks(self, parts: Iterator[Part], *, source: int) -> Generator[Stretch, None, bool]:
         """Whether there were any is returned."""
@@ -274,7 +289,7 @@ class Listing:
         blocks = first_mentions(blocks, self.findings)
         found = gathered(blocks) if self.request.grouping is Grouping.DIRECTORY else runs(blocks())
         again = partial(self._looked_at, source=source, bad=bad)
-        for stretch in self._lookers.stretches(self._parts(found, given), again, source=source):
+        for stretch in self._lookers.stretches(self._telling(self._parts(found, given)), again, source=source):
             if stretch.names:
                 yield stretch
         if bad.count:

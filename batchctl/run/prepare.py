@@ -6,7 +6,7 @@ The same code prepares `run`, `plan` and `check`; nothing here writes.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from batchctl.engine.base import Arity, Engine, ScriptFacts
@@ -111,9 +111,16 @@ def input_request(
     )
 
 
-def plan_inputs(spec: JobSpec, *, piped: Mapping[str, bytes] | None, preview: bool = False) -> PlanImage:
+def plan_inputs(
+    spec: JobSpec,
+    *,
+    piped: Mapping[str, bytes] | None,
+    preview: bool = False,
+    meanwhile: Callable[[int], None] | None = None,
+) -> PlanImage:
     """List the inputs and form the mini-batches. Sizes are looked at in small listings, or where all are wanted (by
-    the spec, or for a preview): a stat costs three times what listing a file costs, and far more over a network."""
+    the spec, or for a preview): a stat costs three times what listing a file costs, and far more over a network.
+    `meanwhile`: see build_plan."""
     request = input_request(spec, piped=piped, sizes_up_to=sizes_up_to(spec), preview=preview)
     partitions = Partitions(spec.partition_keys, spec.partition_format) if spec.partition_keys else None
     return build_plan(
@@ -121,6 +128,7 @@ def plan_inputs(spec: JobSpec, *, piped: Mapping[str, bytes] | None, preview: bo
         mini_batch_size=spec.mini_batch_size,
         max_batch_bytes=spec.max_batch_bytes,
         partitions=partitions,
+        meanwhile=meanwhile,
     )
 
 

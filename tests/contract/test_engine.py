@@ -644,9 +644,25 @@ def test_facts_say_what_the_interpreter_makes_of_a_script(bench: Bench) -> None:
     assert (facts.functions["init"], facts.functions["shutdown"]) == ((0, 0), None)
     assert facts.functions["run"] == (1, None)
     script.write_text("def run(:\n")
-    assert facts_of(bench, script).syntax_error.startswith("line 1: ")
+    bench.engine.ask_facts(script, script.parent, scorer=Scorer.SCRIPT)
+    wait_for(bench.engine.has_facts, "the facts")
+    assert bench.engine.has_facts()  # asking takes nothing away
+    assert bench.engine.facts().syntax_error.startswith("line 1: ")
     with pytest.raises(UsageError):
         facts_of(bench, bench.root / "absent.py")
+
+
+def test_facts_are_not_waited_for_where_there_will_be_none(bench: Bench) -> None:
+    """A server that was killed: `facts` asks another one."""
+    script = bench.root / "code" / "score.py"
+    script.write_text("def run(a): pass\n")
+    server = next(pid for pid in children() if is_server(pid, bench))
+    os.kill(server, signal.SIGSTOP)
+    bench.engine.ask_facts(script, script.parent, scorer=Scorer.SCRIPT)
+    assert not bench.engine.has_facts()
+    os.kill(server, signal.SIGKILL)
+    wait_for(bench.engine.has_facts, "the death to be seen")
+    assert bench.engine.facts().functions["run"] == (1, 1)
 
 
 def test_wake_ends_a_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,8 +36,9 @@ class CannotMountError(Exception):
 
 
 @contextmanager
-def mounted(at: Path, *, kind: str, source: str) -> Iterator[None]:
-    """Mount it at the folder `at` as `kind` ("fuse.NAME"), from `source`. CannotMountError where that does not go."""
+def mounted(at: Path, *, kind: str, source: str, hold: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Mount it at the folder `at` as `kind` ("fuse.NAME"), from `source`. Whoever lists it waits until `hold` returns,
+    which another thread calls. CannotMountError where that does not go."""
     if os.geteuid() != 0:
         raise CannotMountError("mounting takes root")
     try:
@@ -49,7 +50,7 @@ def mounted(at: Path, *, kind: str, source: str) -> Iterator[None]:
     if libc.mount(source.encode(), bytes(at), kind.encode(), 0, options.encode()) != 0:
         os.close(device)
         raise CannotMountError(f"mount: {os.strerror(ctypes.get_errno())}")
-    server = threading.Thread(target=_serve, args=(device,), daemon=True)
+    server = threading.Thread(target=_serve, args=(device, hold), daemon=True)
     server.start()
     try:
         yield
@@ -59,7 +60,7 @@ def mounted(at: Path, *, kind: str, source: str) -> Iterator[None]:
         os.close(device)
 
 
-def _serve(device: int) -> None:
+def _serve(device: int, hold: Callable[[], object]) -> None:
     while True:
         try:
             request = os.read(device, 1 << 17)
@@ -70,6 +71,8 @@ def _serve(device: int) -> None:
         _, opcode, unique, *_ = _IN.unpack_from(request)
         if opcode in (_FORGET, _BATCH_FORGET):  # not to be answered
             continue
+        if opcode == _OPENDIR:
+            hold()
         answer = _ANSWERS.get(opcode)
         code = 0 if answer is not None else (-errno.ENOENT if opcode == 1 else -errno.EROFS)
         os.write(device, _OUT.pack(_OUT.size + len(answer or b""), code, unique) + (answer or b""))
