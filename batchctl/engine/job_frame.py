@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from batchctl.engine.base import EngineJob
+from batchctl.errors import UsageError
+from batchctl.guest import wire
 
 
 def job_head(job: EngineJob) -> dict[str, Any]:
-    """The fields that guest/config.py reads."""
-    return {
+    """The fields that guest/config.py reads. Raises UsageError where they are more than a frame holds."""
+    fields = {
         "run_id": job.run_id,
         "epoch": job.epoch,
         "plan": str(job.plan),
@@ -33,3 +36,11 @@ def job_head(job: EngineJob) -> dict[str, Any]:
         "timeout": job.timeout,
         "input_check": str(job.input_check),
     }
+    size = len(json.dumps(fields))
+    if size > wire.HEAD_CAP:
+        raise UsageError(
+            f"environment and arguments of the script come to {size} bytes; a worker can be told {wire.HEAD_CAP}",
+            where=str(job.script),
+            remedy="put large values into files, and their paths into the environment",
+        )
+    return fields

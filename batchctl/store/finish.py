@@ -268,7 +268,8 @@ def _arrange(disk: Disk, layout: RunLayout, *, committer: Committer, order: Orde
 
     ledger, size = committer.ledger, committer.rows_size
     checks = None if sealed or by_offset else ledger.checks_in_a_row(len(committer.columns), size)
-    if checks is not None or (not sealed and _contiguous(pieces(), end=size)):
+    doubtful = not sealed and (by_offset or ledger.in_parts)  # else the ledger has said all
+    if checks is not None or (doubtful and _contiguous(pieces(), end=size)):
         if committer.done:
             return (Arrangement.AS_COMMITTED, *digest_of(disk, layout.partial))
         with disk.aside() as aside:

@@ -252,9 +252,14 @@ class Ledger:
             both = zip(offsets, lengths, strict=True)
         return (piece for piece in both if piece[1])  # what has no rows, or is not committed, has no length
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether some are concluded in parts."""
+        return bool(self._parts)
+
     def checks_in_a_row(self, start: int, end: int) -> Iterable[tuple[int, int]] | None:
         """(length, CRC-32) of every mini-batch, where their rows fill the file from `start` to `end` in this order;
-        None where they do not, or some are concluded in parts. Of those that have no rows both are 0."""
+        None where they do not, or some are concluded in parts. One without rows has length 0, and the CRC of nothing."""
         offsets, lengths = self._offsets, self._lengths
         if self._parts or start + sum(lengths) != end:
             return None

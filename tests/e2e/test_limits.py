@@ -73,3 +73,10 @@ def test_too_few_processes(of_another: Job, processes: int, code: int) -> None:
     go.touch()
     job.run(*flags, prefix=prefix).expect(0)
     assert len((job.folder / "out" / "predictions.csv").read_text().splitlines()) == 7
+
+
+def test_more_environment_than_a_worker_can_be_told(job: Job) -> None:
+    variables = [word for number in range(11) for word in ("--env", f"V{number}={'x' * 100_000}")]
+    ran = job_of(job).run(*variables).expect(2)
+    ran.names("score.py", "environment", "1048576")
+    ran.remedied()
