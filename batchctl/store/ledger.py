@@ -259,7 +259,7 @@ class Ledger:
 
     def checks_in_a_row(self, start: int, end: int) -> Iterable[tuple[int, int]] | None:
         """(length, CRC-32) of every mini-batch, where their rows fill the file from `start` to `end` in this order;
-        None where they do not, or some are concluded in parts. One without rows has length 0, and the CRC of nothing."""
+        None where they do not, or some are concluded in parts. Without rows: 0, and the CRC of nothing."""
         offsets, lengths = self._offsets, self._lengths
         if self._parts or start + sum(lengths) != end:
             return None
