@@ -131,16 +131,16 @@ class ForkServer:
         poll = select.poll()
         poll.register(self.channel, select.POLLIN)
         while True:
-            frames = self.receive()
+            frames = self._understood()
             if self._said_hello and not known:
                 known, deadline = True, time.monotonic() + max(seconds, _ANSWER_LIMIT_S)
             for index, frame in enumerate(frames):
                 if frame.kind == kind:
                     self._early = frames[:index] + frames[index + 1 :]
-                    return frame.json()
+                    return self._said(frame)
                 if frame.kind == wire.SERVER_FAILED:
                     raise UsageError(
-                        f"the interpreter could not do it: {frame.json().get('message')}", where=self._argv[0]
+                        f"the interpreter could not do it: {self._said(frame).get('message')}", where=self._argv[0]
                     )
             self._early = frames
             left = deadline - time.monotonic()
@@ -151,9 +151,25 @@ class ForkServer:
             poll.poll(min(left, 0.2) * 1000)
 
     def has_answered(self, kind: int) -> bool:
-        """Whether `wait_for` would not wait: for the answer is there, or there will be none."""
-        self._early = self.receive()
+        """Whether `wait_for` would not wait: for the answer is there, or there will be none. Raises UsageError."""
+        self._early = self._understood()
         return any(frame.kind in (kind, wire.SERVER_FAILED) for frame in self._early) or self._ended()
+
+    def _understood(self) -> list[wire.Frame]:
+        try:
+            return self.receive()
+        except wire.ProtocolError as error:
+            raise self._nonsense() from error
+
+    def _said(self, frame: wire.Frame) -> dict[str, Any]:
+        try:
+            return frame.json()
+        except wire.ProtocolError as error:
+            raise self._nonsense() from error
+
+    def _nonsense(self) -> UsageError:
+        what = "the interpreter answered nonsense"
+        return UsageError(what, where=self._argv[0], remedy="give another interpreter with --python")
 
     def channel_has_data(self, poll: select.poll) -> bool:
         """Is there anything left to read?"""

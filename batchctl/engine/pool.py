@@ -69,7 +69,6 @@ class Pool:
         """What every worker will be told."""
         self._job = job
         self._deadlines = Deadlines(job.timeout, job.init_timeout, job.start_timeout)
-        self._deadlines.tick(page.now_ns())  # the first poll may be minutes away (run/head_start.py)
         self.server.send(wire.JOB, job_head(job))
 
     def start_worker(self, slot: Slot) -> int:
@@ -304,10 +303,11 @@ class Pool:
     def _tick_server(self, events: list[Event]) -> None:
         for pid, status in processes.reap_children():
             if pid == self.server.pid:
-                self.server.pid = 0
-                cause = describe_status(status, ours=self._server_fault, shortage=Shortage.SUSPECTED)
-                self._replace_server(cause, events)
-                self._server_fault = ""
+                self.server.pid, self.server.status = 0, status
+        if not self.server.pid:  # it was reaped here, or when its answer to a question was looked for
+            cause = describe_status(self.server.status, ours=self._server_fault, shortage=Shortage.SUSPECTED)
+            self._replace_server(cause, events)
+            self._server_fault = ""
 
     def _replace_server(self, cause: str, events: list[Event]) -> None:
         """Its workers have died with it (parent-death signal); nobody is charged but those whose deadline had passed

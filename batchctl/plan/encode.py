@@ -256,27 +256,20 @@ def build_plan(
     max_batch_bytes: int | None = None,
     partitions: Partitions | None = None,
     children: int | None = None,
-    meanwhile: Callable[[int], None] | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> PlanImage:
     """List the inputs and plan them. Raises UsageError (no items, bad INPUT, limits); see Listing and Partitions.
 
     With `max_batch_bytes` the request must be one that looks at all sizes. With `partitions` (fresh ones) each of them
     is a mini-batch, whatever `mini_batch_size` and `max_batch_bytes` say.
     For a large listing child processes are forked (`children` at most; see Lookers); they are gone on return.
-    `meanwhile` is called again and again with how many mini-batches those found so far give, were none of them named
-    twice or gone by now; what it raises ends the listing.
+    `meanwhile` is called again and again; what it raises ends the listing.
     """
     if mini_batch_size < 1:
         raise UsageError(f"mini-batch size {mini_batch_size}: must be 1 or more", where="mini_batch_size")
     # The clock of inode times, which lags behind the exact one: no change after this instant can look older.
     listed_ns = time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
-    builder = PlanBuilder(partitions)
-
-    def tell(found: int) -> None:
-        if meanwhile is not None:
-            meanwhile(-(-found // mini_batch_size) if partitions is None else max(1, len(partitions)))
-
-    listing = Listing(request, children=children, met=tell)
+    listing, builder = Listing(request, children=children, meanwhile=meanwhile), PlanBuilder(partitions)
     with closing(listing.stretches()) as stretches:
         for stretch in stretches:
             builder.add(stretch, root=listing.roots.get(stretch.source))

@@ -52,8 +52,8 @@ class InputRequest(NamedTuple):
 
 class Listing:
     """One enumeration. `stretches` may be iterated once (close it if not to the end: it has child processes);
-    `findings` are complete when it ends. `children` is as in Lookers. `met` is called again
-    and again with how many files were found so far, before they are looked at; it may raise.
+    `findings` are complete when it ends. `children` is as in Lookers. `meanwhile` is called again and
+    again as files are found; what it raises ends the listing.
 
     Raises UsageError: an INPUT that does not exist or cannot be listed, that lies in OUT, a list naming what is not a
     regular file, a glob that matches nothing. No items at all is judged by the caller (`nothing`), which has counted.
@@ -65,7 +65,7 @@ class Listing:
         request: InputRequest,
         *,
         children: int | None = None,
-        met: Callable[[int], None] = lambda found: None,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         self.request = request
         self.findings = Findings()
@@ -78,8 +78,7 @@ class Listing:
         self._allowed: set[bytes] = set()  # folders known to lie outside OUT
         self._children = children
         self._lookers = Lookers(children=children)
-        self._met = met
-        self._found = 0
+        self._meanwhile = meanwhile
 
     def nothing(self) -> UsageError:
         """The refusal for a listing that gave no item."""
@@ -180,8 +179,8 @@ class Listing:
 
     def _telling(self, parts: Iterable[Part]) -> Iterator[Part]:
         for part in parts:
-            self._found += len(part.names)
-            self._met(self._found)
+            if self._meanwhile is not None:
+                self._meanwhile()
             yield part
 
     def _with_looks(self, parts: Iterator[Part], *, source: int) -> Generator[Stretch, None, bool]:

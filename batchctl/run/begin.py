@@ -12,9 +12,9 @@ from batchctl.engine.base import Engine
 from batchctl.model.progress import Summary
 from batchctl.plan.encode import PlanImage
 from batchctl.report.progress import Reporter
+from batchctl.run.asking import Asking
 from batchctl.run.document import new_document
 from batchctl.run.epoch import run_epoch
-from batchctl.run.head_start import HeadStart
 from batchctl.run.prepare import plan_inputs, recorded
 from batchctl.run.ready import Ready
 from batchctl.run.request import Call
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str) -> Summary:
     """A new run, in place of the existing one if there is one. Raises BatchctlError."""
     spec, disk = call.spec, call.disk
-    ahead = HeadStart(call, engine, run_id=run_id, alone=existing is None)
-    plan = plan_inputs(spec, piped=call.options.piped, meanwhile=ahead.look)
-    node, fingerprint = ahead.asked()
+    asking = Asking(call, engine)
+    plan = plan_inputs(spec, piped=call.options.piped, meanwhile=asking.look)
+    node, fingerprint = asking.asked()
     if existing is not None:
         from batchctl.run.reset import start_over
 
@@ -40,7 +40,7 @@ def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str)
     _tell_findings(plan, call.reporter)
     ready = Ready(spec, call.layout, run_id, plan.crc, call.options.command, fingerprint, call.notes, node=node)
     del plan  # its columns are in the plan file now
-    return run_epoch(ready, engine, call.reporter, notifier=call.notifier, disk=disk, said=None, begun=ahead.begun)
+    return run_epoch(ready, engine, call.reporter, notifier=call.notifier, disk=disk, said=None)
 
 
 def _tell_findings(plan: PlanImage, reporter: Reporter) -> None:

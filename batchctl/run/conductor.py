@@ -99,7 +99,6 @@ class Conductor:
         self._judge()  # a resume of a run that has failed already starts nobody
         if self._phase is Phase.RUNNING and not self._queue.finished:
             self._foreman.start(waiting=self._queue.counts.waiting)
-        self._crew.let_go()
         while not self._is_over():
             now = self._clock()
             for event in self._engine.poll(min(_MAX_WAIT_S, self._journal.due_in(now), self._foreman.due_in(now))):

@@ -5,7 +5,7 @@ Decides with `dispatch` (credits, health), acts through the engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from batchctl.dispatch.credits import RunEstimate, credits_for
 from batchctl.dispatch.slot_health import InitDecision, SlotHealth
@@ -18,14 +18,12 @@ Take = Callable[[int], Sequence[Lease]]
 
 
 class Crew:
-    """One worker per open slot. `slots` are the places there are; none is open at first. `begun`: indexes of those in
-    which the engine has a worker already: it is taken over when the place is opened, or let go. `replace` is switched
-    off when the run winds down."""
+    """One worker per open slot. `slots` are the places there are; none is open at first. `replace` is switched off when
+    the run winds down."""
 
-    def __init__(self, engine: Engine, slots: Sequence[Slot], *, begun: Collection[int] = ()) -> None:
+    def __init__(self, engine: Engine, slots: Sequence[Slot]) -> None:
         self._engine = engine
         self._slots = {slot.index: slot for slot in slots}
-        self._begun = set(begun)
         self._health = SlotHealth(())
         self._live: set[int] = set()  # slots with a worker process, ready or not
         self._estimates: dict[int, RunEstimate] = {}  # ready workers that take leases
@@ -42,16 +40,7 @@ class Crew:
     def _start(self, index: int) -> None:
         self._live.add(index)
         self.most = max(self.most, len(self._live))
-        if index in self._begun:
-            self._begun.discard(index)
-        else:
-            self._engine.start_worker(self._slots[index])
-
-    def let_go(self) -> None:
-        """Whoever was begun and has not been taken over is not needed. A place that is opened all the same, while its
-        worker dies, has another one after that."""
-        for index in self._begun:
-            self._engine.kill_worker(index)
+        self._engine.start_worker(self._slots[index])
 
     def retire(self, index: int, *, now: bool = False) -> None:
         """Give the place up: its worker finishes what it has begun and leaves (`now`: is killed, and what it had comes
@@ -135,7 +124,6 @@ class Crew:
         if estimate is not None and estimate.ns is not None:
             self._seed_ns = estimate.ns
         self._live.discard(event.slot)
-        self._begun.discard(event.slot)
         if self.replace and event.slot in self._health.open_slots:
             self._start(event.slot)
 

@@ -6,27 +6,20 @@ from collections.abc import Callable
 
 from batchctl.engine.base import EngineJob, LogSink
 from batchctl.files import RealDisk
-from batchctl.model.job import JobSpec
 from batchctl.model.node import Sizing
 from batchctl.model.outcome import Failure
 from batchctl.report.logs import WorkerLog
 from batchctl.report.mask import Mask
 from batchctl.run.model_folder import stage_model
+from batchctl.run.ready import Ready
 from batchctl.run.surroundings import script_arguments, script_environment
-from batchctl.store.layout import RunLayout
 
 
 def engine_job(
-    spec: JobSpec,
-    layout: RunLayout,
-    *,
-    run_id: str,
-    epoch: int,
-    sizing: Sizing,
-    mask: Mask,
-    was_starved: Callable[[int], bool | None],
+    ready: Ready, *, epoch: int, sizing: Sizing, mask: Mask, was_starved: Callable[[int], bool | None]
 ) -> EngineJob:
     """What the engine is configured with; the folders that workers need are there on return."""
+    spec, layout = ready.spec, ready.layout
     disk = RealDisk()
     for folder in (layout.stage, layout.spill, layout.logs):
         disk.mkdir(folder, mode=0o700)
@@ -38,7 +31,7 @@ def engine_job(
         return WorkerLog(logs, slot, incarnation=incarnation, mask=mask)
 
     return EngineJob(
-        run_id=run_id,
+        run_id=ready.run_id,
         epoch=epoch,
         plan=layout.plan,
         script=spec.script,
@@ -49,7 +42,7 @@ def engine_job(
         logs=layout.logs,
         mlruns=layout.mlruns,
         arguments=script_arguments(spec, workers=len(sizing.slots)),
-        environment=script_environment(spec, layout, run_id=run_id, sizing=sizing),
+        environment=script_environment(spec, layout, run_id=ready.run_id, sizing=sizing),
         logging_level=spec.logging_level,
         output_format=spec.output_format,
         output_action=spec.output_action,

@@ -54,7 +54,6 @@ from batchctl.store.recover import Recovered, recover
 
 if TYPE_CHECKING:
     from batchctl.run.drift import Inputs, InputsNow
-    from batchctl.run.head_start import Begun
 
 
 def run_epoch(
@@ -66,14 +65,12 @@ def run_epoch(
     disk: Disk,
     said: Inputs | None,
     reopening: Sequence[Reopening] = (),
-    begun: Begun | None = None,
 ) -> Summary:
     """Score what is left and finish. `said`: of a resume, what the user has said of inputs that are not as planned;
-    None where the plan is new. `reopening`: ranges that a retry of this unfinished run opens again. `begun`: workers
-    that are there already, and what they were told."""
+    None where the plan is new. `reopening`: ranges that a retry of this unfinished run opens again."""
     spec, layout = ready.spec, ready.layout
     notifier.starting("reading the checkpoint log" if said else "starting workers")
-    staffing = begun.staffing if begun else staff(spec, layout, ready.fingerprint, seen=ready.node)
+    staffing = staff(spec, layout, ready.fingerprint, seen=ready.node)
     sizing = staffing.sizing
     plan = open_plan(layout, ready.plan_crc, ours=said is None)
     settings = json.dumps({**free_part(spec), "slots": len(sizing.slots)}, separators=(",", ":"))
@@ -88,7 +85,6 @@ def run_epoch(
         on_collision=spec.on_collision,
         reopening=reopening,
         created=said is None,
-        in_use=begun is not None,
     )
     clock = time.monotonic
     isolate = spec.isolate and not spec.partition_keys  # a part of a partition is not what its script was written for
@@ -114,14 +110,7 @@ def run_epoch(
     )
     for note in (*ready.notes, *staffing.notes, *sizing.warnings, *exposed(disk, layout.out)):
         teller.note(note, level="warning")
-    foreman, crew = foreman_of(
-        staffing,
-        auto=spec.workers is None,
-        engine=engine,
-        roll=roll,
-        teller=teller,
-        begun=begun.slots if begun else (),
-    )
+    foreman, crew = foreman_of(staffing, auto=spec.workers is None, engine=engine, roll=roll, teller=teller)
     books = Books(ready, recovered, queue, teller, foreman, staffing, plan, disk)
     in_order = order is None and spec.wants_plan_order and not recovered.committer.sealed
     journal = Journal(
@@ -137,19 +126,10 @@ def run_epoch(
         queue.most_items = staffing.items_fitted
         changed = _changes(said, plan, recovered, out=str(layout.out), teller=teller)
         with StopSignals(engine.wake) as signals:
-            if begun is None:
-                was_starved = OomWatch().was_killed  # from now on, and no worker is there yet
-                engine.configure(
-                    engine_job(
-                        spec,
-                        layout,
-                        run_id=ready.run_id,
-                        epoch=recovered.epoch,
-                        sizing=sizing,
-                        mask=mask,
-                        was_starved=was_starved,
-                    )
-                )
+            was_starved = OomWatch().was_killed  # from now on, and no worker is there yet
+            engine.configure(
+                engine_job(ready, epoch=recovered.epoch, sizing=sizing, mask=mask, was_starved=was_starved)
+            )
             conductor = Conductor(
                 spec=spec,
                 engine=engine,

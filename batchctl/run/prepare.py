@@ -116,7 +116,7 @@ def plan_inputs(
     *,
     piped: Mapping[str, bytes] | None,
     preview: bool = False,
-    meanwhile: Callable[[int], None] | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> PlanImage:
     """List the inputs and form the mini-batches. Sizes are looked at in small listings, or where all are wanted (by
     the spec, or for a preview): a stat costs three times what listing a file costs, and far more over a network.

@@ -6,7 +6,7 @@ probe -> NodeReport | learned.json, --hint -> footprint -> size_node -> places -
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from batchctl.engine.base import Engine
@@ -100,18 +100,10 @@ def _learned_in(out: Path) -> Path:
         return bare.learned
 
 
-def growth_of(staffing: Staffing, *, auto: bool) -> Growth:
-    """What decides how many workers there are, before the first one is there."""
-    return Growth(staffing.sizing, auto=auto, reserve=staffing.reserve, assumed=staffing.guess)
-
-
-def foreman_of(
-    staffing: Staffing, *, auto: bool, engine: Engine, roll: Roll, teller: Teller, begun: Collection[int] = ()
-) -> tuple[Foreman, Crew]:
-    """The foreman and the crew of an epoch; nobody is started yet, but for the workers in `begun`. `auto`: their number
-    was left to us."""
-    crew = Crew(engine, staffing.sizing.slots, begun=begun)
-    growth = growth_of(staffing, auto=auto)
+def foreman_of(staffing: Staffing, *, auto: bool, engine: Engine, roll: Roll, teller: Teller) -> tuple[Foreman, Crew]:
+    """The foreman and the crew of an epoch; nobody is started yet. `auto`: their number was left to us."""
+    crew = Crew(engine, staffing.sizing.slots)
+    growth = Growth(staffing.sizing, auto=auto, reserve=staffing.reserve, assumed=staffing.guess)
     used = {slot.gpu for slot in staffing.sizing.slots}
     gauge = Gauge([gpu for gpu in staffing.report.gpus if gpu.uuid in used])
     foreman = Foreman(crew=crew, growth=growth, meter=gauge, roll=roll, teller=teller, clock=time.monotonic)

@@ -62,12 +62,10 @@ def recover(
     on_collision: OnCollision = OnCollision.FAIL,
     reopening: Sequence[Reopening] = (),
     created: bool = False,
-    in_use: bool = False,
 ) -> Recovered:
     """Open a started run, its first time included. `on_collision` is what the run was begun with. `reopening`: ranges
     that are open again from here on, in an unsealed run; as durable as the epoch. `created`: this process has just come
-    back from `create_run`, so all there is is durable. `in_use`: workers of this process have stage and spill already,
-    so what lies there stays.
+    back from `create_run`, so all there is is durable.
 
     `CorruptionError` for damage that no crash explains; nothing is repaired then. `ProtocolError` for a finished one:
     that is for `open_finished` and `reopen_finished`.
@@ -89,8 +87,7 @@ def recover(
             rows_end = found.rows_end
             make_durable(disk, layout, log=log, rows=rows, tail=tail_of(data, found.scan))
         del data
-        if not in_use:
-            settle_files(disk, layout, found=found)
+        settle_files(disk, layout, found=found)
         frames = found.scan.frames
         last = frames[-1] if frames else None
         writer = LogWriter(

@@ -548,6 +548,18 @@ def test_a_lost_fork_server_is_nobodys_fault_and_replaced(bench: Bench, moment: 
     assert bench.settled(leases[5:7]) == {leases[5]: ["scored"], leases[6]: ["scored"]}
 
 
+def test_a_fork_server_that_is_found_dead_by_a_question_is_replaced(bench: Bench) -> None:
+    server = next(pid for pid in children() if is_server(pid, bench))
+    os.kill(server, signal.SIGKILL)
+    wait_for(bench.engine.has_facts, "the death to be seen")
+    leases = bench.configure(ECHO)
+    bench.until(lambda: bench.seen(EngineLost))
+    assert "SIGKILL" in bench.seen(EngineLost)[0].cause
+    bench.start(0)
+    bench.engine.send(0, leases[:1])
+    assert bench.settled(leases[:1]) == {leases[0]: ["scored"]}
+
+
 def is_server(pid: int, bench: Bench) -> bool:
     """The run's one process that is our child while workers live; workers are its children."""
     try:

@@ -1,9 +1,8 @@
-"""Says when init() began and what it saw: whether the plan was there. `EARLY_INIT`: what init() does then."""
+"""Says when init() began: late (the plan was there) or early."""
 
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 MARKS, OUT = Path(os.environ["MARKS"]), Path(os.environ["RUN_OUT"])
@@ -13,16 +12,6 @@ def init() -> None:
     planned = (OUT / ".batchctl" / "plan").exists()
     with (MARKS / "inits").open("a") as marks:
         marks.write(f"{os.getpid()} {'late' if planned else 'early'}\n")
-    match os.environ.get("EARLY_INIT"):
-        case "raise":
-            raise RuntimeError("no such model")
-        case "die" if not planned:
-            os.kill(os.getpid(), 9)
-        case "chatter":
-            print("x" * 300_000)
-        case "wait":
-            while not (MARKS / "open").exists():
-                time.sleep(0.002)
 
 
 def run(mini_batch: list[str]) -> list[str]:

@@ -266,31 +266,3 @@ def test_neighbours_share_a_gpu() -> None:
     for index in (0, 1, 2, 4):
         crew.open(index)
     assert (crew.neighbours(0), crew.neighbours(1), crew.neighbours(4)) == ((2,), (), ())
-
-
-def test_workers_that_were_begun_before_are_taken_over_or_let_go() -> None:
-    engine = Engine(Clock())
-    crew = Crew(engine, [Slot(index, (), 1) for index in range(3)], begun=(0, 1))
-    crew.open(0)
-    assert engine.did == []
-    crew.let_go()
-    assert engine.did == [("kill", 1)]
-    assert (crew.live, crew.most) == (1, 1)
-    crew.gone(WorkerGone(1, 1, True, ""))
-    assert crew.live == 1
-    crew.open(1)  # of its own from now on
-    crew.open(2)
-    assert engine.did[1:] == [("start", 1), ("start", 2)]
-    crew.gone(WorkerGone(0, 1, False, ""))
-    assert engine.did[3:] == [("start", 0)]
-
-
-def test_a_place_that_is_opened_while_who_was_begun_there_dies_has_another_one_after_that() -> None:
-    engine = Engine(Clock())
-    crew = Crew(engine, [Slot(0, (), 1)], begun=(0,))
-    crew.let_go()
-    crew.open(0)
-    assert engine.did == [("kill", 0)]
-    crew.gone(WorkerGone(0, 1, True, ""))
-    assert engine.did == [("kill", 0), ("start", 0)]
-    assert crew.live == 1
