@@ -5,6 +5,7 @@ They are published beside the laps, in the column of the code that they were mea
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +16,12 @@ OVER_LINEAR = "10^7 over linear"
 
 # Costs in cpu seconds of scale.py that are not within the noise of a start at 10^5 items. The others (resume, no-op,
 # verify, finish) take 0.1 s more for a million: books.py has them without the start.
-_COSTS = ("plan_sized_cpu_s", "coordinator_cpu_s")
+COSTS = ("plan_sized_cpu_s", "coordinator_cpu_s")
 BOOKS = (100_000, 1_000_000)  # mini-batches, as 10^6 and 10^7 items have
 
 Figures = dict[str, list[float]]
+Costs = Mapping[int, Mapping[str, float]]  # cpu seconds by items (or mini-batches), by name
+CURVE = (100_000, 1_000_000, 10_000_000)  # items
 
 
 def syncs(workload: str, *, slower: bool) -> str:
@@ -27,8 +30,7 @@ def syncs(workload: str, *, slower: bool) -> str:
 
 
 def of_scale(rows: Sequence[Mapping[str, Any]]) -> Figures:
-    """What the rows of scale.py say; of a size or a shape that was not measured, nothing. Wall seconds, but for the
-    last one: the most that a cost of an item between 10^6 and 10^7 is over that between 10^5 and 10^6."""
+    """What the rows of scale.py say, in wall seconds; of a size or a shape that was not measured, nothing."""
     curve = {row["items"]: row for row in rows if not row["shape"]}
     shapes = {row["shape"]: row for row in rows}
     found: Figures = {}
@@ -42,21 +44,25 @@ def of_scale(rows: Sequence[Mapping[str, Any]]) -> Figures:
         found[NO_OP] = [single["resume_finished_s"]]
     if (large := shapes.get("rows of 10 KB")) and large["finish_s"]:
         found[FINISH] = [large["items"] * 10_240 / 1e6 / large["finish_s"]]
-    if {100_000, 1_000_000, 10_000_000} <= curve.keys():
-        found[OVER_LINEAR] = [max(_over_linear(curve, cost) for cost in _COSTS)]
     return found
 
 
-def of_books(runs: Sequence[Mapping[int, Mapping[str, float]]]) -> list[float]:
-    """Of each run the most that a step's cpu seconds for a mini-batch are, of BOOKS the larger over the smaller."""
+def over_linear(rounds: Sequence[Costs], books: Sequence[Costs]) -> list[float]:
+    """How much dearer an item is among many, round by round, for the cost of which the median of that is the highest.
+
+    `rounds` of scale.py: between 10^6 and 10^7 over between 10^5 and 10^6, which leaves the start out. `books`: runs of
+    books.py, the larger of BOOKS over the smaller.
+    """
     low, high = BOOKS
-    return [max(run[high][step] / high / (run[low][step] / low) for step in run[low]) for run in runs]
+    ratios = [[_over_linear(curve, cost) for curve in rounds] for cost in COSTS]
+    ratios += [[run[high][step] / high / (run[low][step] / low) for run in books] for step in books[0][low]]
+    return max(ratios, key=statistics.median)
 
 
 def _pss(row: Mapping[str, Any]) -> list[float]:
     return [row[key] for key in ("run_pss_mb", "rest_pss_mb", "plan_sized_pss_mb") if key in row]
 
 
-def _over_linear(curve: Mapping[int, Mapping[str, Any]], cost: str) -> float:
-    low, middle, high = (float(curve[items][cost]) for items in (100_000, 1_000_000, 10_000_000))
+def _over_linear(curve: Costs, cost: str) -> float:
+    low, middle, high = (float(curve[items][cost]) for items in CURVE)
     return ((high - middle) / 9_000_000) / ((middle - low) / 900_000)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ WORKERS = 2
 CRASH_AT = 0.65
 _CRASHES_FROM = 100_000  # items; fewer are done before anybody could hit them
 _PSS_EVERY_S = 0.1
+_TRIES = 5  # to kill a run of 0.3 s at 65 %
 _LIMIT_S = 1800.0
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -168,6 +171,17 @@ class Bench:
             raise SystemExit(f"{size} bytes of rows for {shape.output_bytes}")
         return found
 
+    def costs(self) -> dict[str, float]:
+        """What is looked at again: planning alone, and the coordinator until the crash."""
+        planned, _ = self.lap([self._batchctl, "plan", *self._asked])
+        for _ in range(_TRIES):
+            shutil.rmtree(self.out, ignore_errors=True)
+            crash = Watch(self.out, stamps=self._stamps, crash_at=CRASH_AT * self.shape.output_bytes)
+            _, watch = self.lap(self.command(), crash, codes=(0, -signal.SIGKILL))
+            if watch.crashed_ns:
+                return dict(zip(elsewhere.COSTS, (planned.cpu_s, watch.cpu_s), strict=True))
+        raise SystemExit(f"{self.shape.count} items are done before anybody can crash them")
+
     def _run_to_the_end(self) -> dict[str, Any]:
         """Planned, killed at 65 %, resumed; or in one go where it is too short to be hit."""
         shape = self.shape
@@ -208,6 +222,24 @@ def measure(batchctl: str, shape: Shape, *, data: Path, scratch: Path, hold: boo
         shutil.rmtree(work)
 
 
+def again(batchctl: str, shapes: Sequence[Shape], *, rounds: int, data: Path, scratch: Path) -> list[elsewhere.Costs]:
+    """Rounds over shapes of the curve, each in an order of its own: by items, what `Bench.costs` says."""
+
+    def costs(shape: Shape) -> dict[str, float]:
+        work = Path(tempfile.mkdtemp(prefix="scale-", dir=scratch))
+        try:
+            return Bench(batchctl, shape, tree=make_tree(data, shape), work=work).costs()
+        finally:
+            shutil.rmtree(work)
+
+    found: list[elsewhere.Costs] = []
+    for number in range(rounds):
+        order = random.Random(number).sample(shapes, len(shapes))
+        found.append({shape.count: costs(shape) for shape in order})
+        print(json.dumps({"round": number, "costs": found[-1]}), file=sys.stderr, flush=True)
+    return found
+
+
 def books(*, rounds: int) -> list[dict[int, dict[str, float]]]:
     """cpu seconds of each step of books.py, by mini-batches."""
 
@@ -225,6 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--shapes", action=argparse.BooleanOptionalAction, default=True, help="the other shapes, too")
     parser.add_argument("--data", type=Path, help="folder for the generated inputs, kept (default: a temporary one)")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
+    parser.add_argument("--rounds", type=int, default=5, help="of what is compared between sizes (default: 5)")
     parser.add_argument("--record", action="store_true", help="publish in docs/performance.json what has a bound there")
     parser.add_argument("--batchctl", default=str(Path(sys.executable).parent / "batchctl"), help="the executable")
     given = parser.parse_args(arguments)
@@ -238,12 +271,16 @@ def main(arguments: list[str] | None = None) -> int:
         for shape in shapes:
             rows.append(measure(given.batchctl, shape, data=data, scratch=Path(scratch)))
             print(json.dumps(rows[-1]), flush=True)
+        curve = [shape for shape in shapes if not shape.name and shape.count in elsewhere.CURVE]
+        rounds: list[elsewhere.Costs] = []
+        if given.rounds and len(curve) == len(elsewhere.CURVE):
+            rounds = again(given.batchctl, curve, rounds=given.rounds, data=data, scratch=Path(scratch))
     if given.out:
         given.out.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
     if given.record:
         told = elsewhere.of_scale(rows)
-        if most := told.get(elsewhere.OVER_LINEAR):
-            told[elsewhere.OVER_LINEAR] = [max(*most, ratio) for ratio in elsewhere.of_books(books(rounds=5))]
+        if rounds:
+            told[elsewhere.OVER_LINEAR] = elsewhere.over_linear(rounds, books(rounds=given.rounds))
         record.tell(told, command="python -m tests.bench.scale --record")
     return 0
 

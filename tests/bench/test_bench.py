@@ -223,10 +223,14 @@ def test_what_other_benches_tell_has_its_bound(tmp_path: Path, monkeypatch: pyte
         elsewhere.PLAN_SIZED: [1.0],
         elsewhere.NO_OP: [0.1],
         elsewhere.FINISH: [10_240.0],
-        elsewhere.OVER_LINEAR: [pytest.approx(1.5)],
     }
-    runs = [{100_000: {"recover": 0.1, "verify": 0.2}, 1_000_000: {"recover": 1.0, "verify": 2.4}}]
-    assert elsewhere.of_books(runs) == [pytest.approx(1.2)]
+    rounds = [{items: scale_costs(items) for items in elsewhere.CURVE}] * 2
+    books = [
+        {100_000: {"recover": 0.1, "verify": 0.2}, 1_000_000: {"recover": 1.0, "verify": 2.0 * by}} for by in (1, 9)
+    ]
+    assert elsewhere.over_linear(rounds, books[:1]) == [pytest.approx(1.5)] * 2  # of the run, not of a step
+    assert elsewhere.over_linear(rounds, books) == [pytest.approx(1.0), pytest.approx(9.0)]  # the highest median
+    told[elsewhere.OVER_LINEAR] = elsewhere.over_linear(rounds, books[:1])
     for name in ("FILE", "PAGE", "PICTURE"):
         monkeypatch.setattr(record, name, tmp_path / name)
     record.PAGE.write_text("<!-- performance: bounds -->\n<!-- end -->\n", encoding="utf-8")
@@ -235,7 +239,7 @@ def test_what_other_benches_tell_has_its_bound(tmp_path: Path, monkeypatch: pyte
     verdicts = {one.figure: one.verdict({}, "batchctl", told=column["told"]) for one in bounds.BOUNDS if one.told}
     assert verdicts["W2: syncs on over off"] == ("1.02 (1.01-1.09)", "met")
     assert verdicts["W2: syncs on over off, each 10 ms slower"] == ("-", "not run")
-    assert verdicts["any cost of 10^7 items, over linear from 10^5"] == ("1.5", "**missed**")
+    assert verdicts["any cost of 10^7 items, over linear from 10^5"] == ("1.5 (1.5-1.5)", "**missed**")
     assert verdicts["coordinator's PSS at rest"] == ("20", "met")
 
 
