@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from batchctl.engine.base import Engine
 from batchctl.model.progress import Summary
 from batchctl.plan.encode import PlanImage
+from batchctl.processes import child_environment
 from batchctl.report.progress import Reporter
 from batchctl.run.asking import Asking
 from batchctl.run.document import new_document
 from batchctl.run.epoch import run_epoch
-from batchctl.run.prepare import plan_inputs, recorded
-from batchctl.run.ready import Ready
+from batchctl.run.prepare import fingerprint_of, plan_inputs, recorded
+from batchctl.run.ready import Ready, probe_node
 from batchctl.run.request import Call
 from batchctl.store.creation import check_vacant, create_run
 
@@ -29,7 +30,8 @@ def begin(call: Call, engine: Engine, existing: Existing | None, *, run_id: str)
     spec, disk = call.spec, call.disk
     asking = Asking(call, engine)
     plan = plan_inputs(spec, piped=call.options.piped, meanwhile=asking.look)
-    node, fingerprint = asking.asked()
+    node = probe_node(spec, environ=child_environment(spec.environment))  # the interpreter may be starting yet
+    fingerprint = fingerprint_of(spec, asking.facts(), call.interpreter, piped=call.options.piped)
     if existing is not None:
         from batchctl.run.reset import start_over
 

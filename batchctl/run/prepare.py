@@ -24,12 +24,18 @@ from batchctl.run.schedule import sizes_up_to
 from batchctl.spec.identity import fixed_part
 
 
-def checked_fingerprint(call: Call, engine: Engine, *, old: Fingerprint | None) -> Fingerprint:
-    """Ask the interpreter about the script; SpecError when it cannot run there, else the fingerprint."""
+def checked_facts(call: Call, engine: Engine) -> ScriptFacts:
+    """What the interpreter says of the script; SpecError when it cannot run there."""
     facts = engine.facts()
     problems = script_problems(facts, call.spec, interpreter=call.interpreter)
     if problems:
         raise SpecError(problems, where=str(call.spec.script))
+    return facts
+
+
+def checked_fingerprint(call: Call, engine: Engine, *, old: Fingerprint | None) -> Fingerprint:
+    """Ask the interpreter about the script; SpecError when it cannot run there, else the fingerprint."""
+    facts = checked_facts(call, engine)
     return fingerprint_of(call.spec, facts, call.interpreter, piped=call.options.piped, old=old)
 
 

@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -214,10 +215,16 @@ class Bench:
 
 def measure(batchctl: str, shape: Shape, *, data: Path, scratch: Path, hold: bool = False) -> dict[str, Any]:
     """A fresh OUT beside the inputs, gone afterwards. `hold`: the workers wait for the crash, however short the run."""
+    with _bench(batchctl, shape, data=data, scratch=scratch, hold=hold) as bench:
+        return bench.measure()
+
+
+@contextmanager
+def _bench(batchctl: str, shape: Shape, *, data: Path, scratch: Path, hold: bool = False) -> Iterator[Bench]:
     tree = make_tree(data, shape)
     work = Path(tempfile.mkdtemp(prefix="scale-", dir=scratch))
     try:
-        return Bench(batchctl, shape, tree=tree, work=work, hold=hold).measure()
+        yield Bench(batchctl, shape, tree=tree, work=work, hold=hold)
     finally:
         shutil.rmtree(work)
 
@@ -226,11 +233,8 @@ def again(batchctl: str, shapes: Sequence[Shape], *, rounds: int, data: Path, sc
     """Rounds over shapes of the curve, each in an order of its own: by items, what `Bench.costs` says."""
 
     def costs(shape: Shape) -> dict[str, float]:
-        work = Path(tempfile.mkdtemp(prefix="scale-", dir=scratch))
-        try:
-            return Bench(batchctl, shape, tree=make_tree(data, shape), work=work).costs()
-        finally:
-            shutil.rmtree(work)
+        with _bench(batchctl, shape, data=data, scratch=scratch) as bench:
+            return bench.costs()
 
     found: list[elsewhere.Costs] = []
     for number in range(rounds):

@@ -79,6 +79,15 @@ def test_a_script_that_cannot_run_is_told_before_all_is_listed(held: Held) -> No
     assert not held.job.out.path.exists()
 
 
+def test_a_script_that_is_saved_while_inputs_are_listed_is_the_one_that_the_run_knows(held: Held) -> None:
+    with held.job.start("run", "code/score.py", "in", "-o", "out", *FLAGS) as started:
+        wait_for(lambda: held.listed > 20 or not started.alive(), "the listing")
+        with (held.job.code / "score.py").open("a") as script:
+            script.write("# saved once more\n")
+        started.end().expect(0)
+    held.job.run(*FLAGS).expect(0).names("complete")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_while_inputs_are_listed(held: Held, number: int) -> None:
     held.patience = FOLDERS
