@@ -9,17 +9,19 @@ makes the one other kind of child: a copy of ourselves that helps with system ca
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchctl import frozen
 from batchctl.named_tuple import NamedTuple
+
+if TYPE_CHECKING:  # `ctypes` and `socket` are loaded once the user's interpreter has been started: 4 ms each
+    import socket
 
 _PR_SET_PDEATHSIG = 1
 _ENDING_MS = 20  # how long threads may take to end
@@ -94,6 +96,9 @@ def fork_helper(serve: Callable[[socket.socket], None]) -> Helper | None:
     signal handling, dies with the thread that made it, and never returns into the caller's frames: no `finally`, no
     exit handler and no buffered output of ours happens twice.
     """
+    import ctypes
+    import socket
+
     try:
         if not _alone():
             return None
@@ -172,6 +177,8 @@ def _be_helper(
 
 def become_subreaper() -> bool:
     """Let orphans of our descendants become our children, so that none is left behind. False where prctl refuses."""
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     return bool(libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 

@@ -7,11 +7,11 @@ reaping (we are its parent), never by the end of the stream.
 
 from __future__ import annotations
 
+import _socket as socket  # all that is needed of it; what socket.py adds is 4 ms before the interpreter is started
 import array
 import contextlib
 import os
 import select
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path

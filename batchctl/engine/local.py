@@ -49,9 +49,9 @@ class LocalEngine:
     def open(self) -> None:
         """See Engine.open."""
         place_guest(self._guest)
-        processes.become_subreaper()
         server = self._start_server()
         try:
+            processes.become_subreaper()  # it has no children yet
             from batchctl.engine.pool import Pool  # see the module's docstring
 
             self._opened = Pool(server, self._start_server)

@@ -19,9 +19,11 @@ class ChildFailed(Exception):
     """The child raised, died or took too long; the message says which."""
 
 
-def ask_child(question: Callable[[], Dict[str, Any]], tell: Callable[[Dict[str, Any]], None]) -> None:
+def ask_child(
+    question: Callable[[], Dict[str, Any]], tell: Callable[[Dict[str, Any]], None], *, meanwhile: Callable[[], bool]
+) -> None:
     """`tell` the answer of `question()`, which ran in a child of this process, and only then end that: 1 ms. Raises
-    ChildFailed. The caller waits."""
+    ChildFailed. The caller waits, and until there is an answer calls `meanwhile`, as long as that returns True."""
     read_fd, write_fd = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -33,7 +35,7 @@ def ask_child(question: Callable[[], Dict[str, Any]], tell: Callable[[Dict[str, 
     os.close(write_fd)
     status = 0
     try:
-        text = _read_all(read_fd)
+        text = _read_all(read_fd, meanwhile)
         found = _parsed(text)
         if found is not None and "answer" in found:
             tell(found["answer"])
@@ -78,11 +80,13 @@ def _answer(question: Callable[[], Dict[str, Any]], write_fd: int) -> None:
         os._exit(0)
 
 
-def _read_all(fd: int) -> bytes:
+def _read_all(fd: int, meanwhile: Callable[[], bool]) -> bytes:
     pieces: List[bytes] = []
     deadline = time.monotonic() + _PATIENCE_S
     poll = select.poll()
     poll.register(fd, select.POLLIN | select.POLLHUP)
+    while not poll.poll(0) and meanwhile():
+        pass
     while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
         piece = os.read(fd, 1 << 16)
         if not piece:

@@ -10,14 +10,16 @@ arrive (READY, STOPPING) go out again with it.
 from __future__ import annotations
 
 import os
-import socket
-import threading
 from collections.abc import Callable, MutableMapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from batchctl.model.progress import Progress, RunState
 from batchctl.report.progress import progress_line
+
+if TYPE_CHECKING:
+    import socket
+    import threading
 
 STATUS_INTERVAL_S = 5.0
 LOOK_INTERVAL_S = 1.0
@@ -43,10 +45,12 @@ class Notifier:
         self._state: RunState | None = None
         self._owed: tuple[str, ...] = ()
         self._ready = self._stopping = False
-        self._over = threading.Event()
+        self._over: threading.Event | None = None
         self._feeder: threading.Thread | None = None
         self._socket: socket.socket | None = None
         if self._address:
+            import socket  # 4 ms before anything is started, that most runs can do without
+
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)  # a listener that is stuck must not hold up the run
 
@@ -109,13 +113,16 @@ class Notifier:
         thread feeds the watchdog until `close`: a process that was stopped does not, a disk that is slow costs nothing.
         """
         if self._feed_every and self._socket is not None and self._feeder is None:
-            self._feeder = threading.Thread(target=self._keep_feeding, name="watchdog", daemon=True)
+            import threading
+
+            self._over = threading.Event()
+            self._feeder = threading.Thread(target=self._keep_feeding, args=(self._over,), name="watchdog", daemon=True)
             self._feeder.start()
 
     def close(self) -> None:
         """The last word. May be called twice."""
-        self._over.set()
-        if self._feeder is not None:
+        if self._feeder is not None and self._over is not None:
+            self._over.set()
             self._feeder.join()
         if self._socket is not None:
             if self._ready and not self._stopping:
@@ -124,10 +131,10 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
-    def _keep_feeding(self) -> None:
+    def _keep_feeding(self, over: threading.Event) -> None:
         while True:
             self._deliver("WATCHDOG=1")
-            if self._over.wait(self._feed_every):
+            if over.wait(self._feed_every):
                 return
 
     def _send(self, *lines: str, must: bool = False) -> bool:

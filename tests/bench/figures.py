@@ -54,7 +54,7 @@ def is_ours(name: str) -> bool:
 
 def is_peer(name: str) -> bool:
     """Could a user pick it instead?"""
-    return not is_ours(name) and name != HALVES.name
+    return not (is_ours(name) or name.startswith(HALVES.name))
 
 
 def groups(laps: Sequence[Found]) -> dict[str, Group]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from tests import published
-from tests.bench import bounds, figures, picture
+from tests.bench import bounds, figures, limits, picture
 from tests.bench.contest import Found
 from tests.bench.workloads import WORKLOADS
 from tests.published import ROOT
@@ -87,10 +87,16 @@ def tables(found: Mapping[str, Any]) -> dict[str, str]:
     """The tables by name, as Markdown: of the newest column, but for `columns`."""
     if not found["columns"]:
         return dict.fromkeys(
-            ("bounds", "peers", "origin", "columns"), "Nothing has been published yet: all is not run.\n"
+            ("bounds", "limits", "peers", "origin", "columns"), "Nothing has been published yet: all is not run.\n"
         )
     newest = found["columns"][0]
-    return {"bounds": _bounds(newest), "peers": _peers(newest), "origin": _origin(newest), "columns": _columns(found)}
+    return {
+        "bounds": _bounds(newest),
+        "limits": limits.table(figures.groups(laps_of(newest))),
+        "peers": _peers(newest),
+        "origin": _origin(newest),
+        "columns": _columns(found),
+    }
 
 
 def _bounds(column: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import bounds, durability, elsewhere, figures, named_tuple, picture, profile, record, table
+from tests.bench import bounds, durability, elsewhere, figures, limits, named_tuple, picture, profile, record, table
 from tests.bench.contest import HALVES, Found
 from tests.bench.outputs import Judge, WrongRowsError
 from tests.bench.peers import local
@@ -153,6 +153,17 @@ def test_loops_that_share_nothing_are_no_peer_and_have_no_bar() -> None:
     assert found.best == "Pool, chunks of 16"
     assert f"| {HALVES.name} | 1 | 0.1 |" in figures.table(found)
     assert HALVES.name not in picture.draw({"w2": found})
+
+
+def test_limits_are_of_the_same_rounds_as_the_figures_beside_them() -> None:
+    halves = laps("w2", [{HALVES.name: 2.0}, {HALVES.name: 4.0}, {HALVES.name: 1.0}])
+    row = "| W2: wall over the best peer's | <= 1 | 0.9 | 0.667 |"
+    assert f"{row} - | - |" in limits.table(figures.groups([*W2, *halves]))
+    start = [replace(one, cpu_s=0.4) for one in laps("start", [{"plain loop": 0.1, "batchctl": 0.3}])]
+    table = limits.table(figures.groups([*start, *W2, *halves]))
+    assert f"{row} 0.7 | 0.2 |" in table  # starts 0.2 s later; 1 s on two cores, 0.1 s on none
+    assert "W3" not in table
+    assert "PSS" not in table
 
 
 @pytest.mark.parametrize(("n", "looked_at"), [(5, 5), (5, 4)])

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from batchctl.engine.guest_zip import guest_zip
+
 ROOT = Path(__file__).parents[3]
 HEAVY = {"pandas", "pyarrow", "numpy", "rich", "yaml", "tomli", "tomllib", "psutil", "pynvml", "ctypes", "asyncio"}
 LISTING = """
@@ -75,6 +77,39 @@ def test_a_run_imports_nothing_that_only_makes_classes(tmp_path: Path) -> None:
     assert not modules & {"locale", "batchctl.run.resume", "batchctl.run.drift"}
     if "batchctl.store.early" not in modules:  # it took less than 0.2 s
         assert not modules & {"_hashlib", "hmac"}
+
+
+STARTED = """
+import json, sys
+sys.path.insert(0, sys.argv.pop(1))
+from pathlib import Path
+from batchctl import processes
+from batchctl.cli.main import main
+from batchctl.engine import guest_zip
+guest_zip.guest_zip = Path(sys.argv.pop(1)).read_bytes  # as it is once it has been kept
+spawn, found = processes.spawn, []
+
+def noting(*given, **named):
+    found.append(sorted(sys.modules))
+    return spawn(*given, **named)
+
+processes.spawn = noting
+code = main(sys.argv[1:])
+print(json.dumps([code, found[0]]), file=sys.stderr)
+"""
+
+
+def test_the_interpreter_is_started_before_what_it_need_not_wait_for(tmp_path: Path) -> None:
+    """All that is loaded until then delays every run; what is loaded later is loaded while the interpreter starts."""
+    kept = tmp_path / "guest.pyz"
+    kept.write_bytes(guest_zip())
+    command = [sys.executable, "-c", STARTED, str(ROOT), str(kept), *small_run(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0, done.stderr
+    assert "batchctl.engine.fork_server" in modules
+    assert not set(modules) & {"threading", "queue", "socket", "selectors", "ctypes", "shutil", "tempfile", "hashlib"}
+    assert not set(modules) & {"batchctl.engine.pool", "batchctl.run.begin", "batchctl.store.commit"}
 
 
 LOADED = """
