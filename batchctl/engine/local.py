@@ -51,7 +51,7 @@ class LocalEngine:
         place_guest(self._guest)
         server = self._start_server()
         try:
-            processes.become_subreaper()  # it has no children yet
+            processes.become_subreaper()  # loads ctypes; what was left behind by then has the run's id
             from batchctl.engine.pool import Pool  # see the module's docstring
 
             self._opened = Pool(server, self._start_server)

@@ -23,7 +23,6 @@ from __future__ import annotations
 import _socket as socket  # what socket.py adds to it, workers have in time: 2.5 ms before the facts
 import array
 import gc
-import importlib
 import os
 import select
 import signal
@@ -39,8 +38,6 @@ from .throwaway import ask_child
 if TYPE_CHECKING:
     from .preload import Preloaded
 
-# What only workers need, with all that it imports; in small steps, the largest first.
-_FOR_WORKERS = ("failure", "script", "outbox", "harvest", "rows", "loop", "preload", "worker")
 _FDS_PER_FORK = 3
 _READ = 256 << 10
 # More than the coordinator's, less than the workers': while the memory of a dead worker is being freed the kernel may
@@ -65,8 +62,7 @@ class Server:
         self._workers: Dict[int, _Worker] = {}
         self._quitting = False
         self._collecting = collecting
-        self._to_import = deque(_FOR_WORKERS)
-        self._preloaded: Optional[Preloaded] = None  # until all of that is imported
+        self._preloaded: Optional[Preloaded] = None  # until what workers need is imported
         # Wakes poll() when a child has ended; non-blocking at both ends, as set_wakeup_fd demands.
         self._wake, waker = socket.socketpair()
         self._wake.setblocking(False)
@@ -138,7 +134,6 @@ class Server:
             ask_child(
                 lambda: find_facts(script, code, scorer),
                 lambda found: self._say(wire.FACTS_FOUND, found),
-                meanwhile=self._import_some,
             )
             self._prepare()
         elif frame.kind == wire.QUIT:
@@ -146,20 +141,12 @@ class Server:
         else:
             raise wire.ProtocolError("the fork server does not expect frames of kind %d" % frame.kind)
 
-    def _import_some(self) -> bool:
-        """A step of what only workers need; False when there is no more. It is shared with every worker."""
-        if self._to_import:
-            importlib.import_module("." + self._to_import[0], __package__)
-            self._to_import.popleft()
-        return bool(self._to_import)
-
     def _prepare(self) -> Preloaded:
-        """Have all imported that only workers need: while a child looks for the facts, for which the coordinator waits
-        at each start, and what is left once they are told, while it is busy with the plan."""
+        """Import what only workers need: once the facts are told, for which the coordinator waits at each start, and
+        while it is busy with the plan. It is shared with every worker."""
         if self._preloaded is None:
-            while self._import_some():
-                pass
             from .preload import Preloaded
+            from .worker import live  # noqa: F401 - and with it all the rest
 
             self._preloaded = Preloaded()
             gc.freeze()  # none of it is garbage: not to be looked through now, nor copied for it by a worker

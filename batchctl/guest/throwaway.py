@@ -19,11 +19,9 @@ class ChildFailed(Exception):
     """The child raised, died or took too long; the message says which."""
 
 
-def ask_child(
-    question: Callable[[], Dict[str, Any]], tell: Callable[[Dict[str, Any]], None], *, meanwhile: Callable[[], bool]
-) -> None:
+def ask_child(question: Callable[[], Dict[str, Any]], tell: Callable[[Dict[str, Any]], None]) -> None:
     """`tell` the answer of `question()`, which ran in a child of this process, and only then end that: 1 ms. Raises
-    ChildFailed. The caller waits, and until there is an answer calls `meanwhile`, as long as that returns True."""
+    ChildFailed. The caller waits."""
     read_fd, write_fd = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -35,7 +33,7 @@ def ask_child(
     os.close(write_fd)
     status = 0
     try:
-        text = _read_all(read_fd, meanwhile)
+        text = _read_all(read_fd)
         found = _parsed(text)
         if found is not None and "answer" in found:
             tell(found["answer"])
@@ -80,13 +78,11 @@ def _answer(question: Callable[[], Dict[str, Any]], write_fd: int) -> None:
         os._exit(0)
 
 
-def _read_all(fd: int, meanwhile: Callable[[], bool]) -> bytes:
+def _read_all(fd: int) -> bytes:
     pieces: List[bytes] = []
     deadline = time.monotonic() + _PATIENCE_S
     poll = select.poll()
     poll.register(fd, select.POLLIN | select.POLLHUP)
-    while not poll.poll(0) and meanwhile():
-        pass
     while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
         piece = os.read(fd, 1 << 16)
         if not piece:
