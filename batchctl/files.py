@@ -27,6 +27,7 @@ from batchctl.handles import (
     RealAppendFile,
     RealFileLock,
     RealReadFile,
+    give_up,
     is_at,
     storage_error,
     take_flock,
@@ -121,8 +122,7 @@ class Draft:
     """A file's next content, written beside it under a temporary name. Then `sync`, and only then `place`."""
 
     def __init__(self, disk: Disk, path: Path, *, chunks: Iterable[bytes]) -> None:
-        self._disk = disk
-        self._path = path
+        self._disk, self._path = disk, path
         self._temporary = path.with_name(path.name + ".tmp")
         disk.remove(self._temporary)
         self._handle = disk.open_append(self._temporary, create=True)
@@ -130,15 +130,17 @@ class Draft:
             for chunk in chunks:
                 self._handle.append(chunk)
         except BaseException:
-            self._handle.close()
+            give_up(self._handle)
             raise
 
     def sync(self) -> None:
         """The content is durable on return: before the rename, or the name may outlive a cut that it does not."""
         try:
             self._handle.datasync()
-        finally:
-            self._handle.close()
+        except BaseException:
+            give_up(self._handle)
+            raise
+        self._handle.close()
 
     def rename(self) -> None:
         """Replace the file as a whole: a crash leaves the old one or the new one. Not durable yet."""
@@ -242,9 +244,8 @@ class RealDisk:
     def remove_tree(self, path: Path) -> None:
         with _door("remove", path):
             try:
-                if not stat_bits.S_ISDIR(
-                    os.lstat(path).st_mode
-                ):  # rmtree opens what it is given: a pipe would block it
+                # rmtree opens what it is given: a pipe would block it
+                if not stat_bits.S_ISDIR(os.lstat(path).st_mode):
                     path.unlink()
                     return
                 import shutil  # with its archives 8 ms that few starts need
@@ -308,11 +309,7 @@ class RealDisk:
         return Aside()
 
 
-_KINDS = {
-    stat_bits.S_IFREG: FileKind.FILE,
-    stat_bits.S_IFDIR: FileKind.DIRECTORY,
-    stat_bits.S_IFLNK: FileKind.LINK,
-}
+_KINDS = {stat_bits.S_IFREG: FileKind.FILE, stat_bits.S_IFDIR: FileKind.DIRECTORY, stat_bits.S_IFLNK: FileKind.LINK}
 
 
 def _give_back(path: Path) -> None:

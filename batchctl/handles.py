@@ -284,6 +284,14 @@ def is_at(fd: int, path: Path) -> bool:
     return os.path.samestat(os.fstat(fd), there)
 
 
+def give_up(*handles: AppendFile | None) -> None:
+    """Close these where something has failed: that is to be told, and not what closing may have to say after it."""
+    for handle in handles:
+        if handle is not None:
+            with contextlib.suppress(StorageError):
+                handle.close()
+
+
 class RealFileLock:
     """`FileLock` by flock: the kernel drops it with the last descriptor, and ours is inherited by nobody."""
 

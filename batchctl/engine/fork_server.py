@@ -58,7 +58,12 @@ class ForkServer:
         self.status = 0  # how it ended, where `wait_for` saw it
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.channel = ours
-        self.errors, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self.errors, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:  # too many are open: whoever tidies up after this needs one
+            ours.close()
+            theirs.close()
+            raise
         os.set_blocking(write_end, True)
         env = processes.child_environment({**environment, processes.RUN_ID_VARIABLE: run_id})
         argv = [*self._argv, "serve", str(theirs.fileno()), str(os.getpid())]

@@ -101,7 +101,9 @@ class LocalEngine:
                 dynamic=bool(said["dynamic"]),
             )
         except (KeyError, TypeError, AttributeError) as problem:
-            raise UsageError("the interpreter answered nonsense", where=self._python) from problem
+            raise UsageError(
+                "the interpreter answered nonsense", where=self._python, remedy="give another interpreter with --python"
+            ) from problem
 
     def configure(self, job: EngineJob) -> None:
         """See Engine.configure."""

@@ -16,9 +16,12 @@ from __future__ import annotations
 import importlib
 import json
 import struct
-from typing import Any, Dict, List, Tuple
 
 from .failure import ContractError, refuse_twice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Tuple
 
 _TYPES_LENGTH = struct.Struct("<I")
 _STREAM_LENGTH = struct.Struct("<Q")

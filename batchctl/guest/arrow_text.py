@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, List, Optional, Sequence
 
 from .cell_text import Unsure, float_texts, has_one_text, is_whole, row_major, string_cells
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Optional, Sequence
 
 _NEEDED = ("binary_join_element_wise", "replace_with_mask", "if_else", "fill_null", "match_substring_regex")
 _CELLS = 1 << 18  # formatted at a time

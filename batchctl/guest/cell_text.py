@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import sys
 from math import isnan
-from typing import Any, List
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List
 
 _LEAST, _MOST = 0.001, {"float64": 1e6, "float32": 65536.0}
 _THIRD = {"float64": "0.3333333333333333", "float32": "0.33333334"}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, NamedTuple, Optional
 
+from .named_tuple import NamedTuple
 from .wire import BODY_CAP, Frame, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
 
 SCRIPT = "script"
 MLFLOW = "mlflow"

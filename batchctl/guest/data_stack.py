@@ -9,9 +9,12 @@ frame wants it: so everything is called from a frame that asks for so large a st
 from __future__ import annotations
 
 import sys
-from typing import Callable, TypeVar
 
-_T = TypeVar("_T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, TypeVar
+
+    _T = TypeVar("_T")
 
 # In words of 8 bytes. Half a MiB and a little makes a chunk of 1 MiB, and leaves frames of some 200 bytes room for the
 # default limit of recursion twice over. Memory is taken where frames are, only. Not more: huge pages have 2 MiB.

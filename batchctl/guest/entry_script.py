@@ -11,10 +11,13 @@ import os
 import sys
 import types
 from importlib.machinery import ModuleSpec
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
+from .named_tuple import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
+    from typing import Any, Optional
 
 PACKAGE = "azureml_user"
 MODULE = "azureml_user.parallel_run"

@@ -7,11 +7,14 @@ import encodings
 import importlib.util
 import os
 import sys
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from .config import MLFLOW, SCRIPT
 from .entry_script import EntryScriptFinder, Place
 from .limits import forget_ourselves
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 _MLFLOW_TAKES = ("mlflow", "pandas")
 _FUNCTIONS = ("init", "run", "shutdown")

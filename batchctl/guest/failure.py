@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import traceback
 from types import TracebackType
-from typing import Dict, List, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional
 
 MESSAGE_CAP = 8 << 10
 TRACEBACK_CAP = 64 << 10

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Callable, Optional, Tuple
 
 from .limits import move_high
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Optional, Tuple
 
 SETTLED_NS = 100_000_000  # coarser than the clock of any file system that tells more than whole seconds of a change
 

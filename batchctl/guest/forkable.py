@@ -11,7 +11,10 @@ import re
 import stat
 import sys
 import time
-from typing import Any, FrozenSet, List, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, FrozenSet, List, Optional
 
 # Names of native threads whose library stops them before a fork and starts them again after it, when they are needed.
 #   jemalloc_bg_thd   jemalloc (pyarrow has one, and pandas, scikit-learn, lightgbm import that): its pthread_atfork

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import sys
 from itertools import islice
-from typing import Any, Iterator, List, NamedTuple, Optional
 
 from .arrow_text import arrow_bytes
 from .cell_text import Unsure, float_texts, has_one_text, row_major, string_cells
+from .named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator, List, Optional
 
 _SEPARATORS = frozenset(" ,\t;|")  # none may be part of a number
 _ARROW_CELLS = 1500  # below, its fixed cost per column is more than it saves

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from typing import Iterator, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, Optional
 
 # Objects made since the last collection, instead of 700 (2,000 from Python 3.13 on): pandas makes 100,000, scikit-learn
 # with it 230,000, torch and sentence_transformers 740,000.

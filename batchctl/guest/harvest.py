@@ -31,11 +31,17 @@ import contextlib
 import os
 import stat
 import zlib
-from typing import Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .folder_watch import FolderWatch
-from .held import HeldFiles, Identity
+from .held import HeldFiles
+from .named_tuple import NamedTuple
 from .writers import can_tell, is_written
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Optional, Set, Tuple
+
+    from .held import Identity
 
 _MARK_NS = 1_000_000_000  # one second after the epoch: no clock of a machine in use gives it
 _CHECKED_PREFIX = 1 << 20

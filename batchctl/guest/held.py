@@ -10,10 +10,13 @@ import gc
 import io
 import os
 import weakref
-from typing import Any, Dict, List, Set, Tuple
 
-Identity = Tuple[int, int]  # device and inode
-_Open = Tuple[int, Identity]  # a descriptor and what it is open on
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Set, Tuple
+
+    Identity = Tuple[int, int]  # device and inode
+    _Open = Tuple[int, Identity]  # a descriptor and what it is open on
 
 _BUFFERED = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)  # in this order: text flushes into a buffer
 

@@ -14,9 +14,14 @@ from __future__ import annotations
 import operator
 import os
 import time
-from typing import List, Optional, Tuple
 
 from .failure import InputChanged
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import List, Optional, Tuple
+
+    Seen = Tuple[int, int, int]  # bytes, mtime_ns, ctime_ns
 
 ALWAYS, AUTO, NEVER = "always", "auto", "never"
 SMALL = 5000  # items of a plan that are all looked at: 30 ms altogether
@@ -24,7 +29,6 @@ SHARE = 6  # one part in 2 ** 6 of the time in run()
 _FIRST_NS = 2000000  # what a worker may spend before it has earned any
 _NO_END = 1 << 62
 
-Seen = Tuple[int, int, int]  # bytes, mtime_ns, ctime_ns
 _seen = operator.attrgetter("st_size", "st_mtime_ns", "st_ctime_ns")
 _stat = os.stat  # a script may replace it
 

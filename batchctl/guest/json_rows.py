@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, List
 
 from .failure import refuse_twice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List
 
 
 def jsonl(result: Any, *, is_frame: bool) -> bytes:

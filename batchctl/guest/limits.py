@@ -10,9 +10,12 @@ import os
 import resource
 import signal
 import sys
-from typing import Container, List, MutableMapping, Optional, Sequence
 
 from . import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Container, List, MutableMapping, Optional, Sequence
 
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h

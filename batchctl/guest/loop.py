@@ -7,11 +7,10 @@ in the outbox until half of the window is done (the pool can then send more whil
 
 from __future__ import annotations
 
+import _socket as socket
 import os
-import socket
 import time
 import zlib
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from . import page as pages
 from . import wire
@@ -26,9 +25,14 @@ from .room import no_room
 from .rows import Renderer, accept
 from .script import Scorer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+    Lease = Tuple[int, ...]  # serial, batch, first, count, attempt
+
 _READ = 256 << 10
 _AHEAD = 4096  # paths that are made at once, for leases that follow each other in the plan
-Lease = Tuple[int, ...]  # serial, batch, first, count, attempt
 
 
 class Loop:

@@ -13,9 +13,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from .mlflow_tables import csv_frames, json_frames, parquet_frames
+from .named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, Iterator, List, Optional
 
 TABLES: Dict[str, Callable[..., Iterator[Any]]] = {
     ".csv": csv_frames,

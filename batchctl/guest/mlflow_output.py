@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, Dict, List, Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional
 
 UNNAMED = "prediction"
 

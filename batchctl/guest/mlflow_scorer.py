@@ -15,17 +15,22 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any, Dict, List, Optional, Tuple
 
 from .config import Job
 from .context import MiniBatchContext
 from .failure import FileError
 from .garbage import collecting_rarely
-from .input_check import Seen, look
+from .input_check import look
 from .mlflow_input import Reader
 from .mlflow_output import checked, frame_of, joined, rows_of
 from .rows import Tables
 from .script import Scorer, settle_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Tuple
+
+    from .input_check import Seen
 
 _MOST_KEPT = 8  # mini-batches; parts of several may be in a worker's hands at a time
 

@@ -11,9 +11,13 @@ import csv
 import importlib
 import itertools
 import json
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
 
-Types = Dict[str, str]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
+
+    Types = Dict[str, str]
+
 _DATES = "datetime"
 _OTHER_FORMS = ("inputs", "instances", "input_data")  # of mlflow's and Azure's online servers
 

@@ -8,13 +8,16 @@ Results that were still here when the worker died are run again by the pool, unc
 
 from __future__ import annotations
 
+import _socket as socket
 import os
-import socket
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
 
 from . import wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Tuple
 
 _MOST_PAUSES = 4
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import mmap
 import struct
 import time
-from typing import NamedTuple
+
+from .named_tuple import NamedTuple
 
 SIZE = 4096
 _STATE = struct.Struct("<QIIQQQ")

@@ -27,7 +27,10 @@ import mmap
 import os
 import struct
 import sys
-from typing import Dict, List
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List
 
 MAGIC = b"BCTLPLAN"
 FORMAT = 1

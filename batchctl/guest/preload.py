@@ -22,13 +22,16 @@ import signal
 import sys
 import time
 import warnings
-from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 from . import limits, wire
 from .config import MLFLOW, Job
 from .failure import describe
 from .garbage import collecting_rarely
 from .script import settle_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, FrozenSet, List, Mapping, Optional, Tuple
 
 # An import from a cold network disk takes minutes; a hung one would hold up the run without end.
 PATIENCE_S = 300.0

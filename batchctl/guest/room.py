@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import Callable, Iterable, List, Optional
 
 from .failure import FileError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Iterable, List, Optional
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PIECE = 64 << 10

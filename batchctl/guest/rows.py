@@ -23,10 +23,13 @@ import os
 import stat
 import sys
 from types import GeneratorType
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 from .failure import ContractError
 from .json_rows import jsonl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 AZURE = "azure"
 CSV = "csv"

@@ -9,12 +9,15 @@ import logging
 import os
 import sys
 import types
-from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from . import limits
 from .failure import ContractError
 from .garbage import collecting_rarely
 from .signature import BY_NAME, BY_POSITION, REST, is_async, parameters
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional, Tuple
 
 # In a word of argv: stands for this worker's AZUREML_BI_OUTPUT_PATH. The host's twin is in model/job.py.
 OUTPUT_FOLDER = "${{outputs}}"

@@ -28,14 +28,16 @@ import select
 import signal
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from . import limits, wire
 from .config import SCRIPT, Job, fork_of, job_of
-from .facts import find_facts
-from .throwaway import ask_child
+from .named_tuple import NamedTuple
+from .throwaway import Asked
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Deque, Dict, List, Optional, Tuple
+
     from .preload import Preloaded
 
 _FDS_PER_FORK = 3
@@ -131,19 +133,19 @@ class Server:
         elif frame.kind == wire.FACTS:
             asked = frame.json()
             script, code, scorer = str(asked["script"]), str(asked["code"]), str(asked.get("scorer", SCRIPT))
-            ask_child(
-                lambda: find_facts(script, code, scorer),
-                lambda found: self._say(wire.FACTS_FOUND, found),
-            )
-            self._prepare()
+            child = Asked(lambda: _facts(script, code, scorer), lambda found: self._say(wire.FACTS_FOUND, found))
+            try:
+                self._prepare()  # what only workers need: while the child looks, on another core
+            finally:
+                child.end()
         elif frame.kind == wire.QUIT:
             self._quitting = True
         else:
             raise wire.ProtocolError("the fork server does not expect frames of kind %d" % frame.kind)
 
     def _prepare(self) -> Preloaded:
-        """Import what only workers need: once the facts are told, for which the coordinator waits at each start, and
-        while it is busy with the plan. It is shared with every worker."""
+        """Import what only workers need, after all that the coordinator waits for at each start. It is shared with
+        every worker."""
         if self._preloaded is None:
             from .preload import Preloaded
             from .worker import live  # noqa: F401 - and with it all the rest
@@ -216,6 +218,12 @@ class Server:
             self._control.sendall(wire.encode_json(kind, epoch, incarnation, fields))
         except BrokenPipeError:  # end of file follows on the next read
             pass
+
+
+def _facts(script: str, code: str, scorer: str) -> Dict[str, Any]:
+    from .facts import find_facts  # in the child alone, which takes its time beside us
+
+    return find_facts(script, code, scorer)
 
 
 def _kill_group(pid: int) -> None:

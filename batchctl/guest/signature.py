@@ -4,7 +4,12 @@ takes 4 ms to be imported before a worker can begin."""
 from __future__ import annotations
 
 from types import FunctionType
-from typing import Any, Callable, List, NamedTuple
+
+from .named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, List
 
 BY_POSITION, REST, BY_NAME, NAMED_REST = 1, 2, 3, 4  # as inspect numbers them; 0 is for position only
 

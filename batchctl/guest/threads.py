@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Callable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from .forkable import library_at, mapped_libraries
+from .named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, List, Mapping, Sequence, Tuple
 
 
 class _Library(NamedTuple):

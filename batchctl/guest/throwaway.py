@@ -8,9 +8,12 @@ import select
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional
 
 from . import limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict, List, Optional
 
 _PATIENCE_S = 120.0
 
@@ -19,35 +22,53 @@ class ChildFailed(Exception):
     """The child raised, died or took too long; the message says which."""
 
 
-def ask_child(question: Callable[[], Dict[str, Any]], tell: Callable[[Dict[str, Any]], None]) -> None:
-    """`tell` the answer of `question()`, which ran in a child of this process, and only then end that: 1 ms. Raises
-    ChildFailed. The caller waits."""
-    read_fd, write_fd = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    asker = os.getpid()
-    pid = limits.fork()
-    if pid == 0:
-        limits.die_with(asker)
-        _answer(question, write_fd)
-    os.close(write_fd)
-    status = 0
-    try:
-        text = _read_all(read_fd)
-        found = _parsed(text)
-        if found is not None and "answer" in found:
-            tell(found["answer"])
-    finally:
-        os.close(read_fd)
+class Asked:
+    """A question that a child of this process, forked for it, is finding the answer to. `end` has to be called.
+
+    The child itself does `tell` with the answer, and nothing that goes wrong here meanwhile keeps it from that: only
+    our own death does.
+    """
+
+    def __init__(self, question: Callable[[], Dict[str, Any]], tell: Callable[[Dict[str, Any]], None]) -> None:
+        self._read_fd, write_fd = os.pipe()
+        self._deadline = time.monotonic() + _PATIENCE_S
+        sys.stdout.flush()
+        sys.stderr.flush()
+        asker = os.getpid()
+        self._pid = limits.fork()
+        if self._pid == 0:
+            limits.die_with(asker)
+            _answer(question, tell, write_fd)
+        os.close(write_fd)
+
+    def end(self) -> None:
+        """Wait until it has told the answer. Raises ChildFailed where it has not."""
+        status = 0
         try:
-            os.kill(pid, signal.SIGKILL)  # it has answered, or it will not
-        except ProcessLookupError:
-            pass
-        _pid, status = os.waitpid(pid, 0)
-    if found is None:
-        raise ChildFailed("it ended without an answer (wait status %d)" % status)
-    if "failed" in found:
-        raise ChildFailed("%(error)s: %(message)s\n%(traceback)s" % found["failed"])
+            text = self._read_all()
+        finally:
+            os.close(self._read_fd)
+            try:
+                os.kill(self._pid, signal.SIGKILL)  # it has answered, or it will not
+            except ProcessLookupError:
+                pass
+            _pid, status = os.waitpid(self._pid, 0)
+        said = _parsed(text)
+        if said is None:
+            raise ChildFailed("it ended without an answer (wait status %d)" % status)
+        if "failed" in said:
+            raise ChildFailed("%(error)s: %(message)s\n%(traceback)s" % said["failed"])
+
+    def _read_all(self) -> bytes:
+        pieces: List[bytes] = []
+        poll = select.poll()
+        poll.register(self._read_fd, select.POLLIN | select.POLLHUP)
+        while poll.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
+            piece = os.read(self._read_fd, 1 << 16)
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+        raise ChildFailed("it gave no answer within %d s" % _PATIENCE_S)
 
 
 def _parsed(text: bytes) -> Optional[Dict[str, Any]]:
@@ -58,7 +79,7 @@ def _parsed(text: bytes) -> Optional[Dict[str, Any]]:
     return found
 
 
-def _answer(question: Callable[[], Dict[str, Any]], write_fd: int) -> None:
+def _answer(question: Callable[[], Dict[str, Any]], tell: Callable[[Dict[str, Any]], None], write_fd: int) -> None:
     try:
         signal.set_wakeup_fd(-1)
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -66,7 +87,8 @@ def _answer(question: Callable[[], Dict[str, Any]], write_fd: int) -> None:
             os.dup2(nothing, fd)
         path = list(sys.path)
         try:
-            reply = {"answer": question()}
+            tell(question())
+            reply: Dict[str, Any] = {"told": True}
         except BaseException as error:
             sys.path[:] = path  # the question may have put the user's folders there
             from .failure import describe  # with its tracebacks 2 ms, that hardly any start needs
@@ -76,16 +98,3 @@ def _answer(question: Callable[[], Dict[str, Any]], write_fd: int) -> None:
             sink.write(json.dumps(reply).encode("ascii"))
     finally:
         os._exit(0)
-
-
-def _read_all(fd: int) -> bytes:
-    pieces: List[bytes] = []
-    deadline = time.monotonic() + _PATIENCE_S
-    poll = select.poll()
-    poll.register(fd, select.POLLIN | select.POLLHUP)
-    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        piece = os.read(fd, 1 << 16)
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)
-    raise ChildFailed("it gave no answer within %d s" % _PATIENCE_S)

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict, List, NamedTuple, Tuple, Union
+
+from .named_tuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Tuple, Union
 
 HEADER = struct.Struct("<BBHIIII")
 HEAD_CAP = 1 << 20

@@ -7,16 +7,15 @@ protocol.
 
 from __future__ import annotations
 
+import _socket as socket
 import atexit
 import faulthandler
 import importlib.util
 import io
 import os
-import socket
 import sys
 import threading
 import time
-from typing import Dict, List, MutableMapping, NamedTuple, Optional
 
 from . import limits, wire
 from . import page as pages
@@ -25,11 +24,16 @@ from .entry_script import EntryScriptFinder, Place
 from .failure import describe
 from .harvest import Harvest, NoHarvest, remove_predecessors
 from .loop import Loop
+from .named_tuple import NamedTuple
 from .outbox import Outbox
 from .preload import Preloaded
 from .room import make_folders
 from .rows import Renderer
 from .script import Scorer, Script, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, MutableMapping, Optional
 
 
 class Descriptors(NamedTuple):

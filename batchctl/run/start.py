@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from batchctl import processes
 from batchctl.engine.registry import ENGINES
-from batchctl.errors import BatchctlError, UsageError
+from batchctl.errors import UsageError
 from batchctl.files import Disk, RealDisk
 from batchctl.model.job import JobSpec
 from batchctl.report.notify import Notifier
@@ -151,7 +151,7 @@ def _tidy(disk: Disk, layout: RunLayout, *, unborn: bool, made: Sequence[Path]) 
     """A run that never came to be leaves nothing behind."""
     try:
         yield
-    except (BatchctlError, KeyboardInterrupt):
+    except BaseException:
         if unborn:
             from batchctl.run.reset import remove_unborn
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from batchctl.errors import CorruptionError
 from batchctl.files import Disk
-from batchctl.handles import AppendFile
+from batchctl.handles import AppendFile, give_up
 from batchctl.model.column_types import Columns
 from batchctl.model.job import OnCollision
 from batchctl.model.records import Committed, EpochOpened, Record, Reopened, Reopening
@@ -107,9 +107,7 @@ def recover(
         base = found.sealed.end if found.sealed else 0
         cut_rows = cut_tail(rows, good_end=rows_end - base) if rows else 0
     except BaseException:
-        log.close()
-        if rows:
-            rows.close()
+        give_up(log, rows)
         raise
     committer = Committer(
         disk,

@@ -16,6 +16,7 @@ import pytest
 from batchctl import files, handles
 from batchctl.errors import NoSpaceError, StorageError
 from batchctl.files import Disk, FileKind, RealDisk, make_dirs, write_whole
+from batchctl.handles import Bytes, RealAppendFile
 from batchctl.together import ahead
 from tests.doubles.disk import DIR, MemoryDisk
 
@@ -55,6 +56,30 @@ def test_what_close_has_to_tell_is_told_in_our_words(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot close"):
         handle.close()
     handle.close()
+
+
+@pytest.mark.parametrize("first", ["a chunk", "the sync"])
+def test_what_closing_has_to_tell_does_not_hide_what_failed_before(tmp_path: Path, first: str) -> None:
+    class Full(RealAppendFile):
+        """Out of room; and closing it fails as well."""
+
+        def append(self, data: Bytes) -> None:
+            if first == "a chunk":
+                self.fail()
+
+        def datasync(self) -> None:
+            self.fail()
+
+        def fail(self) -> None:
+            os.close(self._fd)
+            raise NoSpaceError("no room", where=str(self.path))
+
+    class FullDisk(RealDisk):
+        def open_append(self, path: Path, *, create: bool = False) -> RealAppendFile:
+            return Full(path, os.open(path, os.O_RDWR | os.O_CREAT))
+
+    with pytest.raises(NoSpaceError, match="no room"):
+        write_whole(FullDisk(), tmp_path / "f", chunks=[b"x"])
 
 
 def test_write_back_changes_nothing(disk: Disk, tmp_path: Path) -> None:

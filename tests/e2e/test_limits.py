@@ -39,6 +39,17 @@ def test_too_few_open_files(job: Job, files: int, workers: int) -> None:
     assert len((job.folder / "out" / "predictions.csv").read_text().splitlines()) == 7
 
 
+@pytest.mark.parametrize("files", range(5, 15))
+def test_too_few_open_files_for_a_run_to_be_made(job: Job, files: int) -> None:
+    """Either there is a run, to be resumed, or nothing of ours is left."""
+    flags = ("--python", sys.executable, "--workers", "1")
+    ran = job_of(job).run(*flags, prefix=("prlimit", f"--nofile={files}:{files}"))
+    assert ran.code in (2, 5, 74), ran
+    out = job.folder / "out"
+    assert (out / ".batchctl" / "job.json").exists() or not out.exists(), ran
+    job.run(*flags).expect(0)
+
+
 @pytest.fixture
 def of_another() -> Iterator[Job]:
     """A job of an account that has no other processes, where it may look by itself."""

@@ -130,7 +130,7 @@ def test_a_worker_of_a_simple_script_imports_nothing_that_it_can_do_without(tmp_
     modules_after(*argv, "--workers", "1")
     loaded = set((tmp_path / "out" / "predictions.csv").read_text(encoding="utf-8").split())
     assert "_batchctl_guest.rows" in loaded
-    assert not loaded & {"inspect", "tempfile", "shutil", "datetime", "ast", "random", "csv"}
+    assert not loaded & {"inspect", "tempfile", "shutil", "datetime", "ast", "random", "csv", "typing", "socket"}
 
 
 THREADS = """

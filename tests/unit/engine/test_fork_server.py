@@ -6,7 +6,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -88,6 +88,47 @@ def test_what_is_no_python(guest: Path, case: str) -> None:
         server.close()
         server.close()
         assert not alive(pid)
+
+
+# name: what stands in the place of a module that only workers need, and whether the server outlives it
+IN_THE_WAY = {
+    "leaves": ("import sys; sys.exit('enough')\n", False),
+    "raises": ("raise RuntimeError('not this one')\n", True),
+    "hangs": ("import time; time.sleep(600)\n", True),
+    "is noisy": ("import os; os.write(2, b'noise ' * 200_000)\n", True),
+}
+
+
+@pytest.mark.parametrize("case", IN_THE_WAY)
+def test_the_facts_are_told_whatever_becomes_of_what_only_workers_need(guest: Path, case: str) -> None:
+    """It is imported at the same time: what of the two is through first must not decide what becomes of a run."""
+    text, lives = IN_THE_WAY[case]
+    shadow = guest.with_name("shadow")
+    shadow.mkdir()
+    (shadow / "string.py").write_text(text)  # logging imports it, and nothing does before
+    guest.with_name("score.py").write_text("def run(batch): pass\n")
+    for _ in range(5):
+        server = ForkServer(sys.executable, guest, run_id="r", environment={"PYTHONPATH": str(shadow)})
+        pid = server.pid
+        try:
+            server.send(wire.FACTS, {"script": str(guest.with_name("score.py")), "code": str(guest.parent)})
+            assert server.wait_for(wire.FACTS_FOUND)["executable"] == sys.executable
+            if case == "raises":
+                assert "not this one" in str(eventually(server.receive)[0].json()["message"])
+            if not lives:
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+                assert b"enough" in server.read_errors()
+            assert alive(pid) is lives
+        finally:
+            server.close()
+
+
+def eventually(receive: Callable[[], list[wire.Frame]]) -> list[wire.Frame]:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        if found := receive():
+            return found
+    raise AssertionError("nothing was said")
 
 
 # name: how the file is made that cannot be started
