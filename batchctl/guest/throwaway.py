@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, List, Optional
 
 _PATIENCE_S = 120.0
+_BEGUN = b"\n"  # what JSON may begin with
 
 
 class ChildFailed(Exception):
@@ -42,18 +43,21 @@ class Asked:
         os.close(write_fd)
 
     def end(self) -> None:
-        """Wait until it has told the answer. Raises ChildFailed where it has not."""
+        """Wait until it has told the answer. Raises ChildFailed where it has not begun to, SystemExit where it ended
+        midway: then nobody can be told anything any more, but by our end."""
         status = 0
         try:
             text = self._read_all()
         finally:
-            os.close(self._read_fd)
             try:
                 os.kill(self._pid, signal.SIGKILL)  # it has answered, or it will not
             except ProcessLookupError:
                 pass
             _pid, status = os.waitpid(self._pid, 0)
+            os.close(self._read_fd)
         said = _parsed(text)
+        if said is None and text:
+            raise SystemExit("batchctl: a process that looked at the script ended midway (wait status %d)" % status)
         if said is None:
             raise ChildFailed("it ended without an answer (wait status %d)" % status)
         if "failed" in said:
@@ -63,7 +67,8 @@ class Asked:
         pieces: List[bytes] = []
         poll = select.poll()
         poll.register(self._read_fd, select.POLLIN | select.POLLHUP)
-        while poll.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
+        # Once it has begun it is let finish: whoever it tells may be stopped, and cut off nobody would understand it.
+        while poll.poll(None if pieces else max(0.0, self._deadline - time.monotonic()) * 1000):
             piece = os.read(self._read_fd, 1 << 16)
             if not piece:
                 return b"".join(pieces)
@@ -87,7 +92,9 @@ def _answer(question: Callable[[], Dict[str, Any]], tell: Callable[[Dict[str, An
             os.dup2(nothing, fd)
         path = list(sys.path)
         try:
-            tell(question())
+            answer = question()
+            os.write(write_fd, _BEGUN)
+            tell(answer)
             reply: Dict[str, Any] = {"told": True}
         except BaseException as error:
             sys.path[:] = path  # the question may have put the user's folders there

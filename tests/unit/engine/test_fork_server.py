@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -121,6 +123,26 @@ def test_the_facts_are_told_whatever_becomes_of_what_only_workers_need(guest: Pa
             assert alive(pid) is lives
         finally:
             server.close()
+
+
+def test_a_child_that_ends_while_it_tells_the_facts_is_told_of(guest: Path) -> None:
+    guest.with_name("score.py").write_text("".join(f"import missing_{number}\n" for number in range(30_000)))
+    server = ForkServer(sys.executable, guest, run_id="r")
+    try:
+        server.send(wire.FACTS, {"script": str(guest.with_name("score.py")), "code": str(guest.parent)})
+        until = time.monotonic() + 60
+        while pending(server) < 50_000 and time.monotonic() < until:
+            pass  # nobody reads: there is no room for all of it, so that it waits
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        os.kill(int(children[0]), 9)
+        with pytest.raises(UsageError, match=r"ended at once: .* ended midway"):
+            server.wait_for(wire.FACTS_FOUND)
+    finally:
+        server.close()
+
+
+def pending(server: ForkServer) -> int:
+    return int.from_bytes(fcntl.ioctl(server.channel.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def eventually(receive: Callable[[], list[wire.Frame]]) -> list[wire.Frame]:
