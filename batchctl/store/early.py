@@ -140,9 +140,13 @@ class EarlyFinish:
                 self._found = make()
         except BaseException as error:  # noqa: BLE001 - what is not kept, `finish` meets again, where it can be told
             self._given_up = True
-            if isinstance(error, StorageError) and not isinstance(error, NoSpaceError):
-                self._broken = error
+            self._keep(error)
             self._clear()
+
+    def _keep(self, error: BaseException) -> None:
+        """For `result`: the first that a disk may not say again."""
+        if self._broken is None and isinstance(error, StorageError) and not isinstance(error, NoSpaceError):
+            self._broken = error
 
     def _clear(self) -> None:
         with suppress(StorageError):
@@ -182,7 +186,8 @@ class EarlyFinish:
         with growing(self._disk, self._layout.sorting) as target, self._disk.aside() as aside:
             try:
                 write_table(self._rows, target, types=self._types, extents=self._checked(), base=0, aside=aside)
-            except BaseException:
+            except BaseException as error:
+                self._keep(error)  # before anything else takes its place
                 self.give_up()  # what is made aside may be waiting for more
                 raise
         by_offset = self._order is Order.COMPLETION

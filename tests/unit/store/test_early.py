@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -331,18 +332,19 @@ class FullDisk(RealDisk):
 
     def __init__(self) -> None:
         self.trouble: Exception | None = None
-        self.asked = threading.Event()
+        self.asked, self.ready = threading.Event(), threading.Event()
 
     def open_append(self, path: Path, *, create: bool = False) -> Any:
         handle = super().open_append(path, create=create)
         if path.name.endswith(".sorting") and self.trouble:
-            trouble, asked = self.trouble, self.asked
+            trouble, asked, ready = self.trouble, self.asked, self.ready
 
             class Full(type(handle)):  # type: ignore[misc]
                 __slots__ = ()
 
                 def append(self, data: bytes) -> None:
                     asked.set()
+                    assert ready.wait(30)
                     raise trouble
 
             handle.__class__ = Full
@@ -359,6 +361,10 @@ def test_a_disk_that_is_full_or_broken_ends_it_at_once(tmp_path: Path, trouble: 
     run.commit(*range(10))
     early = run.begin()
     assert disk.asked.wait(30)
+    until = time.monotonic() + 30
+    while not early._coming.empty() and time.monotonic() < until:
+        pass  # until what is made aside waits for more: then it is given up, which must not be what is told
+    disk.ready.set()
     early._thread.join(30)  # while more may come
     assert not early._thread.is_alive() and not run.layout.sorting.exists()
     run.commit(10, 11)
