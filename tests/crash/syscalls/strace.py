@@ -222,7 +222,10 @@ def _other_thread(process: subprocess.Popen[bytes]) -> int:
     0 where the process ended without."""
     while process.poll() is None:
         try:
-            if any(_children(server) for server in _children(process.pid)):
+            below = [pid for server in _children(process.pid) for pid in _children(server)]
+            if any(
+                os.getpgid(pid) == pid for pid in below
+            ):  # a worker leads its group; who looks at the script does not
                 threads = [int(name) for name in os.listdir(f"/proc/{process.pid}/task")]
                 if others := [tid for tid in threads if tid != process.pid]:
                     return others[0]
