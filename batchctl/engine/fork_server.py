@@ -164,15 +164,16 @@ class ForkServer:
         try:
             return self.receive()
         except wire.ProtocolError as error:
-            raise self._nonsense() from error
+            raise self.nonsense() from error
 
     def _said(self, frame: wire.Frame) -> dict[str, Any]:
         try:
             return frame.json()
         except wire.ProtocolError as error:
-            raise self._nonsense() from error
+            raise self.nonsense() from error
 
-    def _nonsense(self) -> UsageError:
+    def nonsense(self) -> UsageError:
+        """What to raise for an answer that makes no sense."""
         what = "the interpreter answered nonsense"
         return UsageError(what, where=self._argv[0], remedy="give another interpreter with --python")
 

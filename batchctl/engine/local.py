@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from batchctl import processes
 from batchctl.engine.fork_server import ForkServer
 from batchctl.engine.guest_zip import place_guest
-from batchctl.errors import UsageError
 from batchctl.guest import wire
 
 if TYPE_CHECKING:
@@ -101,9 +100,7 @@ class LocalEngine:
                 dynamic=bool(said["dynamic"]),
             )
         except (KeyError, TypeError, AttributeError) as problem:
-            raise UsageError(
-                "the interpreter answered nonsense", where=self._python, remedy="give another interpreter with --python"
-            ) from problem
+            raise self._pool.server.nonsense() from problem
 
     def configure(self, job: EngineJob) -> None:
         """See Engine.configure."""
